@@ -1,0 +1,272 @@
+"""What the router and whoever carries out its instructions share: requests, attempts, probes, and how they end."""
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from edgewise.core.errors import EdgewiseError
+
+if TYPE_CHECKING:
+    from edgewise.core.routing.link import Link
+    from edgewise.core.routing.routes import Route
+
+NO_DEADLINE_S: Final = float("inf")
+
+
+class Reason(StrEnum):
+    """Why an attempt is made."""
+
+    FIRST = "first"
+    HEDGE = "hedge"  # the answer is slow
+    RESCUE = "rescue"  # the link is lost
+    RETRY = "retry"  # the site said that it could not answer
+    RAMP = "ramp"  # beside a request that tries a link that was lost
+    CASCADE = "cascade"  # the first answer was not sure enough
+
+
+class Outcome(IntEnum):
+    """What an answer of a site means for routing."""
+
+    OK = 0  # an answer, or the client's own mistake: the app gets it
+    NOT_SERVED = 1  # the site does not have this model, version or method
+    OVERLOADED = 2  # 429, 503: the site has no room now
+    SITE_ERROR = 3  # 500, 502 and the like: the site is at fault
+    EXPIRED = 4  # 504: the site ran out of the budget that travelled with the request
+
+
+class Failure(StrEnum):
+    """Why an attempt ended without an answer."""
+
+    CONNECT = "connect"  # no connection: the site has seen nothing of the request
+    LOST = "lost"  # the connection broke after something of the request may have arrived
+    PROTOCOL = "protocol"  # what came was no answer of the protocol
+    POOL = "pool"  # no connection was free: nothing was sent, and nothing is wrong with the link
+
+
+class Request:
+    """One prediction on its way.
+
+    Args:
+        model: its name, "" where it is not known; latencies are learned for each.
+        route: the rule that decides where it may go.
+        arrived_s: when its head was complete.
+        deadline_s: when nobody waits any more; NO_DEADLINE_S for never.
+        size_bytes: of the body.
+        idempotent: running it twice does no harm; False is never sent to two sites.
+        context: the carrier's own; the router does not look at it.
+
+    Attributes:
+        attempts: how many were made.
+        running: those in flight.
+        done: it has been answered, rejected or cancelled.
+        degraded: why the answer is not what the route prefers, "" when it is.
+    """
+
+    __slots__ = (
+        "arrived_s",
+        "attempts",
+        "context",
+        "deadline_s",
+        "degraded",
+        "done",
+        "fallback_answer",
+        "hedge_at_s",
+        "idempotent",
+        "key",
+        "model",
+        "queued_at",
+        "route",
+        "running",
+        "size_bytes",
+        "tried",
+    )
+
+    def __init__(
+        self,
+        model: str,
+        route: "Route",
+        *,
+        arrived_s: float,
+        deadline_s: float = NO_DEADLINE_S,
+        size_bytes: int = 0,
+        idempotent: bool = True,
+        context: Any = None,
+    ) -> None:
+        self.model = model
+        self.route = route
+        self.arrived_s = arrived_s
+        self.deadline_s = deadline_s
+        self.size_bytes = size_bytes
+        self.idempotent = idempotent
+        self.context = context
+        self.attempts = 0
+        self.running: list[Attempt] = []
+        self.done = False
+        self.degraded = ""
+        # The router's own: its number in order of arrival, where it waits, which links it has been to, when it is
+        # hedged, and an answer kept in case no better one comes.
+        self.key = 0
+        self.queued_at: Link | None = None
+        self.tried: tuple[Link, ...] = ()
+        self.hedge_at_s = 0.0
+        self.fallback_answer: Attempt | None = None
+
+
+class Attempt:
+    """One try of one request at one site.
+
+    Attributes:
+        link: where; its `name` and `tier` say which site that is.
+        number: 1 for the first of its request.
+        sent_s: when the instruction to send was given, or `Router.sent` was told.
+        last_byte_s: when bytes of its answer last came; 0 before.
+        open: in flight as far as the router knows.
+        wanted: somebody waits for its answer; a slow one that was hedged may be left to finish so that its time is learned.
+        carrier: the carrier's own: the connection it runs on.
+        answer: the carrier's own: the answer once it came.
+        confidence: what the site said of its answer, None when nothing.
+    """
+
+    __slots__ = (
+        "answer",
+        "carrier",
+        "confidence",
+        "last_byte_s",
+        "link",
+        "number",
+        "open",
+        "reason",
+        "request",
+        "sent_s",
+        "wanted",
+    )
+
+    def __init__(self, request: Request, link: "Link", number: int, reason: Reason, sent_s: float) -> None:
+        self.request = request
+        self.link = link
+        self.number = number
+        self.reason = reason
+        self.sent_s = sent_s
+        self.last_byte_s = 0.0
+        self.open = True
+        self.wanted = True
+        self.carrier: Any = None
+        self.answer: Any = None
+        self.confidence: float | None = None
+
+
+class Probe:
+    """One question to a site that is asked for the link's sake alone.
+
+    Attributes:
+        payload_bytes: how large question and answer should be; 0 asks for the smallest.
+        timeout_s: the carrier gives it up then and says `probe_failed`.
+        fresh: on a connection of its own, since old ones may be dead.
+    """
+
+    __slots__ = ("fresh", "link", "open", "payload_bytes", "sent_s", "timeout_s")
+
+    def __init__(self, link: "Link", *, sent_s: float, payload_bytes: int, timeout_s: float, fresh: bool) -> None:
+        self.link = link
+        self.sent_s = sent_s
+        self.payload_bytes = payload_bytes
+        self.timeout_s = timeout_s
+        self.fresh = fresh
+        self.open = True
+
+
+# Instructions: what the router wants done, in the order of the list it returns.
+
+
+class Send:
+    """Send the request to the attempt's site. Afterwards: `answered` or `failed`, unless it is cancelled before."""
+
+    __slots__ = ("attempt",)
+
+    def __init__(self, attempt: Attempt) -> None:
+        self.attempt = attempt
+
+
+class Cancel:
+    """Nobody needs the attempt any more: take it from the wire so that the site need not run it. No event follows."""
+
+    __slots__ = ("attempt",)
+
+    def __init__(self, attempt: Attempt) -> None:
+        self.attempt = attempt
+
+
+class Answer:
+    """Give the app this attempt's answer. The request is over."""
+
+    __slots__ = ("attempt", "request")
+
+    def __init__(self, request: Request, attempt: Attempt) -> None:
+        self.request = request
+        self.attempt = attempt
+
+
+class Reject:
+    """Tell the app that there is no answer, and why. The request is over."""
+
+    __slots__ = ("error", "request")
+
+    def __init__(self, request: Request, error: EdgewiseError) -> None:
+        self.request = request
+        self.error = error
+
+
+class SendProbe:
+    """Ask the site. Afterwards: `probe_answered` or `probe_failed`."""
+
+    __slots__ = ("probe",)
+
+    def __init__(self, probe: Probe) -> None:
+        self.probe = probe
+
+
+class CloseConnections:
+    """The link is down: drop every connection to the site with what is unsent, so that nothing given up is run later.
+
+    Attempts on them have been cancelled by instructions before this one.
+    """
+
+    __slots__ = ("link",)
+
+    def __init__(self, link: "Link") -> None:
+        self.link = link
+
+
+class LinkChanged:
+    """The link went from one state to another: for logs, metrics and sibling processes."""
+
+    __slots__ = ("after", "before", "link", "now_s", "why")
+
+    def __init__(self, link: "Link", before: str, after: str, why: str, now_s: float) -> None:
+        self.link = link
+        self.before = before
+        self.after = after
+        self.why = why
+        self.now_s = now_s
+
+
+Instruction = Send | Cancel | Answer | Reject | SendProbe | CloseConnections | LinkChanged
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSpec:
+    """A site as the router knows it.
+
+    Attributes:
+        name: unique.
+        tier: "cloud" or "edge".
+        max_in_flight: never more attempts at once than this; the learned limit stays under it.
+        max_queue: requests that may wait for room at the site.
+        probe_payload: it can answer probes of a size.
+    """
+
+    name: str
+    tier: str
+    max_in_flight: int = 256
+    max_queue: int = 1024
+    probe_payload: bool = False
