@@ -1,0 +1,1 @@
+"""The gateway: one local endpoint in front of every site; carries out what `edgewise.core.routing` decides."""

@@ -1,0 +1,75 @@
+"""What the gateway is told: its sites, its routes, its limits. Read from the command line and `gateway.toml`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from edgewise.core.routing.routes import DEFAULT_ROUTE, Route
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a site listens for one protocol.
+
+    Attributes:
+        host, port: as given; names are resolved at start and kept.
+        tls: speak TLS.
+        base_path: put before every path, "" or "/something".
+    """
+
+    host: str
+    port: int
+    tls: bool = False
+    base_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteTls:
+    """TLS towards a site: who is believed, and who we are."""
+
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    server_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SiteConfig:
+    """One site.
+
+    Attributes:
+        name: unique; what `x-edgewise-site` says.
+        tier: "cloud" or "edge".
+        rest: its HTTP address, which also carries gRPC calls where `grpc` is None and the site is an Edgewise server.
+        grpc: its gRPC address (HTTP/2), for sites that are not ours.
+        tls: for addresses with TLS.
+        api_key_file: holds the key that is sent as `Authorization: Bearer`.
+        max_in_flight, max_queue: as in `SiteSpec`.
+        health_path: what small probes ask; None tries what servers of these protocols have.
+    """
+
+    name: str
+    tier: str
+    rest: Address | None = None
+    grpc: Address | None = None
+    tls: SiteTls = field(default_factory=SiteTls)
+    api_key_file: Path | None = None
+    max_in_flight: int = 256
+    max_queue: int = 1024
+    health_path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayConfig:
+    """All that can change while the gateway runs (SIGHUP).
+
+    Attributes:
+        sites: in the order of preference within a tier.
+        route: for models without their own.
+        routes: by model.
+    """
+
+    sites: tuple[SiteConfig, ...]
+    route: Route = DEFAULT_ROUTE
+    routes: Mapping[str, Route] = field(default_factory=lambda: MappingProxyType({}))

@@ -1,0 +1,1 @@
+"""The link emulator: a TCP relay with the delay, jitter, loss, bandwidth and faults of a real link."""
