@@ -1,0 +1,251 @@
+"""What the gateway counts.
+
+Everything is counted on the event loop in plain integers and turned into text when someone asks.
+`received = answered + rejected + expired + failed + cancelled + in flight` holds at every moment.
+
+The carrier calls `received`, `attempted`, `attempt_answered`, `attempt_failed`, `attempt_cancelled`, `link_changed` and,
+once a request, one of `answered`, `rejected`, `cancelled`. A door calls `refused` for what never becomes a request.
+"""
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterable
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from edgewise.core.errors import Code, EdgewiseError
+from edgewise.core.routing.calls import Attempt, Failure, LinkChanged, Outcome, Reason, Request
+
+if TYPE_CHECKING:
+    from edgewise.gateway.exposition import Exposition
+
+ANSWERED: Final = "answered"
+REJECTED: Final = "rejected"
+EXPIRED: Final = "expired"
+FAILED: Final = "failed"
+CANCELLED: Final = "cancelled"
+OUTCOMES: Final = (ANSWERED, REJECTED, EXPIRED, FAILED, CANCELLED)
+
+OTHER_MODELS: Final = "other"
+"""The label of models beyond the bound, and of names that no site has answered for."""
+
+MAX_MODELS: Final = 200
+MAX_CHANGES: Final = 50
+DUPLICATING: Final = (Reason.HEDGE, Reason.RESCUE, Reason.RAMP)
+"""Reasons for a second attempt while the first may still run."""
+
+DURATION_BOUNDS_S: Final = (
+    *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25),
+    *(0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+)
+OVERHEAD_BOUNDS_S: Final = (
+    *(0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01),
+    *(0.025, 0.05, 0.1, 0.25, 1.0),
+)
+
+# What a site's answer means for the ledger when the app gets it, by `Outcome`.
+_ANSWERS: Final = (ANSWERED, ANSWERED, REJECTED, FAILED, EXPIRED)
+
+
+class Histogram:
+    """A histogram in plain integers."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def add(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect_right(self.bounds, value)] += 1
+        self.total += value
+
+
+class SiteCounts:
+    """What happened at one site.
+
+    Attributes:
+        attempts: by reason.
+        answers: whole answers by `Outcome`, wanted or late.
+        failures: attempts without an answer, by kind.
+        cancelled: attempts that nobody needed any more.
+        answered: requests whose answer to the app came from here; `answered_s`, `slowest_s`: their attempts' seconds
+            together, and the longest since the last sample.
+        changes: of the link's state, by the state it went to.
+    """
+
+    __slots__ = (
+        "answered",
+        "answered_s",
+        "answers",
+        "attempts",
+        "cancelled",
+        "changes",
+        "failures",
+        "slowest_s",
+    )
+
+    def __init__(self) -> None:
+        self.attempts: dict[Reason, int] = dict.fromkeys(Reason, 0)
+        self.answers: list[int] = [0] * len(Outcome)
+        self.failures: dict[Failure, int] = dict.fromkeys(Failure, 0)
+        self.cancelled = 0
+        self.answered = 0
+        self.answered_s = 0.0
+        self.slowest_s = 0.0
+        self.changes: dict[str, int] = {}
+
+
+class GatewayMetrics:
+    """The gateway's numbers.
+
+    Attributes:
+        received_count: requests that arrived.
+        outcomes: requests by how they ended.
+        requests: count by model, site ("" for none) and outcome.
+        durations: seconds from a request's head to its answer, by model and site.
+        overhead: seconds of answered requests outside the attempt that won.
+        errors: requests without a site's answer, by code.
+        degraded: answers that are not what their route prefers, by why.
+        sites: counts by site.
+        changes: the last changes of links, oldest first: (now_s, site, before, after, why).
+        readings: what to read when asked, by metric name, with a sentence for people; a name in `_total` counts up.
+    """
+
+    def __init__(self) -> None:
+        self.received_count = 0
+        self.outcomes = dict.fromkeys(OUTCOMES, 0)
+        self.requests: dict[tuple[str, str, str], int] = {}
+        self.durations: dict[tuple[str, str], Histogram] = {}
+        self.overhead = Histogram(OVERHEAD_BOUNDS_S)
+        self.errors: dict[str, int] = {}
+        self.degraded: dict[str, int] = {}
+        self.sites: dict[str, SiteCounts] = {}
+        self.changes: deque[tuple[float, str, str, str, str]] = deque(maxlen=MAX_CHANGES)
+        self.readings: dict[str, tuple[str, Callable[[], float]]] = {}
+        self._models: set[str] = set()
+        self._exposition: Exposition | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that have no answer yet."""
+        return self.received_count - sum(self.outcomes.values())
+
+    def name_models(self, names: Iterable[str]) -> None:
+        """Give these models a label of their own, whatever comes."""
+        self._models.update(names)
+
+    def name_site(self, name: str) -> SiteCounts:
+        """The counts of a site, made when it is new; those of a site that is taken away stay."""
+        counts = self.sites.get(name)
+        if counts is None:
+            counts = self.sites[name] = SiteCounts()
+        return counts
+
+    # --- requests ---
+
+    def received(self) -> None:
+        """Count a request that arrived."""
+        self.received_count += 1
+
+    def refused(self, error: EdgewiseError) -> None:
+        """Count what a door turned away before it became a request: no key, malformed."""
+        self.received_count += 1
+        self._end("", "", REJECTED)
+        self._error(error)
+
+    def answered(self, request: Request, attempt: Attempt, outcome: Outcome, answered_s: float) -> None:
+        """Count a request whose app got a site's answer; call it when the answer has been handed on.
+
+        Args:
+            attempt: the one whose answer it is.
+            outcome: what that answer means.
+            answered_s: when it was whole.
+        """
+        model = request.model
+        if model not in self._models:
+            model = self._label(model, outcome)
+        site = attempt.link.name
+        ending = _ANSWERS[outcome]
+        self.outcomes[ending] += 1
+        key = (model, site, ending)
+        requests = self.requests
+        requests[key] = requests.get(key, 0) + 1
+        took_s = answered_s - attempt.sent_s
+        counts = self.sites[site]
+        counts.answered += 1
+        counts.answered_s += took_s
+        if took_s > counts.slowest_s:
+            counts.slowest_s = took_s
+        total_s = monotonic() - request.arrived_s
+        duration = self.durations.get((model, site))
+        if duration is None:
+            duration = self.durations[model, site] = Histogram(DURATION_BOUNDS_S)
+        duration.counts[bisect_right(DURATION_BOUNDS_S, total_s)] += 1
+        duration.total += total_s
+        overhead = self.overhead
+        over_s = total_s - took_s
+        overhead.counts[bisect_right(OVERHEAD_BOUNDS_S, over_s)] += 1
+        overhead.total += over_s
+        if request.degraded:
+            self.degraded[request.degraded] = self.degraded.get(request.degraded, 0) + 1
+
+    def rejected(self, request: Request, error: EdgewiseError) -> None:
+        """Count a request that got no site's answer: expired, refused before it was sent anywhere, or failed."""
+        if error.code is Code.DEADLINE_EXCEEDED:
+            ending = EXPIRED
+        elif request.attempts:
+            ending = FAILED
+        else:
+            ending = REJECTED
+        self._end(request.model, "", ending)
+        self._error(error)
+
+    def cancelled(self, request: Request) -> None:
+        """Count a request whose app went away before its answer."""
+        self._end(request.model, "", CANCELLED)
+
+    def _end(self, model: str, site: str, ending: str) -> None:
+        if model and model not in self._models:
+            model = OTHER_MODELS
+        self.outcomes[ending] += 1
+        key = (model, site, ending)
+        self.requests[key] = self.requests.get(key, 0) + 1
+
+    def _error(self, error: EdgewiseError) -> None:
+        code = error.code.value
+        self.errors[code] = self.errors.get(code, 0) + 1
+
+    def _label(self, model: str, outcome: Outcome) -> str:
+        # A name is taken in once a site has answered for it, so that names made up by clients do not fill the bound.
+        if outcome is Outcome.OK and len(self._models) < MAX_MODELS:
+            self._models.add(model)
+            return model
+        return OTHER_MODELS
+
+    # --- attempts and links ---
+
+    def attempted(self, attempt: Attempt) -> None:
+        """Count an attempt that is being sent."""
+        self.sites[attempt.link.name].attempts[attempt.reason] += 1
+
+    def attempt_answered(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Count a whole answer of a site, whether the app gets it or not."""
+        self.sites[attempt.link.name].answers[outcome] += 1
+
+    def attempt_failed(self, attempt: Attempt, failure: Failure) -> None:
+        """Count an attempt that ended without an answer."""
+        self.sites[attempt.link.name].failures[failure] += 1
+
+    def attempt_cancelled(self, attempt: Attempt) -> None:
+        """Count an attempt that was taken off the wire."""
+        self.sites[attempt.link.name].cancelled += 1
+
+    def link_changed(self, change: LinkChanged) -> None:
+        """Count a link's change of state, and keep the last ones."""
+        name = change.link.name
+        changes = self.name_site(name).changes
+        changes[change.after] = changes.get(change.after, 0) + 1
+        self.changes.append((change.now_s, name, str(change.before), str(change.after), change.why))
