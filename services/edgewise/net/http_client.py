@@ -9,7 +9,6 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Iterable
-from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import Final, Self
@@ -25,8 +24,41 @@ from edgewise.net.errors import (
 )
 from edgewise.net.exchange import Body, Header
 from edgewise.net.http_client_connection import ClientConnection, HttpResponse, encode_request
+from edgewise.net.http_response_reader import ResponseHead
 
 _RECEIVE_BYTES: Final = 128 * 1024
+
+
+class _PooledConnection(ClientConnection):
+    """A connection of a client.
+
+    Attributes:
+        outcome: where the outcome of the request in flight goes.
+    """
+
+    __slots__ = ("_client", "outcome")
+
+    def __init__(
+        self, client: "HttpClient", receive_buffer: bytearray, *, max_head_bytes: int, max_body_bytes: int
+    ) -> None:
+        super().__init__(receive_buffer, max_head_bytes=max_head_bytes, max_body_bytes=max_body_bytes)
+        self._client = client
+        self.outcome: asyncio.Future[HttpResponse] | None = None
+
+    def on_response(self, head: ResponseHead, body: bytes | bytearray) -> None:
+        outcome, self.outcome = self.outcome, None
+        if self.usable:
+            self._client.release(self)
+        if outcome is not None and not outcome.done():
+            outcome.set_result(HttpResponse(head.status, head.headers.copy(), body))
+
+    def on_failure(self, error: HttpClientError) -> None:
+        outcome, self.outcome = self.outcome, None
+        if outcome is not None and not outcome.done():
+            outcome.set_exception(error)
+
+    def on_closed(self) -> None:
+        self._client.forget(self)
 
 
 class HttpClient:
@@ -76,9 +108,9 @@ class HttpClient:
         self._receive_buffer = bytearray(_RECEIVE_BYTES)
         # A slot is held from before a connection is made until it is gone.
         self._slots_used = 0
-        self._connections: set[ClientConnection] = set()
-        self._idle: list[tuple[ClientConnection, float]] = []
-        self._waiters: deque[asyncio.Future[ClientConnection | None]] = deque()
+        self._connections: set[_PooledConnection] = set()
+        self._idle: list[tuple[_PooledConnection, float]] = []
+        self._waiters: deque[asyncio.Future[_PooledConnection | None]] = deque()
         self._closed = False
         self._all_gone: asyncio.Future[None] | None = None
 
@@ -146,11 +178,12 @@ class HttpClient:
     # --- one request ---
 
     async def _send(
-        self, connection: ClientConnection, parts: list[Body], deadline_s: float, *, head_only: bool
+        self, connection: _PooledConnection, parts: list[Body], deadline_s: float, *, head_only: bool
     ) -> HttpResponse:
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[HttpResponse] = loop.create_future()
-        connection.send(parts, head_only=head_only, done=partial(self._done, connection, outcome))
+        connection.outcome = outcome
+        connection.send(parts, head_only=head_only)
         timer = loop.call_later(max(0.0, deadline_s - monotonic()), self._time_out, connection, outcome)
         try:
             return await outcome
@@ -161,23 +194,8 @@ class HttpClient:
         finally:
             timer.cancel()
 
-    def _done(
-        self,
-        connection: ClientConnection,
-        outcome: asyncio.Future[HttpResponse],
-        result: HttpResponse | HttpClientError,
-    ) -> None:
-        if connection.usable:
-            self._release(connection)
-        if outcome.done():
-            return
-        if isinstance(result, HttpClientError):
-            outcome.set_exception(result)
-        else:
-            outcome.set_result(result)
-
     @staticmethod
-    def _time_out(connection: ClientConnection, outcome: asyncio.Future[HttpResponse]) -> None:
+    def _time_out(connection: _PooledConnection, outcome: asyncio.Future[HttpResponse]) -> None:
         if not outcome.done():
             received_bytes = connection.received_bytes
             connection.cancel()
@@ -189,7 +207,7 @@ class HttpClient:
 
     # --- the pool ---
 
-    async def _acquire(self, deadline_s: float, *, fresh: bool) -> tuple[ClientConnection, bool]:
+    async def _acquire(self, deadline_s: float, *, fresh: bool) -> tuple[_PooledConnection, bool]:
         """A connection for one request, and whether it has been used before."""
         while True:
             if self._closed:
@@ -210,9 +228,9 @@ class HttpClient:
             if given.usable:
                 return given, True
 
-    async def _wait_for_connection(self, deadline_s: float) -> ClientConnection | None:
+    async def _wait_for_connection(self, deadline_s: float) -> _PooledConnection | None:
         """A connection that became idle, or None with a slot taken for a new one."""
-        waiter: asyncio.Future[ClientConnection | None] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[_PooledConnection | None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:
             async with asyncio.timeout(max(0.0, deadline_s - monotonic())):
@@ -228,7 +246,7 @@ class HttpClient:
                 ) from None
             raise
 
-    async def _connect(self, deadline_s: float) -> ClientConnection:
+    async def _connect(self, deadline_s: float) -> _PooledConnection:
         """Open a connection; the caller has taken a slot for it."""
         loop = asyncio.get_running_loop()
         where = f"{self._host}:{self._port}"
@@ -261,16 +279,13 @@ class HttpClient:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._user_timeout_ms)
         return connection
 
-    def _make_connection(self) -> ClientConnection:
-        return ClientConnection(
-            self._receive_buffer,
-            max_head_bytes=self._max_head_bytes,
-            max_body_bytes=self._max_body_bytes,
-            on_closed=self._forget,
+    def _make_connection(self) -> _PooledConnection:
+        return _PooledConnection(
+            self, self._receive_buffer, max_head_bytes=self._max_head_bytes, max_body_bytes=self._max_body_bytes
         )
 
-    def _release(self, connection: ClientConnection) -> None:
-        """Give a connection to whoever waits longest, or keep it."""
+    def release(self, connection: _PooledConnection) -> None:
+        """Give a connection to whoever waits longest, or keep it; for connections alone."""
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
@@ -278,14 +293,15 @@ class HttpClient:
                 return
         self._idle.append((connection, monotonic()))
 
-    def _give_back(self, given: ClientConnection | None) -> None:
+    def _give_back(self, given: _PooledConnection | None) -> None:
         """Return what a waiter got and cannot use any more."""
         if given is None:
             self._free_slot()
         elif given.usable:
-            self._release(given)
+            self.release(given)
 
-    def _forget(self, connection: ClientConnection) -> None:
+    def forget(self, connection: _PooledConnection) -> None:
+        """Note that a connection is gone; for connections alone."""
         if connection not in self._connections:
             return  # it was never handed over; whoever connects frees the slot
         self._connections.discard(connection)

@@ -1,12 +1,14 @@
-"""One connection to a server: one request at a time, its outcome told to a callback.
+"""One connection to a server: one request at a time, its outcome told to whoever derives from it.
 
 The pool in `http_client` stands on it; so can anything that must not make a task or a future for each request.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+import contextlib
+import socket
+import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
-from time import monotonic
 from typing import Final, cast
 
 from edgewise.net.errors import (
@@ -18,10 +20,12 @@ from edgewise.net.errors import (
 )
 from edgewise.net.exchange import Body, Header
 from edgewise.net.http_answer import encode_fields
-from edgewise.net.http_response_reader import BodyTooLargeError, ResponseReader
+from edgewise.net.http_response_reader import BodyTooLargeError, ResponseHead, ResponseReader
 
 # A body up to this size is copied behind its head, which costs less than a second buffer for writev.
 _JOINED_BODY_BYTES: Final = 16 * 1024
+# Closing resets the connection and drops what is unsent.
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
 _BODY_METHODS: Final = frozenset({b"POST", b"PUT", b"PATCH"})
 
 
@@ -38,9 +42,6 @@ class HttpResponse:
     status: int
     headers: dict[bytes, bytes]
     body: bytes | bytearray
-
-
-Done = Callable[[HttpResponse | HttpClientError], None]
 
 
 def encode_request(
@@ -73,83 +74,104 @@ def encode_request(
 
 
 class ClientConnection(asyncio.BufferedProtocol):
-    """The transport's side of one connection.
+    """The transport's side of one connection. Who owns it derives from it and says what happens when.
 
     Args:
         receive_buffer: filled and used up within one callback of the loop, so connections may share it.
         max_head_bytes, max_body_bytes: bounds on an answer.
-        on_closed: called once with this connection when it is gone.
 
     Attributes:
         busy: a request has been sent and its outcome not been told.
         usable: another request can be sent once it is not busy.
         received_bytes: of the current answer.
-        last_received_s: loop time of the latest bytes from the server, 0 before the first.
     """
 
     __slots__ = (
         "_buffer",
-        "_done",
-        "_on_closed",
         "_reader",
+        "_socket",
         "_transport",
         "_view",
-        "last_received_s",
+        "busy",
         "received_bytes",
         "usable",
     )
 
-    def __init__(
-        self,
-        receive_buffer: bytearray,
-        *,
-        max_head_bytes: int,
-        max_body_bytes: int,
-        on_closed: Callable[["ClientConnection"], None],
-    ) -> None:
+    def __init__(self, receive_buffer: bytearray, *, max_head_bytes: int, max_body_bytes: int) -> None:
+        self.busy = False
         self.usable = False
         self.received_bytes = 0
-        self.last_received_s = 0.0
         self._buffer = receive_buffer
         self._view = memoryview(receive_buffer)
         self._reader = ResponseReader(max_head_bytes=max_head_bytes, max_body_bytes=max_body_bytes)
-        self._on_closed = on_closed
-        self._done: Done | None = None
         self._transport = cast("asyncio.Transport", None)
+        self._socket: socket.socket | None = None
 
-    @property
-    def busy(self) -> bool:
-        """Whether a request has been sent and its outcome not been told."""
-        return self._done is not None
+    # --- what happens; for the owner to say ---
 
-    def send(self, parts: list[Body], *, head_only: bool, done: Done) -> None:
+    def on_response(self, head: ResponseHead, body: bytes | bytearray) -> None:
+        """The response is whole. Not busy any more: the next request may be sent from here.
+
+        Args:
+            head: shared with other responses; read only.
+            body: the caller's own.
+        """
+        raise NotImplementedError
+
+    def on_failure(self, error: HttpClientError) -> None:
+        """There will be no whole response; the connection is closing. Never from within `send`."""
+        raise NotImplementedError
+
+    def on_progress(self) -> None:
+        """Bytes came and the response is not whole yet."""
+
+    def on_closed(self) -> None:
+        """The connection is gone; called once, before `on_failure` where a request was in flight."""
+
+    # --- what the owner asks ---
+
+    def send(self, parts: list[Body], *, head_only: bool = False) -> None:
         """Send one request.
 
         Args:
-            parts: from `encode_request`.
+            parts: from `encode_request`, or made like it.
             head_only: it is a HEAD request.
-            done: called once, on the loop: with the response, or with why there is none. Never from within `send`.
         Raises: RuntimeError: the connection is busy or not usable.
         """
-        if self._done is not None or not self.usable:
+        if self.busy or not self.usable:
             raise RuntimeError("the connection is busy or closed")
-        self._done = done
+        self.busy = True
         self.received_bytes = 0
-        self._reader.expect(head_only=head_only)
+        if head_only:
+            self._reader.expect(head_only=True)
         if len(parts) == 1:
             self._transport.write(parts[0])
         else:
             self._transport.writelines(parts)
 
     def abort(self) -> None:
-        """Close at once; a request in flight ends in ConnectionLostError."""
+        """Close at once; a request in flight ends in ConnectionLostError.
+
+        What the system has not sent yet is dropped as well where the connection was given its socket: the server never
+        gets the rest of what was given up.
+        """
         self.usable = False
+        if self._socket is not None:
+            with contextlib.suppress(OSError):  # it is closed already
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self._transport.abort()
 
     def cancel(self) -> None:
         """Close at once, and tell nobody of the request in flight."""
-        self._done = None
         self.abort()
+        self.busy = False
+
+    def close(self) -> None:
+        """Close politely; only while not busy."""
+        self.usable = False
+        self._transport.close()
+
+    # --- what the transport reports ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note the transport."""
@@ -159,10 +181,11 @@ class ClientConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits."""
         self.usable = False
-        self._on_closed(self)
-        if self._done is not None:
+        self.on_closed()
+        if self.busy:
+            self.busy = False
             what = f": {exc}" if exc is not None else " by the server"
-            self._tell(
+            self.on_failure(
                 ConnectionLostError(
                     f"the connection was closed{what} before the answer was complete",
                     received_bytes=self.received_bytes,
@@ -175,22 +198,21 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Use the bytes that came."""
-        self.last_received_s = monotonic()
         self.received_bytes += nbytes
-        if self._done is None:
+        if not self.busy:
             self.abort()  # bytes that nobody asked for
             return
         reader = self._reader
         try:
             body = reader.direct_filled(nbytes) if reader.direct else reader.feed(self._buffer, nbytes)
         except BodyTooLargeError as error:
-            self.abort()
-            self._tell(ResponseTooLargeError(error.reason, received_bytes=self.received_bytes))
+            self._give_up(ResponseTooLargeError(error.reason, received_bytes=self.received_bytes))
         except HttpProtocolError as error:
-            self.abort()
-            self._tell(ProtocolError(error.reason, received_bytes=self.received_bytes))
+            self._give_up(ProtocolError(error.reason, received_bytes=self.received_bytes))
         else:
-            if body is not None:
+            if body is None:
+                self.on_progress()
+            else:
                 self._complete(body)
 
     def eof_received(self) -> bool:
@@ -199,23 +221,25 @@ class ClientConnection(asyncio.BufferedProtocol):
         Returns: False; the transport closes.
         """
         self.usable = False
-        if self._done is not None:
+        if self.busy:
             body = self._reader.finish()
             if body is not None:
                 self._complete(body)
         return False
 
     def _complete(self, body: bytes | bytearray) -> None:
-        head = self._reader.head
+        reader = self._reader
+        head = reader.head
         if head is None:
             raise RuntimeError("a whole response without its head")
         if not head.keep_alive:
             self.abort()
-        # Out of the busy state before the callback, which may send the next request. The stage is HEAD again.
-        self._reader.expect(head_only=False)
-        self._tell(HttpResponse(head.status, head.headers.copy(), body))
+        # Out of the busy state before it is told: whoever is told may send the next request. The stage is HEAD again.
+        self.busy = False
+        reader.expect(head_only=False)
+        self.on_response(head, body)
 
-    def _tell(self, outcome: HttpResponse | HttpClientError) -> None:
-        done, self._done = self._done, None
-        if done is not None:
-            done(outcome)
+    def _give_up(self, error: HttpClientError) -> None:
+        self.abort()
+        self.busy = False
+        self.on_failure(error)

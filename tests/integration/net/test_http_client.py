@@ -367,14 +367,14 @@ def test_a_waiter_cancelled_as_it_is_served_passes_the_connection_on(net):
             exchange = await house.next_exchange()
             second = asyncio.create_task(client.request(b"GET", b"/2", timeout_s=20))
             await asyncio.sleep(0)
-            release = client._release
+            release = client.release
 
             def release_and_cancel(connection):
                 release(connection)
-                client._release = release
+                client.release = release
                 second.cancel()
 
-            client._release = release_and_cancel
+            client.release = release_and_cancel
             net.echo(exchange)
             await first
             with pytest.raises(asyncio.CancelledError):
