@@ -8,9 +8,13 @@ from edgewise.core.errors import EdgewiseError
 
 if TYPE_CHECKING:
     from edgewise.core.routing.link import Link
+    from edgewise.core.routing.path import Path
     from edgewise.core.routing.routes import Route
 
 NO_DEADLINE_S: Final = float("inf")
+# Classes by powers of four: below 1 kB, 4 kB, 16 kB, ... and from 16 MB on.
+_LARGEST_CLASS_BYTES: Final = 1 << 24
+SIZE_CLASSES: Final = 9
 
 
 class Reason(StrEnum):
@@ -69,15 +73,18 @@ class Request:
         "deadline_s",
         "degraded",
         "done",
-        "fallback_answer",
-        "hedge_at_s",
+        "hedged",
         "idempotent",
         "key",
+        "kept",
         "model",
+        "order",
         "queued_at",
         "route",
         "running",
+        "seen",
         "size_bytes",
+        "size_class",
         "tried",
     )
 
@@ -103,13 +110,16 @@ class Request:
         self.running: list[Attempt] = []
         self.done = False
         self.degraded = ""
-        # The router's own: its number in order of arrival, where it waits, which links it has been to, when it is
-        # hedged, and an answer kept in case no better one comes.
+        # The router's own. `size_class`: sizes of a class behave alike. `order`: links in the order of the route. `tried`:
+        # where it has been. `seen`: some site may have run it. `kept`: an answer in case no better one comes.
         self.key = 0
-        self.queued_at: Link | None = None
+        self.size_class = ((size_bytes >> 10).bit_length() + 1) >> 1 if size_bytes < _LARGEST_CLASS_BYTES else 8
+        self.order: tuple[Link, ...] = ()
         self.tried: tuple[Link, ...] = ()
-        self.hedge_at_s = 0.0
-        self.fallback_answer: Attempt | None = None
+        self.queued_at: Link | None = None
+        self.seen = False
+        self.hedged = False
+        self.kept: Attempt | None = None
 
 
 class Attempt:
@@ -117,6 +127,7 @@ class Attempt:
 
     Attributes:
         link: where; its `name` and `tier` say which site that is.
+        path: what is known of this model and size on that link.
         number: 1 for the first of its request.
         sent_s: when the instruction to send was given, or `Router.sent` was told.
         last_byte_s: when bytes of its answer last came; 0 before.
@@ -135,13 +146,16 @@ class Attempt:
         "link",
         "number",
         "open",
+        "path",
         "reason",
         "request",
         "sent_s",
         "wanted",
     )
 
-    def __init__(self, request: Request, link: "Link", number: int, reason: Reason, sent_s: float) -> None:
+    def __init__(
+        self, request: Request, link: "Link", path: "Path", number: int, reason: Reason, sent_s: float
+    ) -> None:
         self.request = request
         self.link = link
         self.number = number
@@ -150,6 +164,7 @@ class Attempt:
         self.last_byte_s = 0.0
         self.open = True
         self.wanted = True
+        self.path = path
         self.carrier: Any = None
         self.answer: Any = None
         self.confidence: float | None = None
@@ -226,15 +241,26 @@ class SendProbe:
 
 
 class CloseConnections:
-    """The link is down: drop every connection to the site with what is unsent, so that nothing given up is run later.
+    """The link is down: drop the connections to the site, so that what lies unsent in them is never run.
 
-    Attempts on them have been cancelled by instructions before this one.
+    Attempts that are given up were cancelled by instructions before this one. A connection that carries an attempt
+    which is still open stays: nobody else can answer that request.
     """
 
     __slots__ = ("link",)
 
     def __init__(self, link: "Link") -> None:
         self.link = link
+
+
+class Warm:
+    """Have at least so many connections to the site open, so that requests to come need not wait for a handshake."""
+
+    __slots__ = ("connections", "link")
+
+    def __init__(self, link: "Link", connections: int) -> None:
+        self.link = link
+        self.connections = connections
 
 
 class LinkChanged:
@@ -250,7 +276,7 @@ class LinkChanged:
         self.now_s = now_s
 
 
-Instruction = Send | Cancel | Answer | Reject | SendProbe | CloseConnections | LinkChanged
+Instruction = Send | Cancel | Answer | Reject | SendProbe | CloseConnections | Warm | LinkChanged
 
 
 @dataclass(frozen=True, slots=True)
