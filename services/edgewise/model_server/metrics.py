@@ -8,18 +8,17 @@ Edgewise's own names are shown at `/metrics`. Where TensorFlow Serving's are ask
 counts them beside these.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from edgewise.core.errors import Code
 from edgewise.model_server.tensorflow_metrics import TensorflowMetrics
+from edgewise.net.distribution import Distribution
 
 if TYPE_CHECKING:
-    from edgewise.model_server.exposition import Exposition
+    from edgewise.net.exposition import Exposition
 
 OK = "OK"
-CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 LATENCY_BOUNDS_S = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1),
@@ -35,36 +34,6 @@ _OUTCOMES: dict[str, str] = {
     Code.CANCELLED: "failed",
 }
 OUTCOMES = ("answered", "rejected", "expired", "failed")
-
-
-class Distribution:
-    """A histogram in plain integers."""
-
-    __slots__ = ("bounds", "counts", "total")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def add(self, value: float) -> None:
-        """Count one value."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """Cumulative counts by upper bound, as Prometheus wants them."""
-        cumulative = 0
-        found: list[tuple[str, float]] = []
-        for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
-            cumulative += count
-            found.append(("+Inf" if bound == float("inf") else repr(bound), cumulative))
-        return found
-
-    @property
-    def count(self) -> int:
-        """How many values were counted."""
-        return sum(self.counts)
 
 
 class ServerMetrics:
@@ -151,7 +120,8 @@ class ServerMetrics:
         """Edgewise's own names, in the Prometheus text format."""
         if self._exposition is None:
             # The Prometheus client costs 40 ms and 2 MB, which a server that is not scraped does not pay.
-            from edgewise.model_server.exposition import Exposition  # noqa: PLC0415
+            from edgewise.model_server.exposition import families  # noqa: PLC0415
+            from edgewise.net.exposition import Exposition  # noqa: PLC0415
 
-            self._exposition = Exposition(self)
+            self._exposition = Exposition(lambda: families(self))
         return self._exposition.text()

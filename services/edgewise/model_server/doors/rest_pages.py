@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from edgewise.model_server.metrics import CONTENT_TYPE as METRICS_TYPE
+from edgewise.net.distribution import METRICS_TYPE
 from edgewise.net.exchange import Exchange, Header
 
 if TYPE_CHECKING:
