@@ -33,13 +33,13 @@ class GatewayService:
 
     def __init__(
         self,
+        *,
         options: GatewayOptions,
         config: GatewayConfig,
         router: "Router",
         carrier: "Carrier",
         sites: "Mapping[str, Site]",
         metrics: GatewayMetrics,
-        *,
         api_keys: "ApiKeys | None" = None,
     ) -> None:
         self.options = options
