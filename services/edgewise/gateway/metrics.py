@@ -17,7 +17,6 @@ from edgewise.core.errors import Code, EdgewiseError
 from edgewise.core.routing.calls import Attempt, Failure, LinkChanged, Outcome, Reason, Request
 from edgewise.net.distribution import Distribution
 
-
 ANSWERED: Final = "answered"
 REJECTED: Final = "rejected"
 EXPIRED: Final = "expired"

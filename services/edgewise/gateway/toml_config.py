@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.core.routing.routes import DEFAULT_ROUTE, Route, RouteKind
-from edgewise.gateway.addresses import grpc_address, rest_address
+from edgewise.gateway.address_text import grpc_address, rest_address
 from edgewise.gateway.config import GatewayConfig, SiteConfig, SiteTls
 from edgewise.gateway.toml_tables import Table, boolean, file_in, label, number, one_of, table, text, whole
 
