@@ -21,6 +21,7 @@ from edgewise.core.versions import ServerConfig
 from edgewise.model_server.backends.memory import return_free_memory
 from edgewise.model_server.batching.batcher import BatchStats
 from edgewise.model_server.config.model_config import ModelConfig
+from edgewise.model_server.doors.grpc_door import GrpcDoor
 from edgewise.model_server.doors.grpc_listener import GrpcListener
 from edgewise.model_server.doors.rest_door import RestDoor
 from edgewise.model_server.metrics import ServerMetrics
@@ -58,6 +59,7 @@ class ModelServer:
         self.rest_port: int | None = None
         self.grpc_port: int | None = None
         self._http: HttpServer | None = None
+        self._grpc_door: GrpcDoor
         self._grpc: GrpcListener | None = None
         self._tls: TlsFiles | None = None
         self._config_file: ConfigFile | None = None
@@ -94,6 +96,7 @@ class ModelServer:
         except (ApiKeyFileError, TlsMaterialError) as error:
             raise FailedPreconditionError(str(error)) from None
         self.service = Service(options, repository, metrics, loop=loop, api_keys=api_keys)
+        self._grpc_door = GrpcDoor(self.service)
         source = self._source()
         # Before the models, whose loading an error would have to wait for.
         await self._listen_rest()
@@ -117,7 +120,7 @@ class ModelServer:
     async def _listen_rest(self) -> None:
         options = self.options
         if options.rest_port is not None:
-            door = RestDoor(self.service)
+            door = RestDoor(self.service, self._grpc_door)
             self._http = HttpServer(
                 door,
                 HttpLimits(max_body_bytes=options.max_body_bytes),
@@ -135,7 +138,7 @@ class ModelServer:
         options = self.options
         if options.grpc_port is not None or options.grpc_socket_path:
             try:
-                self._grpc = GrpcListener(self.service)
+                self._grpc = GrpcListener(self._grpc_door, options)
             except TlsMaterialError as error:
                 raise FailedPreconditionError(str(error)) from None
             try:
@@ -152,8 +155,7 @@ class ModelServer:
         gc.collect()
         gc.freeze()
         return_free_memory()
-        if self._grpc is not None:
-            self._grpc.say_serving(serving=True)
+        self._grpc_door.health.say(serving=True)
 
     async def _watch_files(self) -> None:
         """Follow certificates and keys, which may be exchanged while the server runs."""
@@ -196,8 +198,8 @@ class ModelServer:
             follower.cancel()
         if self._http is not None:
             self._http.announce_close()
+        self._grpc_door.health.say(serving=False)
         if self._grpc is not None:
-            self._grpc.say_serving(serving=False)
             self._grpc.server.announce_close()
 
     async def _settle(self) -> None:

@@ -163,6 +163,7 @@ def test_grpc_trailers(server, grpc_calls, tfs_request, oip_request):
             "x-edgewise-site": "cellar",
             "x-edgewise-tier": "cloud",
             "x-edgewise-model-version": "2",
+            "x-edgewise-queue-depth": "0",
             "x-request-id": "r-1",
         }
         assert "x-request-id" not in ask_()[3]

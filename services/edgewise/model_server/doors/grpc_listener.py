@@ -12,7 +12,6 @@ from edgewise.net.tls import TlsFiles, server_context
 
 if TYPE_CHECKING:
     from edgewise.model_server.options import ServeOptions
-    from edgewise.model_server.service import Service
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +30,9 @@ _ARGUMENTS: Final = {
 class GrpcListener:
     """The gRPC side of a model server.
 
+    Args:
+        door: finds the methods.
+
     Attributes:
         tls: certificates that follow their files; None serves without, or with those of the options.
         port: the port listened on; None while or where there is none.
@@ -39,8 +41,7 @@ class GrpcListener:
         TlsMaterialError: the certificates cannot be used.
     """
 
-    def __init__(self, service: "Service") -> None:
-        options = service.options
+    def __init__(self, door: GrpcDoor, options: "ServeOptions") -> None:
         self.tls: TlsFiles | None = None
         context: ssl.SSLContext | None = None
         if options.tls_cert and options.tls_key:
@@ -48,12 +49,12 @@ class GrpcListener:
             context = self.tls.context
         elif options.grpc_tls is not None:
             context = server_context(options.grpc_tls, PROTOCOLS)
-        self.door = GrpcDoor(service)
+        self.door = door
         self.server = GrpcServer(self.door, _limits(options), ssl_context=context)
         self.port: int | None = None
 
     async def start(self, host: str, port: int | None, socket_path: str = "") -> int | None:
-        """Listen; every service is told to be not serving until `say_serving`.
+        """Listen; what the health service tells is up to its owner.
 
         Args:
             port: None listens on `socket_path` alone.
@@ -67,10 +68,6 @@ class GrpcListener:
         if socket_path:
             await self.server.start_unix(Path(socket_path))
         return self.port
-
-    def say_serving(self, *, serving: bool) -> None:
-        """What the health service tells of every service."""
-        self.door.health.say(serving=serving)
 
     async def stop(self, timeout_s: float) -> None:
         """Refuse new calls and finish those in flight, at most for `timeout_s`."""

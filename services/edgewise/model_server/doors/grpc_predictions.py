@@ -11,10 +11,10 @@ from edgewise.core.requests import ModelSpec, PredictRequest, PredictResponse
 from edgewise.core.signatures import find_signature, signature_by_names
 from edgewise.core.tensors import Method
 from edgewise.model_server.doors.answer_fields import MAX_REQUEST_ID_BYTES, prediction_fields, site_fields
-from edgewise.model_server.doors.deadline_header import DEADLINE_HEADER, parse_deadline_ms
 from edgewise.model_server.metrics import OK
 from edgewise.net.grpc_exchange import Field, GrpcExchange
 from edgewise.protocols import oip_grpc, tfs_examples_grpc, tfs_grpc
+from edgewise.protocols.deadline_header import DEADLINE_HEADER, parse_deadline_ms
 from edgewise.protocols.grpc_status import STATUS
 
 if TYPE_CHECKING:
@@ -191,7 +191,8 @@ class GrpcPrediction:
     def answer(self, response: PredictResponse, message: bytes) -> None:
         """Answer, and say in the trailers who did."""
         self.response = response
-        trailers = [*self.door.who, *prediction_fields(response)]
+        queue_depth = self.call.servable.batcher.pending if self.call is not None else None
+        trailers = [*self.door.who, *prediction_fields(response, queue_depth)]
         if self.request_id:
             trailers.append((b"x-request-id", self.request_id))
         self.exchange.respond(message, trailers)

@@ -88,6 +88,10 @@ _RESPONSE_HEADERS: _Json = {
     "x-edgewise-site": {"description": "The site that answered.", "schema": {"type": "string"}},
     "x-edgewise-tier": {"description": "cloud or edge.", "schema": {"type": "string", "enum": ["cloud", "edge"]}},
     "x-edgewise-model-version": {"description": "The version that ran.", "schema": {"type": "integer"}},
+    "x-edgewise-queue-depth": {
+        "description": "Other requests that wait for this version or are being run.",
+        "schema": {"type": "integer"},
+    },
     "x-edgewise-confidence": {
         "description": "The least sure example's greatest probability, where the model declares one.",
         "schema": {"type": "number", "minimum": 0, "maximum": 1},

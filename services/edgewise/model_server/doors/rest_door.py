@@ -13,14 +13,17 @@ from edgewise import __version__
 from edgewise.core.errors import CancelledError, EdgewiseError, InternalError
 from edgewise.core.requests import PredictResponse
 from edgewise.model_server.doors.answer_fields import MAX_REQUEST_ID_BYTES, prediction_fields, site_fields
-from edgewise.model_server.doors.deadline_header import DEADLINE_HEADER, parse_deadline_ms
+from edgewise.model_server.doors.grpc_over_http import GrpcOverHttp
+from edgewise.model_server.doors.probe import PROBE_PATH, ProbeAnswers
 from edgewise.model_server.doors.rest_codecs import CODECS, Decoded, image
 from edgewise.model_server.doors.rest_pages import JSON, Pages
 from edgewise.model_server.metrics import OK
 from edgewise.model_server.service import PLATFORMS, default_signature
 from edgewise.net.exchange import Body, Exchange, Header
+from edgewise.net.grpc_exchange import MethodLookup
 from edgewise.protocols import oip_rest_metadata, tfs_rest, tfs_rest_status
 from edgewise.protocols.content_encoding import decompress
+from edgewise.protocols.deadline_header import DEADLINE_HEADER, parse_deadline_ms
 from edgewise.protocols.http_status import OIP_STATUS, TFS_STATUS
 from edgewise.protocols.oip_rest import HEADER_LENGTH
 from edgewise.protocols.rest_paths import Action, Endpoint, Protocol, parse_path
@@ -46,16 +49,22 @@ _IMAGE: Final = b"image/"
 
 
 class RestDoor:
-    """Answers every request of the REST port."""
+    """Answers every request of the REST port.
+
+    Args:
+        methods: the gRPC front door, whose unary calls come over this port too; None takes none.
+    """
 
     error_headers: Final[tuple[Header, ...]] = (JSON,)
 
-    def __init__(self, service: "Service") -> None:
+    def __init__(self, service: "Service", methods: MethodLookup | None = None) -> None:
         self.service = service
         self.dataplane = service.dataplane
         self.metrics = service.metrics
         self.pages = Pages(service)
         self.who: tuple[Header, ...] = site_fields(service.options)
+        self._grpc = GrpcOverHttp(methods, self.who) if methods is not None else None
+        self._probes = ProbeAnswers(self.who)
         self._questions: dict[Action, Callable[[Endpoint], tuple[int, bytes]]] = {
             Action.SERVER_LIVE: lambda _: (200, oip_rest_metadata.encode_live(live=True)),
             Action.SERVER_READY: self._server_ready,
@@ -104,6 +113,12 @@ class RestDoor:
         return self.service.options.default_timeout_s if value is None else parse_deadline_ms(value)
 
     def _page(self, exchange: Exchange) -> None:
+        if self._grpc is not None and self._grpc.takes(exchange):
+            self._grpc(exchange)
+            return
+        if exchange.path == PROBE_PATH:
+            self._probe(exchange)
+            return
         if exchange.path not in self.pages:
             message = "no such path; /docs lists those there are"
             exchange.respond(404, (JSON,), tfs_rest.encode_error(message))
@@ -115,6 +130,13 @@ class RestDoor:
             self.refuse(exchange, error)
             return
         self.pages.answer(exchange)
+
+    def _probe(self, exchange: Exchange) -> None:
+        try:
+            self.check_key(exchange)
+            self._probes.answer(exchange, ready=self.service.ready())
+        except EdgewiseError as error:
+            self.refuse(exchange, error)
 
     def _answer_question(self, exchange: Exchange, endpoint: Endpoint) -> None:
         try:
@@ -256,7 +278,9 @@ class Prediction:
         headers, body = encoded
         result = self.response
         assert result is not None, "answered after it ended"  # noqa: S101
-        fields = [*headers, *self.door.who, *prediction_fields(result)]
+        call = self.call
+        assert call is not None, "admitted before it ended"  # noqa: S101
+        fields = [*headers, *self.door.who, *prediction_fields(result, call.servable.batcher.pending)]
         request_id = self.exchange.headers.get(b"x-request-id")
         if request_id is not None:
             fields.append((b"x-request-id", request_id[:MAX_REQUEST_ID_BYTES]))

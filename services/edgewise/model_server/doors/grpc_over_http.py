@@ -1,0 +1,130 @@
+"""Unary gRPC calls on the REST port, each as one HTTP/1.1 request; `edgewise.protocols.grpc_over_http` has the form.
+
+A gateway sends calls this way: on HTTP/1.1 a lost call is known from its own connection, and a call that is given up is
+given up with it. The methods are those of the gRPC port, with the same keys, deadlines and limits.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from edgewise.core.errors import InternalError, UnimplementedError
+from edgewise.net.exchange import Exchange
+from edgewise.net.grpc_answer import escape_message
+from edgewise.net.grpc_exchange import Field, Message, MethodLookup, UnaryMethod
+from edgewise.protocols.grpc_over_http import CONTENT_TYPE, HTTP_STATUS, MESSAGE_FIELD, STATUS_FIELD
+from edgewise.protocols.grpc_status import OK, STATUS
+
+if TYPE_CHECKING:
+    from edgewise.core.errors import EdgewiseError
+
+_log = logging.getLogger(__name__)
+
+_TYPE_FIELD: Final = (b"content-type", CONTENT_TYPE)
+_OK_FIELDS: Final = (_TYPE_FIELD, (STATUS_FIELD, b"0"))
+_ALLOW_POST: Final = (b"allow", b"POST")
+_UNAUTHENTICATED: Final = 16
+
+
+class GrpcOverHttp:
+    """Answers such requests.
+
+    Args:
+        lookup: the gRPC front door.
+        who: the site's own fields, for answers that no method gives.
+    """
+
+    def __init__(self, lookup: MethodLookup, who: tuple[Field, ...]) -> None:
+        self._lookup = lookup
+        self._who = who
+        self._methods: dict[bytes, tuple[str, UnaryMethod]] = {}
+
+    @staticmethod
+    def takes(exchange: Exchange) -> bool:
+        """Whether a request is a gRPC call."""
+        return exchange.headers.get(b"content-type") == CONTENT_TYPE
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Answer one, now or later."""
+        found = self._methods.get(exchange.path) or self._find(exchange.path)
+        if exchange.method != b"POST":
+            exchange.respond(405, (_ALLOW_POST, *self._who), b"")
+            return
+        headers = exchange.headers
+        if found is None:
+            name = exchange.path[:200].decode("ascii", "replace")
+            self._refuse(exchange, UnimplementedError(f"the method {name} is not served here as a unary call"))
+        elif b"content-encoding" in headers:
+            self._refuse(exchange, UnimplementedError("content-encoding is not understood for gRPC calls; send none"))
+        else:
+            name, method = found
+            call = HttpCall(exchange, name)
+            try:
+                method.handle(call)
+            except Exception:  # noqa: BLE001 - whatever the method did, the client gets its answer
+                _log.exception("the handler of %s failed", name)
+                self._refuse(exchange, InternalError("the server failed; its log says more"))
+
+    def _find(self, path: bytes) -> tuple[str, UnaryMethod] | None:
+        """The method of a path; what is streaming has no form here."""
+        name = path.decode("ascii", "replace")
+        method = self._lookup(name)
+        if not isinstance(method, UnaryMethod):
+            return None
+        # The door has a fixed number of them.
+        found = self._methods[path] = (name, method)
+        return found
+
+    def _refuse(self, exchange: Exchange, error: "EdgewiseError") -> None:
+        HttpCall(exchange, "").fail(STATUS[error.code], error.message, self._who)
+
+
+class HttpCall:
+    """A unary call that came as an HTTP request; see `edgewise.net.grpc_exchange.GrpcExchange`.
+
+    `timeout_s` is None: the budget is the one that the metadata state, and the methods hold to it.
+    """
+
+    __slots__ = ("_exchange", "message", "metadata", "method", "received_s", "timeout_s")
+
+    def __init__(self, exchange: Exchange, method: str) -> None:
+        self._exchange = exchange
+        self.method = method
+        self.message: Message = exchange.body
+        self.metadata: Mapping[bytes, bytes] = exchange.headers
+        self.timeout_s: float | None = None
+        self.received_s = exchange.received_s
+
+    @property
+    def closed(self) -> bool:
+        """Whether the client has gone or the answer has been given."""
+        return self._exchange.closed
+
+    @property
+    def peer(self) -> str:
+        """The client's address, for the request log."""
+        return self._exchange.peer
+
+    @property
+    def on_cancel(self) -> Callable[[], None] | None:
+        """Called once if the client goes away before the answer."""
+        return self._exchange.on_cancel
+
+    @on_cancel.setter
+    def on_cancel(self, callback: Callable[[], None] | None) -> None:
+        self._exchange.on_cancel = callback
+
+    def respond(self, message: Message, trailers: Iterable[Field] = ()) -> None:
+        """Answer with OK. Does nothing once `closed`."""
+        self._exchange.respond(200, (*_OK_FIELDS, *trailers), message)
+
+    def fail(self, status: int, message: str, trailers: Iterable[Field] = ()) -> None:
+        """Answer with an error. Does nothing once `closed`."""
+        if status == OK:
+            raise ValueError("a call does not fail with OK")
+        fields = [_TYPE_FIELD, (STATUS_FIELD, b"%d" % status), *trailers]
+        if message:
+            fields.append((MESSAGE_FIELD, escape_message(message)))
+        if status == _UNAUTHENTICATED:
+            fields.append((b"www-authenticate", b"Bearer"))
+        self._exchange.respond(HTTP_STATUS[status], fields, b"")
