@@ -1,0 +1,277 @@
+"""Carries out what the router decides, and tells it what comes of it.
+
+    doors, upstreams ──event──► Carrier ──► Router ──instructions──► Carrier ──► calls of apps, sites
+
+Every event goes to the router at once. Instructions are carried out in the order in which they were given, also when
+carrying one out is itself an event: what it brings about waits its turn. One timer serves every request.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Mapping, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from edgewise.core.errors import EdgewiseError, InternalError
+from edgewise.core.routing.calls import (
+    Answer,
+    Attempt,
+    Cancel,
+    CloseConnections,
+    Failure,
+    Instruction,
+    LinkChanged,
+    Outcome,
+    Probe,
+    Reject,
+    Request,
+    Send,
+    SendProbe,
+    SiteSpec,
+)
+
+if TYPE_CHECKING:
+    from edgewise.core.routing.router import Router
+    from edgewise.gateway.site import Site
+
+_LOG: Final = logging.getLogger(__name__)
+_NEVER_S: Final = float("inf")
+_MIN_PAUSE_S: Final = 0.001
+
+
+class CarrierHooks:
+    """Is told what is worth counting; does nothing by itself. Called on the hot path: be quick and do not raise."""
+
+    def sent(self, attempt: Attempt) -> None:
+        """An attempt was handed to its site."""
+
+    def ended(self, attempt: Attempt, outcome: Outcome | Failure, now_s: float) -> None:
+        """An attempt came to its end by an answer or without one; also when nobody waited for it any more."""
+
+    def cancelled(self, attempt: Attempt) -> None:
+        """An attempt was taken off the wire."""
+
+    def answered(self, request: Request, attempt: Attempt, now_s: float) -> None:
+        """A request got this attempt's answer."""
+
+    def rejected(self, request: Request, error: EdgewiseError, now_s: float) -> None:
+        """A request got an error of the gateway's own."""
+
+    def abandoned(self, request: Request, now_s: float) -> None:
+        """A request's app went away."""
+
+    def link_changed(self, change: LinkChanged) -> None:
+        """A link went from one state to another."""
+
+    def probed(self, probe: Probe, now_s: float, *, answered: bool) -> None:
+        """A probe came to its end."""
+
+
+class Carrier:
+    """Stands between the router and everything with sockets. Used on the event loop's thread only.
+
+    Args:
+        router: decides.
+        sites: by name, at least those that the router knows.
+        loop: for the one timer.
+        hooks: counts.
+
+    Attributes:
+        router, sites, hooks: as given.
+    """
+
+    def __init__(
+        self,
+        router: "Router",
+        sites: Mapping[str, "Site"],
+        *,
+        loop: asyncio.AbstractEventLoop,
+        hooks: CarrierHooks | None = None,
+    ) -> None:
+        self.router = router
+        self.sites = dict(sites)
+        self.hooks = hooks if hooks is not None else CarrierHooks()
+        self._loop = loop
+        self._carrying = False
+        self._queue: deque[Instruction] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_s = _NEVER_S
+        self._closed = False
+
+    # --- life ---
+
+    def start(self) -> None:
+        """Begin to probe."""
+        self._carry_out(self.router.start(monotonic()))
+
+    def drain(self) -> None:
+        """Stop probing; requests in flight go on."""
+        self._carry_out(self.router.drain(monotonic()))
+
+    def reconfigure(self, sites: Mapping[str, "Site"], specs: Sequence[SiteSpec]) -> None:
+        """Take over another set of sites; links that stay keep their state.
+
+        Sites that are no longer there are the caller's to close, once what is in flight has ended.
+        """
+        gone = {name: site for name, site in self.sites.items() if name not in sites}
+        self.sites = {**gone, **sites}
+        self._carry_out(self.router.reconfigure(specs, monotonic()))
+        self.sites = dict(sites)
+
+    def close(self) -> None:
+        """Stop the timer; nothing is carried out after this."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # --- events ---
+
+    def arrived(self, request: Request) -> None:
+        """An app asks; `request.context` is its `AppCall`."""
+        self._carry_out(self.router.arrived(request, monotonic()))
+
+    def cancelled(self, request: Request) -> None:
+        """The app went away."""
+        now_s = monotonic()
+        if not request.done:
+            self.hooks.abandoned(request, now_s)
+        self._carry_out(self.router.cancelled(request, now_s))
+
+    def sent(self, attempt: Attempt) -> None:
+        """The bytes had to wait for a connection; they have left now."""
+        self._carry_out(self.router.sent(attempt, monotonic()))
+
+    def bytes_came(self, attempt: Attempt) -> None:
+        """Bytes of an answer that is not whole yet came."""
+        self._carry_out(self.router.bytes_came(attempt, monotonic()))
+
+    def answered(
+        self,
+        attempt: Attempt,
+        outcome: Outcome,
+        *,
+        queue_depth: int | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        """The site's answer is whole; `attempt.answer` and `attempt.confidence` are set.
+
+        Args:
+            outcome: what it means for routing.
+            queue_depth: what the site says of its queue.
+            retry_after_s: when the site wants to be asked again.
+        """
+        now_s = monotonic()
+        self.hooks.ended(attempt, outcome, now_s)
+        self._carry_out(
+            self.router.answered(attempt, outcome, now_s, queue_depth=queue_depth, retry_after_s=retry_after_s)
+        )
+
+    def failed(self, attempt: Attempt, failure: Failure) -> None:
+        """The attempt ended without an answer."""
+        now_s = monotonic()
+        self.hooks.ended(attempt, failure, now_s)
+        self._carry_out(self.router.failed(attempt, failure, now_s))
+
+    def probe_answered(self, probe: Probe, *, ready: bool = True) -> None:
+        """A site answered a probe."""
+        now_s = monotonic()
+        self.hooks.probed(probe, now_s, answered=True)
+        self._carry_out(self.router.probe_answered(probe, now_s, ready=ready))
+
+    def probe_failed(self, probe: Probe, *, refused: bool = False) -> None:
+        """A probe got no answer."""
+        now_s = monotonic()
+        self.hooks.probed(probe, now_s, answered=False)
+        self._carry_out(self.router.probe_failed(probe, now_s, refused=refused))
+
+    def told(self, site: str, state: str) -> None:
+        """A sibling process saw this link change."""
+        self._carry_out(self.router.told(site, state, monotonic()))
+
+    # --- instructions ---
+
+    def _carry_out(self, instructions: list[Instruction]) -> None:
+        if self._carrying:
+            self._queue.extend(instructions)
+            return
+        self._carrying = True
+        try:
+            for instruction in instructions:
+                self._carry_out_one(instruction)
+            queue = self._queue
+            while queue:
+                self._carry_out_one(queue.popleft())
+        finally:
+            self._carrying = False
+        if self.router.wake_s < self._timer_s:
+            self._arm()
+
+    def _carry_out_one(self, instruction: Instruction) -> None:
+        kind = type(instruction)
+        try:
+            if kind is Send:
+                self._send(instruction.attempt)  # type: ignore[union-attr]
+            elif kind is Answer:
+                request = instruction.request  # type: ignore[union-attr]
+                request.context.answer(instruction.attempt)  # type: ignore[union-attr]
+                self.hooks.answered(request, instruction.attempt, monotonic())  # type: ignore[union-attr]
+            else:
+                self._carry_out_rare(instruction)
+        except Exception:  # noqa: BLE001 - one call's fault must not keep the others from what was decided
+            _LOG.exception("carrying out %s failed", kind.__name__)
+            self._recover(instruction)
+
+    def _send(self, attempt: Attempt) -> None:
+        self.hooks.sent(attempt)
+        attempt.request.context.send(attempt, self.sites[attempt.link.name])
+
+    def _carry_out_rare(self, instruction: Instruction) -> None:
+        match instruction:
+            case Cancel(attempt=attempt):
+                if attempt.carrier is not None:
+                    attempt.carrier.cancel()
+                    attempt.carrier = None
+                self.hooks.cancelled(attempt)
+            case Reject(request=request, error=error):
+                self.hooks.rejected(request, error, monotonic())
+                request.context.reject(error)
+            case SendProbe(probe=probe):
+                self.sites[probe.link.name].send_probe(probe, self)
+            case CloseConnections(link=link):
+                self.sites[link.name].close_connections()
+            case LinkChanged(link=link, before=before, after=after, why=why):
+                _LOG.info("link %s: %s -> %s: %s", link.name, before, after, why)
+                self.hooks.link_changed(instruction)
+            case _:
+                raise TypeError(f"no such instruction: {instruction!r}")
+
+    def _recover(self, instruction: Instruction) -> None:
+        """What could not be carried out must still end: each request in an answer, each attempt and probe in an event."""
+        if isinstance(instruction, Send):
+            self._loop.call_soon(self.failed, instruction.attempt, Failure.PROTOCOL)
+        elif isinstance(instruction, SendProbe):
+            self._loop.call_soon(self.probe_failed, instruction.probe)
+        elif isinstance(instruction, Answer):
+            try:
+                instruction.request.context.reject(
+                    InternalError("the answer could not be passed on because of a fault in the gateway")
+                )
+            except Exception:  # noqa: BLE001 - there is nothing left to try
+                _LOG.exception("refusing the request failed as well")
+
+    # --- the timer ---
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timer_s = wake_s = self.router.wake_s
+        if wake_s < _NEVER_S and not self._closed:
+            self._timer = self._loop.call_later(max(_MIN_PAUSE_S, wake_s - monotonic()), self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._timer_s = _NEVER_S
+        self._carry_out(self.router.tick(monotonic()))

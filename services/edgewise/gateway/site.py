@@ -1,0 +1,236 @@
+"""One site as the gateway reaches it: its pools, its probes, and what answers say of it."""
+
+import asyncio
+import ssl
+from typing import Any, Final, Protocol
+
+from edgewise.core.errors import FailedPreconditionError
+from edgewise.core.routing.calls import Failure, Probe, SiteSpec
+from edgewise.gateway.config import SiteConfig
+from edgewise.gateway.site_tls import client_context
+from edgewise.gateway.upstream import HttpUpstream
+from edgewise.net.errors import HttpClientError
+from edgewise.net.exchange import Header
+from edgewise.net.http_client_connection import encode_request
+from edgewise.net.http_response_reader import ResponseHead
+
+PROBE_PATH: Final = b"/edgewise/v1/probe"
+"""Where an Edgewise server takes a body and sends one of `?bytes=N` back."""
+_HEALTH_PATH: Final = b"/v2/health/ready"
+# Larger fields are refused by some servers; this is more than one packet, which is what matters.
+_MAX_PADDING_BYTES: Final = 4096
+_NOT_READY: Final = frozenset({500, 502, 503, 504})
+_NO_SUCH_PAGE: Final = frozenset({400, 404, 405, 501})
+_MAX_KEY_BYTES: Final = 8192
+
+
+class ProbeEvents(Protocol):
+    """Who is told what came of a probe; the carrier."""
+
+    def probe_answered(self, probe: Probe, *, ready: bool = True) -> None:
+        """The site answered, and whether it says that it is ready."""
+        ...
+
+    def probe_failed(self, probe: Probe, *, refused: bool = False) -> None:
+        """No answer; `refused` when its host said so at once."""
+        ...
+
+
+class GrpcUpstream(Protocol):
+    """A site's HTTP/2 side, where it has one."""
+
+    async def start(self) -> bool:
+        """Look the name up; whether an address is known."""
+        ...
+
+    def send_probe(self, probe: Probe, events: ProbeEvents) -> None:
+        """Ask, and tell `events` once unless the probe is over before (`probe.open`)."""
+        ...
+
+    def close_connections(self) -> None:
+        """Drop every connection and what is unsent."""
+        ...
+
+    async def close(self) -> None:
+        """Drop everything, for good."""
+        ...
+
+
+class Site:
+    """A site's connections.
+
+    Args:
+        config: what is known of it.
+        max_answer_bytes: a larger answer is given up.
+
+    Attributes:
+        name, tier: as configured; they replace what the site says of itself.
+        who: the header fields that name it.
+        authorization: the value to send as Authorization, None where the site has no key of its own.
+        rest: its HTTP/1.1 side, None without a REST address.
+        grpc: its HTTP/2 side; whoever makes the site sets it before `start` where `config.grpc` is given.
+
+    Raises: FailedPreconditionError: a file it names cannot be used.
+    """
+
+    def __init__(self, config: SiteConfig, *, max_answer_bytes: int = 256 * 1024 * 1024) -> None:
+        self.config = config
+        self.name = config.name
+        self.tier = config.tier
+        self.who: tuple[Header, ...] = (
+            (b"x-edgewise-site", config.name.encode()),
+            (b"x-edgewise-tier", config.tier.encode()),
+        )
+        self.authorization = _read_key(config)
+        self.rest: HttpUpstream | None = None
+        self.grpc: GrpcUpstream | None = None
+        if config.rest is not None:
+            context: ssl.SSLContext | None = None
+            if config.rest.tls:
+                context = client_context(config.tls, ("http/1.1",))
+            self.rest = HttpUpstream(
+                config.rest,
+                ssl_context=context,
+                server_hostname=config.tls.server_name,
+                # Probes and connections that are being given up need room beside the requests.
+                max_connections=2 * config.max_in_flight + 64,
+                max_body_bytes=max_answer_bytes,
+            )
+        # Found out by asking: whether it has the page that answers probes of a size.
+        self._echoes: bool | None = None
+
+    def spec(self) -> SiteSpec:
+        """The site as the router knows it."""
+        return SiteSpec(
+            self.config.name,
+            self.config.tier,
+            max_in_flight=self.config.max_in_flight,
+            max_queue=self.config.max_queue,
+            probe_payload=self.rest is not None,
+        )
+
+    async def start(self) -> bool:
+        """Look names up.
+
+        Returns: whether at least one address is known. Others are looked for with each request that needs them.
+        """
+        sides = [side.start() for side in (self.rest, self.grpc) if side is not None]
+        return any(await asyncio.gather(*sides))
+
+    def send_probe(self, probe: Probe, events: ProbeEvents) -> None:
+        """Ask the site for the link's sake; `events` is told once, not later than `probe.timeout_s`."""
+        if self.rest is not None:
+            _RestProbe(self, self.rest, probe, events).begin()
+        elif self.grpc is not None:
+            self.grpc.send_probe(probe, events)
+        else:
+            asyncio.get_running_loop().call_soon(events.probe_failed, probe)
+
+    def close_connections(self) -> None:
+        """Drop every connection and what is unsent, so that nothing given up is run later."""
+        if self.rest is not None:
+            self.rest.close_connections()
+        if self.grpc is not None:
+            self.grpc.close_connections()
+
+    async def close(self) -> None:
+        """Drop everything, for good."""
+        for side in (self.rest, self.grpc):
+            if side is not None:
+                await side.close()
+
+    def probe_request(self, probe: Probe, host: bytes, base_path: bytes) -> tuple[list[Any], bool]:
+        """What a probe sends.
+
+        Returns: the request's parts, and whether it asks the page that answers with as much as it was sent.
+        """
+        headers: list[Header] = []
+        if self.authorization is not None:
+            headers.append((b"authorization", self.authorization))
+        if probe.payload_bytes and self._echoes is not False:
+            path = b"%b%b?bytes=%d" % (base_path, PROBE_PATH, probe.payload_bytes)
+            return encode_request(b"POST", path, host, headers, bytes(probe.payload_bytes)), True
+        if probe.payload_bytes:
+            # No server of these protocols sends back what it is sent, but each reads header fields: at least the way
+            # there is tried with packets of full size.
+            headers.append((b"x-edgewise-padding", b"-" * min(probe.payload_bytes, _MAX_PADDING_BYTES)))
+        path = base_path + (self.config.health_path.encode() if self.config.health_path else _HEALTH_PATH)
+        return encode_request(b"GET", path, host, headers, b""), False
+
+    def learn_echo(self, *, echoes: bool) -> None:
+        """Note whether the site has the page for probes of a size."""
+        self._echoes = echoes
+
+
+class _RestProbe:
+    """One probe on its way."""
+
+    __slots__ = ("carrier", "echo", "events", "probe", "sent_s", "site", "timer", "upstream")
+
+    def __init__(self, site: Site, upstream: HttpUpstream, probe: Probe, events: ProbeEvents) -> None:
+        self.site = site
+        self.upstream = upstream
+        self.probe = probe
+        self.events = events
+        self.sent_s = probe.sent_s
+        self.carrier: Any = None
+        self.echo = False
+        self.timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.timer = loop.call_later(self.probe.timeout_s, self._time_out)
+        self._send()
+
+    def _send(self) -> None:
+        upstream = self.upstream
+        parts, self.echo = self.site.probe_request(self.probe, upstream.host_field, upstream.base_path)
+        upstream.send(parts, self, self, fresh=self.probe.fresh)
+
+    def _time_out(self) -> None:
+        self.timer = None
+        if self.carrier is not None:
+            self.carrier.cancel()
+        self.events.probe_failed(self.probe)
+
+    def _end(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    def sent(self, ticket: Any) -> None:
+        pass
+
+    def bytes_came(self, ticket: Any) -> None:
+        pass
+
+    def site_answered(self, ticket: Any, head: ResponseHead, body: bytes | bytearray) -> None:
+        del ticket, body
+        if self.timer is None:
+            return
+        status = head.status
+        if self.echo:
+            self.site.learn_echo(echoes=status not in _NO_SUCH_PAGE)
+        self._end()
+        self.events.probe_answered(self.probe, ready=status not in _NOT_READY)
+
+    def failed(self, ticket: Any, failure: Failure, error: HttpClientError) -> None:
+        del ticket, failure
+        if self.timer is None:
+            return
+        self._end()
+        self.events.probe_failed(self.probe, refused=isinstance(error.__cause__, ConnectionRefusedError))
+
+
+def _read_key(config: SiteConfig) -> bytes | None:
+    path = config.api_key_file
+    if path is None:
+        return None
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise FailedPreconditionError(f"the key of site {config.name} in {path} cannot be read: {error}") from error
+    key = content.strip()
+    if not 0 < len(key) <= _MAX_KEY_BYTES or not key.isascii() or not key.decode().isprintable() or b" " in key:
+        raise FailedPreconditionError(f"{path} has to hold the key of site {config.name}, one word, and nothing else")
+    return b"Bearer " + key

@@ -1,0 +1,460 @@
+"""Connections to one HTTP/1.1 origin: a pool without a task or future per request.
+
+An idle connection takes the request at once. Without one a connection is opened, and the request waits for the first
+that becomes free. What is given up is dropped with its connection, unsent bytes included, so that it never runs later.
+
+A kept-alive connection may be closed by the server at the very moment it is used again. Where a connection that had been
+idle for a second or longer ends before a byte of the answer came, the request goes once more to the same site on a new
+connection, if running it twice does no harm: one round trip, and no link is suspected for a server's time-out. Any
+other loss is told at once, since another site then answers sooner.
+"""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections import deque
+from time import monotonic
+from typing import Any, Final, Protocol
+
+from edgewise.core.routing.calls import Failure
+from edgewise.gateway.addresses import Addresses, SocketAddress
+from edgewise.gateway.config import Address
+from edgewise.net.errors import (
+    ConnectError,
+    ConnectionLostError,
+    ConnectTimeoutError,
+    HttpClientError,
+    PoolTimeoutError,
+)
+from edgewise.net.exchange import Body
+from edgewise.net.http_client_connection import ClientConnection
+from edgewise.net.http_response_reader import ResponseHead
+
+_LOG: Final = logging.getLogger(__name__)
+_RECEIVE_BYTES: Final = 256 * 1024
+# Servers close what was idle for whole seconds; one used within this was hardly closed for that.
+STALE_AFTER_S: Final = 1.0
+_REFRESH_S: Final = 60.0
+
+
+class Ticket(Protocol):
+    """What stands for one sending: an `Attempt`, or anything else with these.
+
+    Attributes:
+        carrier: set to what cancels it while it is under way, None afterwards.
+        sent_s: when it was to be sent.
+    """
+
+    carrier: Any
+    sent_s: float
+
+
+class UpstreamCall(Protocol):
+    """Who has something sent, and what it is told; never from within `HttpUpstream.send`."""
+
+    def sent(self, ticket: Any) -> None:
+        """The bytes had to wait for a connection; they have left now. Not called when they left at once."""
+        ...
+
+    def bytes_came(self, ticket: Any) -> None:
+        """Some bytes of the answer came and it is not whole yet."""
+        ...
+
+    def site_answered(self, ticket: Any, head: ResponseHead, body: bytes | bytearray) -> None:
+        """The answer is whole.
+
+        Args:
+            head: the very same object while the site repeats itself; read only.
+        """
+        ...
+
+    def failed(self, ticket: Any, failure: Failure, error: HttpClientError) -> None:
+        """There will be no answer."""
+        ...
+
+
+class _Waiting:
+    """A request that waits for a connection to be opened or to become free."""
+
+    __slots__ = ("call", "cancelled", "fresh", "head_only", "idempotent", "parts", "ticket", "upstream")
+
+    def __init__(
+        self,
+        upstream: "HttpUpstream",
+        parts: list[Body],
+        call: UpstreamCall,
+        ticket: Ticket,
+        *,
+        head_only: bool,
+        idempotent: bool,
+        fresh: bool,
+    ) -> None:
+        self.upstream = upstream
+        self.parts = parts
+        self.call = call
+        self.ticket = ticket
+        self.head_only = head_only
+        self.idempotent = idempotent
+        self.fresh = fresh
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Take it out; nothing was sent."""
+        self.cancelled = True
+        self.ticket.carrier = None
+        self.upstream.forget_waiting(self)
+
+
+class _Connection(ClientConnection):
+    """A connection of the pool; also what `Ticket.carrier` holds while its request is in flight."""
+
+    __slots__ = ("call", "head_only", "idempotent", "idle_since_s", "parts", "reused", "ticket", "upstream")
+
+    call: UpstreamCall
+    ticket: Ticket
+
+    def __init__(self, upstream: "HttpUpstream", receive_buffer: bytearray, limits: tuple[int, int]) -> None:
+        super().__init__(receive_buffer, max_head_bytes=limits[0], max_body_bytes=limits[1])
+        self.upstream = upstream
+        self.idle_since_s = 0.0
+        self.reused = False
+        self.parts: list[Body] | None = None
+        self.head_only = False
+        self.idempotent = True
+
+    def on_response(self, head: ResponseHead, body: bytes | bytearray) -> None:
+        ticket = self.ticket
+        self.parts = None
+        ticket.carrier = None
+        if self.usable:
+            self.upstream.release(self)
+        self.call.site_answered(ticket, head, body)
+
+    def on_progress(self) -> None:
+        self.call.bytes_came(self.ticket)
+
+    def on_failure(self, error: HttpClientError) -> None:
+        self.upstream.connection_failed(self, error)
+
+    def on_closed(self) -> None:
+        self.upstream.connection_closed(self)
+
+    def cancel(self) -> None:
+        super().cancel()
+        self.parts = None
+        self.ticket.carrier = None
+
+    def take_socket(self, sock: socket.socket) -> None:
+        """Know the socket, for what only it can do."""
+        self._socket = sock
+
+
+class HttpUpstream:
+    """A pool of kept-alive connections to one address. Used on the event loop's thread only.
+
+    Args:
+        address: where the site listens.
+        ssl_context: speaks TLS when given.
+        server_hostname: the name that the certificate has to be for; the address' host when None.
+        max_connections: at once, those being opened included; a request beyond fails with `Failure.POOL`.
+        connect_timeout_s: for TCP and TLS together.
+        idle_timeout_s: a connection that was idle longer is closed. Keep it under the server's.
+        user_timeout_ms: TCP_USER_TIMEOUT, how long sent bytes may stay unacknowledged.
+        max_head_bytes, max_body_bytes: bounds on an answer.
+        addresses: where connections lead; those of `address` when None.
+
+    Attributes:
+        host_field: the value of the Host field.
+        base_path: put it before every path.
+        opened: connections made since the start.
+        retried_stale: requests sent again since a kept-alive connection had been closed by the site.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        server_hostname: str | None = None,
+        max_connections: int = 1024,
+        connect_timeout_s: float = 5.0,
+        idle_timeout_s: float = 20.0,
+        user_timeout_ms: int = 10_000,
+        max_head_bytes: int = 64 * 1024,
+        max_body_bytes: int = 256 * 1024 * 1024,
+        addresses: Addresses | None = None,
+    ) -> None:
+        host, port = address.host, address.port
+        name = f"[{host}]" if ":" in host else host
+        default_port = 443 if ssl_context is not None else 80
+        self.host_field = (name if port == default_port else f"{name}:{port}").encode("ascii")
+        self.base_path = address.base_path.encode("ascii")
+        self.addresses = addresses if addresses is not None else Addresses(host, port)
+        self.opened = 0
+        self.retried_stale = 0
+        self._where = f"{name}:{port}"
+        self._ssl_context = ssl_context
+        self._server_hostname = (server_hostname or host) if ssl_context is not None else None
+        self._max_connections = max_connections
+        self._connect_timeout_s = connect_timeout_s
+        self._idle_timeout_s = idle_timeout_s
+        self._user_timeout_ms = user_timeout_ms
+        self._limits = (max_head_bytes, max_body_bytes)
+        self._receive_buffer = bytearray(_RECEIVE_BYTES)
+        self._connections: set[_Connection] = set()
+        self._idle: list[_Connection] = []
+        self._waiting: deque[_Waiting] = deque()
+        # What each connection being opened was opened for.
+        self._connecting: dict[asyncio.Task[_Connection], _Waiting] = {}
+        self._sweep_timer: asyncio.TimerHandle | None = None
+        self._refreshed_s = monotonic()
+        self._closed = False
+
+    @property
+    def open_connections(self) -> int:
+        """Connections open now, idle ones included."""
+        return len(self._connections)
+
+    @property
+    def idle_connections(self) -> int:
+        """Connections that could take a request now."""
+        return sum(connection.usable for connection in self._idle)
+
+    async def start(self, *, resolve_timeout_s: float = 5.0) -> bool:
+        """Look the name up and begin to keep house.
+
+        Returns: whether an address is known. When not, lookups go on with each request that fails for it.
+        """
+        self._sweep_timer = asyncio.get_running_loop().call_later(self._idle_timeout_s / 4, self._sweep)
+        return await self.addresses.resolve(resolve_timeout_s)
+
+    def send(
+        self,
+        parts: list[Body],
+        call: UpstreamCall,
+        ticket: Ticket,
+        *,
+        head_only: bool = False,
+        idempotent: bool = True,
+        fresh: bool = False,
+    ) -> None:
+        """Put a request on the wire, or let it wait for a connection.
+
+        Args:
+            parts: the request as it goes on the wire, head first; leave them unchanged until the outcome.
+            call: is told what comes of it.
+            ticket: handed to `call` with everything; its `carrier` is set to what cancels this.
+            head_only: it is a HEAD request.
+            idempotent: it may be sent twice to this site.
+            fresh: on a connection of its own.
+        """
+        if not fresh:
+            idle = self._idle
+            while idle:
+                connection = idle.pop()
+                if connection.usable:
+                    if not idempotent and monotonic() - connection.idle_since_s > STALE_AFTER_S:
+                        # It could not be sent again if this one turned out to be closed.
+                        idle.append(connection)
+                        break
+                    connection.call = call
+                    connection.ticket = ticket
+                    connection.parts = parts
+                    connection.head_only = head_only
+                    connection.idempotent = idempotent
+                    ticket.carrier = connection
+                    connection.send(parts, head_only=head_only)
+                    return
+        self._send_later(_Waiting(self, parts, call, ticket, head_only=head_only, idempotent=idempotent, fresh=fresh))
+
+    def close_connections(self) -> None:
+        """Drop every connection and what is unsent; requests on them end in `Failure.LOST` or `CONNECT`."""
+        for task in list(self._connecting):
+            task.cancel()
+        for connection in list(self._connections):
+            connection.abort()
+        self._idle.clear()
+
+    async def close(self) -> None:
+        """Drop everything, for good."""
+        self._closed = True
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+        tasks = list(self._connecting)
+        self.close_connections()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    # --- for connections and those that wait ---
+
+    def release(self, connection: _Connection) -> None:
+        """Give a connection to whoever waits longest, or keep it."""
+        if self._waiting:
+            self._begin(connection, self._waiting.popleft())
+            return
+        connection.idle_since_s = monotonic()
+        connection.reused = True
+        self._idle.append(connection)
+
+    def forget_waiting(self, waiting: _Waiting) -> None:
+        """It was cancelled. The connection being opened for it is kept: the next request can use it."""
+        if waiting in self._waiting:
+            self._waiting.remove(waiting)
+
+    def connection_failed(self, connection: _Connection, error: HttpClientError) -> None:
+        """The request in flight there gets no answer."""
+        call, ticket, parts = connection.call, connection.ticket, connection.parts
+        connection.parts = None
+        ticket.carrier = None
+        if not isinstance(error, ConnectionLostError):
+            call.failed(ticket, Failure.PROTOCOL, error)
+            return
+        stale = connection.reused and ticket.sent_s - connection.idle_since_s > STALE_AFTER_S
+        if stale and connection.idempotent and not error.received_bytes and parts is not None and not self._closed:
+            self.retried_stale += 1
+            self._send_later(
+                _Waiting(self, parts, call, ticket, head_only=connection.head_only, idempotent=True, fresh=True)
+            )
+            return
+        call.failed(ticket, Failure.LOST, error)
+
+    def connection_closed(self, connection: _Connection) -> None:
+        """A connection is gone."""
+        self._connections.discard(connection)
+
+    # --- opening ---
+
+    def _send_later(self, waiting: _Waiting) -> None:
+        waiting.ticket.carrier = waiting
+        loop = asyncio.get_running_loop()
+        if self._closed or len(self._connections) + len(self._connecting) >= self._max_connections:
+            loop.call_soon(self._refuse, waiting)
+            return
+        if not waiting.fresh:
+            self._waiting.append(waiting)
+        task = loop.create_task(self._open())
+        self._connecting[task] = waiting
+        task.add_done_callback(self._connected)
+
+    def _refuse(self, waiting: _Waiting) -> None:
+        if not waiting.cancelled:
+            waiting.ticket.carrier = None
+            error = PoolTimeoutError(f"all {self._max_connections} connections to {self._where} are busy")
+            waiting.call.failed(waiting.ticket, Failure.POOL, error)
+
+    def _begin(self, connection: _Connection, waiting: _Waiting) -> None:
+        connection.call = waiting.call
+        connection.ticket = ticket = waiting.ticket
+        connection.parts = waiting.parts
+        connection.head_only = waiting.head_only
+        connection.idempotent = waiting.idempotent
+        connection.reused = False
+        ticket.carrier = connection
+        connection.send(waiting.parts, head_only=waiting.head_only)
+        waiting.call.sent(ticket)
+
+    def _connected(self, task: asyncio.Task[_Connection]) -> None:
+        """A connection was opened or not; whoever waits longest gets it."""
+        waiting = self._connecting.pop(task)
+        if task.cancelled():
+            error: HttpClientError = ConnectError(f"the connection to {self._where} was given up while it was opened")
+        else:
+            problem = task.exception()
+            if problem is None:
+                connection = task.result()
+                if not connection.usable:
+                    error = ConnectError(f"{self._where} closed the connection as soon as it was made")
+                elif waiting.fresh and not waiting.cancelled:
+                    self._begin(connection, waiting)
+                    return
+                else:
+                    self.release(connection)
+                    return
+            elif isinstance(problem, HttpClientError):
+                error = problem
+                self.addresses.refresh(task.get_loop())
+            else:
+                _LOG.error("connecting to %s failed", self._where, exc_info=problem)
+                error = ConnectError(f"no connection to {self._where}")
+        self._connect_failed(waiting, error)
+
+    def _connect_failed(self, waiting: _Waiting, error: HttpClientError) -> None:
+        if not waiting.fresh:
+            # Others are still being opened for the rest; this one was for whoever waits longest.
+            still_coming = sum(not other.fresh for other in self._connecting.values())
+            if len(self._waiting) <= still_coming:
+                return
+            waiting = self._waiting.popleft()
+        if not waiting.cancelled:
+            waiting.ticket.carrier = None
+            waiting.call.failed(waiting.ticket, Failure.CONNECT, error)
+
+    async def _open(self) -> _Connection:
+        """A new connection.
+
+        Raises: ConnectError: there is none to be had; its cause says why.
+        """
+        known = self.addresses.known
+        if not known:
+            raise ConnectError(f"no address of {self._where} is known")
+        problem: OSError | None = None
+        for address in known:
+            try:
+                async with asyncio.timeout(self._connect_timeout_s / len(known)):
+                    connection = await self._open_to(address)
+            except OSError as error:
+                problem = error
+            else:
+                self.addresses.worked(address)
+                return connection
+        if isinstance(problem, TimeoutError):
+            raise ConnectTimeoutError(
+                f"no connection to {self._where} within {self._connect_timeout_s:.3g} s"
+            ) from problem
+        raise ConnectError(f"no connection to {self._where}: {problem}") from problem
+
+    async def _open_to(self, address: SocketAddress) -> _Connection:
+        loop = asyncio.get_running_loop()
+        family, name = address
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._user_timeout_ms)
+            await loop.sock_connect(sock, name)
+            _, connection = await loop.create_connection(
+                self._make_connection, sock=sock, ssl=self._ssl_context, server_hostname=self._server_hostname
+            )
+        except BaseException:
+            sock.close()
+            raise
+        if not connection.usable:
+            raise ConnectionResetError("it was closed as soon as it was made")
+        connection.take_socket(sock)
+        self._connections.add(connection)
+        self.opened += 1
+        return connection
+
+    def _make_connection(self) -> _Connection:
+        return _Connection(self, self._receive_buffer, self._limits)
+
+    # --- keeping house ---
+
+    def _sweep(self) -> None:
+        """Close what was idle for too long, and look the name up from time to time."""
+        loop = asyncio.get_running_loop()
+        self._sweep_timer = loop.call_later(self._idle_timeout_s / 4, self._sweep)
+        oldest_s = monotonic() - self._idle_timeout_s
+        kept = []
+        for connection in self._idle:
+            if not connection.usable:
+                continue
+            if connection.idle_since_s < oldest_s:
+                connection.close()
+            else:
+                kept.append(connection)
+        self._idle = kept
+        if monotonic() - self._refreshed_s > _REFRESH_S:
+            self._refreshed_s = monotonic()
+            self.addresses.refresh(loop)
