@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from edgewise.core.errors import EdgewiseError, InternalError
 from edgewise.core.routing.calls import (
@@ -40,32 +40,75 @@ _NEVER_S: Final = float("inf")
 _MIN_PAUSE_S: Final = 0.001
 
 
-class CarrierHooks:
-    """Is told what is worth counting; does nothing by itself. Called on the hot path: be quick and do not raise."""
+class CarrierHooks(Protocol):
+    """Who counts what happens. Called on the hot path: quick, and without raising."""
 
-    def sent(self, attempt: Attempt) -> None:
-        """An attempt was handed to its site."""
+    def received(self) -> None:
+        """A request arrived."""
+        ...
 
-    def ended(self, attempt: Attempt, outcome: Outcome | Failure, now_s: float) -> None:
-        """An attempt came to its end by an answer or without one; also when nobody waited for it any more."""
+    def attempted(self, attempt: Attempt) -> None:
+        """An attempt is being handed to its site."""
+        ...
 
-    def cancelled(self, attempt: Attempt) -> None:
+    def attempt_answered(self, attempt: Attempt, outcome: Outcome) -> None:
+        """A site's answer is whole, whether somebody waits for it or not."""
+        ...
+
+    def attempt_failed(self, attempt: Attempt, failure: Failure) -> None:
+        """An attempt ended without an answer."""
+        ...
+
+    def attempt_cancelled(self, attempt: Attempt) -> None:
         """An attempt was taken off the wire."""
+        ...
 
-    def answered(self, request: Request, attempt: Attempt, now_s: float) -> None:
-        """A request got this attempt's answer."""
+    def answered(self, request: Request, attempt: Attempt, outcome: Outcome, answered_s: float) -> None:
+        """A request was given the answer of this attempt, which meant `outcome` and was whole at `answered_s`."""
+        ...
 
-    def rejected(self, request: Request, error: EdgewiseError, now_s: float) -> None:
-        """A request got an error of the gateway's own."""
+    def rejected(self, request: Request, error: EdgewiseError) -> None:
+        """A request was given an error of the gateway's own."""
+        ...
 
-    def abandoned(self, request: Request, now_s: float) -> None:
+    def cancelled(self, request: Request) -> None:
         """A request's app went away."""
+        ...
 
     def link_changed(self, change: LinkChanged) -> None:
         """A link went from one state to another."""
+        ...
 
-    def probed(self, probe: Probe, now_s: float, *, answered: bool) -> None:
-        """A probe came to its end."""
+
+class NoHooks:
+    """Counts nothing."""
+
+    def received(self) -> None:
+        """See `CarrierHooks`."""
+
+    def attempted(self, attempt: Attempt) -> None:
+        """See `CarrierHooks`."""
+
+    def attempt_answered(self, attempt: Attempt, outcome: Outcome) -> None:
+        """See `CarrierHooks`."""
+
+    def attempt_failed(self, attempt: Attempt, failure: Failure) -> None:
+        """See `CarrierHooks`."""
+
+    def attempt_cancelled(self, attempt: Attempt) -> None:
+        """See `CarrierHooks`."""
+
+    def answered(self, request: Request, attempt: Attempt, outcome: Outcome, answered_s: float) -> None:
+        """See `CarrierHooks`."""
+
+    def rejected(self, request: Request, error: EdgewiseError) -> None:
+        """See `CarrierHooks`."""
+
+    def cancelled(self, request: Request) -> None:
+        """See `CarrierHooks`."""
+
+    def link_changed(self, change: LinkChanged) -> None:
+        """See `CarrierHooks`."""
 
 
 class Carrier:
@@ -91,10 +134,14 @@ class Carrier:
     ) -> None:
         self.router = router
         self.sites = dict(sites)
-        self.hooks = hooks if hooks is not None else CarrierHooks()
+        self.hooks: CarrierHooks = hooks if hooks is not None else NoHooks()
         self._loop = loop
         self._carrying = False
         self._queue: deque[Instruction] = deque()
+        # What the answer that came last meant, and when that was; and the same of answers that were not given at once.
+        self._latest_outcome = Outcome.OK
+        self._latest_s = 0.0
+        self._held: dict[Request, dict[Attempt, tuple[Outcome, float]]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_s = _NEVER_S
         self._closed = False
@@ -130,14 +177,15 @@ class Carrier:
 
     def arrived(self, request: Request) -> None:
         """An app asks; `request.context` is its `AppCall`."""
+        self.hooks.received()
         self._carry_out(self.router.arrived(request, monotonic()))
 
     def cancelled(self, request: Request) -> None:
         """The app went away."""
-        now_s = monotonic()
         if not request.done:
-            self.hooks.abandoned(request, now_s)
-        self._carry_out(self.router.cancelled(request, now_s))
+            self.hooks.cancelled(request)
+            self._held.pop(request, None)
+            self._carry_out(self.router.cancelled(request, monotonic()))
 
     def sent(self, attempt: Attempt) -> None:
         """The bytes had to wait for a connection; they have left now."""
@@ -163,28 +211,29 @@ class Carrier:
             retry_after_s: when the site wants to be asked again.
         """
         now_s = monotonic()
-        self.hooks.ended(attempt, outcome, now_s)
-        self._carry_out(
-            self.router.answered(attempt, outcome, now_s, queue_depth=queue_depth, retry_after_s=retry_after_s)
+        self.hooks.attempt_answered(attempt, outcome)
+        instructions = self.router.answered(
+            attempt, outcome, now_s, queue_depth=queue_depth, retry_after_s=retry_after_s
         )
+        self._latest_outcome = outcome
+        self._latest_s = now_s
+        if self._carrying or not attempt.request.done:
+            # The answer may be given later, when no better one comes.
+            self._held.setdefault(attempt.request, {})[attempt] = (outcome, now_s)
+        self._carry_out(instructions)
 
     def failed(self, attempt: Attempt, failure: Failure) -> None:
         """The attempt ended without an answer."""
-        now_s = monotonic()
-        self.hooks.ended(attempt, failure, now_s)
-        self._carry_out(self.router.failed(attempt, failure, now_s))
+        self.hooks.attempt_failed(attempt, failure)
+        self._carry_out(self.router.failed(attempt, failure, monotonic()))
 
     def probe_answered(self, probe: Probe, *, ready: bool = True) -> None:
         """A site answered a probe."""
-        now_s = monotonic()
-        self.hooks.probed(probe, now_s, answered=True)
-        self._carry_out(self.router.probe_answered(probe, now_s, ready=ready))
+        self._carry_out(self.router.probe_answered(probe, monotonic(), ready=ready))
 
     def probe_failed(self, probe: Probe, *, refused: bool = False) -> None:
         """A probe got no answer."""
-        now_s = monotonic()
-        self.hooks.probed(probe, now_s, answered=False)
-        self._carry_out(self.router.probe_failed(probe, now_s, refused=refused))
+        self._carry_out(self.router.probe_failed(probe, monotonic(), refused=refused))
 
     def told(self, site: str, state: str) -> None:
         """A sibling process saw this link change."""
@@ -214,9 +263,7 @@ class Carrier:
             if kind is Send:
                 self._send(instruction.attempt)  # type: ignore[union-attr]
             elif kind is Answer:
-                request = instruction.request  # type: ignore[union-attr]
-                request.context.answer(instruction.attempt)  # type: ignore[union-attr]
-                self.hooks.answered(request, instruction.attempt, monotonic())  # type: ignore[union-attr]
+                self._answer(instruction.request, instruction.attempt)  # type: ignore[union-attr]
             else:
                 self._carry_out_rare(instruction)
         except Exception:  # noqa: BLE001 - one call's fault must not keep the others from what was decided
@@ -224,8 +271,17 @@ class Carrier:
             self._recover(instruction)
 
     def _send(self, attempt: Attempt) -> None:
-        self.hooks.sent(attempt)
+        self.hooks.attempted(attempt)
         attempt.request.context.send(attempt, self.sites[attempt.link.name])
+
+    def _answer(self, request: Request, attempt: Attempt) -> None:
+        request.context.answer(attempt)
+        outcome, answered_s = self._latest_outcome, self._latest_s
+        if self._held:
+            held = self._held.pop(request, None)
+            if held is not None and attempt in held:
+                outcome, answered_s = held[attempt]
+        self.hooks.answered(request, attempt, outcome, answered_s)
 
     def _carry_out_rare(self, instruction: Instruction) -> None:
         match instruction:
@@ -233,9 +289,10 @@ class Carrier:
                 if attempt.carrier is not None:
                     attempt.carrier.cancel()
                     attempt.carrier = None
-                self.hooks.cancelled(attempt)
+                self.hooks.attempt_cancelled(attempt)
             case Reject(request=request, error=error):
-                self.hooks.rejected(request, error, monotonic())
+                self._held.pop(request, None)
+                self.hooks.rejected(request, error)
                 request.context.reject(error)
             case SendProbe(probe=probe):
                 self.sites[probe.link.name].send_probe(probe, self)
