@@ -4,8 +4,8 @@ import io
 import json
 import threading
 
-from edgewise.model_server import request_log
 from edgewise.model_server.request_log import RequestLog
+from edgewise.net import line_log
 
 
 def write(log, request_id):
@@ -74,7 +74,7 @@ def test_off_writes_nothing():
 
 
 def test_a_reader_that_does_not_read_holds_nobody_up(monkeypatch):
-    monkeypatch.setattr(request_log, "MAX_WAITING", 3)
+    monkeypatch.setattr(line_log, "MAX_WAITING", 3)
     sink = Sink()
     log = RequestLog(sink)
     write(log, "first")
