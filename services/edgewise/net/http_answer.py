@@ -99,6 +99,46 @@ class AnswerHeads:
         return len(head) + length
 
     @staticmethod
+    def send_encoded(
+        transport: asyncio.Transport,
+        request: RequestHead,
+        start: bytes,
+        body: Body | list[Body],
+        length_bytes: int | None,
+        *,
+        keep_alive: bool,
+    ) -> int:
+        """Write one answer whose head is there already.
+
+        Args:
+            start: status line and fields without Content-Length and Connection.
+            length_bytes: what Content-Length says; the body's own length when None.
+        Returns: bytes written.
+        """
+        if not keep_alive:
+            tail = b"connection: close\r\n\r\n"
+        elif request.http_1_0:
+            tail = b"connection: keep-alive\r\n\r\n"
+        else:
+            tail = b"\r\n"
+        if isinstance(body, list):
+            parts = body
+            own_bytes = sum(part.nbytes if type(part) is memoryview else len(part) for part in parts)
+        else:
+            own_bytes = body.nbytes if type(body) is memoryview else len(body)
+            if own_bytes <= _JOINED_BODY_BYTES and length_bytes is None and request.method != b"HEAD":
+                whole = b"%bcontent-length: %d\r\n%b%b" % (start, own_bytes, tail, body)  # type: ignore[str-format]
+                transport.write(whole)
+                return len(whole)
+            parts = [body]
+        head = b"%bcontent-length: %d\r\n%b" % (start, own_bytes if length_bytes is None else length_bytes, tail)
+        if request.method == b"HEAD":
+            transport.write(head)
+            return len(head)
+        transport.writelines([head, *parts])
+        return len(head) + own_bytes
+
+    @staticmethod
     def _send_head(  # noqa: PLR0917 - private
         transport: asyncio.Transport, status: int, start: bytes, fields: bytes, length: int, tail: bytes
     ) -> int:

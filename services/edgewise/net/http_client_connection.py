@@ -79,6 +79,7 @@ class ClientConnection(asyncio.BufferedProtocol):
     Args:
         receive_buffer: filled and used up within one callback of the loop, so connections may share it.
         max_head_bytes, max_body_bytes: bounds on an answer.
+        known_heads: see `ResponseReader`.
 
     Attributes:
         busy: a request has been sent and its outcome not been told.
@@ -97,13 +98,22 @@ class ClientConnection(asyncio.BufferedProtocol):
         "usable",
     )
 
-    def __init__(self, receive_buffer: bytearray, *, max_head_bytes: int, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        receive_buffer: bytearray,
+        *,
+        max_head_bytes: int,
+        max_body_bytes: int,
+        known_heads: dict[bytes, ResponseHead] | None = None,
+    ) -> None:
         self.busy = False
         self.usable = False
         self.received_bytes = 0
         self._buffer = receive_buffer
         self._view = memoryview(receive_buffer)
-        self._reader = ResponseReader(max_head_bytes=max_head_bytes, max_body_bytes=max_body_bytes)
+        self._reader = ResponseReader(
+            max_head_bytes=max_head_bytes, max_body_bytes=max_body_bytes, known_heads=known_heads
+        )
         self._transport = cast("asyncio.Transport", None)
         self._socket: socket.socket | None = None
 
@@ -130,20 +140,21 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     # --- what the owner asks ---
 
-    def send(self, parts: list[Body], *, head_only: bool = False) -> None:
+    def send(self, parts: list[Body], *, head_only: bool = False, echo: bytes = b"") -> None:
         """Send one request.
 
         Args:
             parts: from `encode_request`, or made like it.
             head_only: it is a HEAD request.
+            echo: see `ResponseReader.expect`.
         Raises: RuntimeError: the connection is busy or not usable.
         """
         if self.busy or not self.usable:
             raise RuntimeError("the connection is busy or closed")
         self.busy = True
         self.received_bytes = 0
-        if head_only:
-            self._reader.expect(head_only=True)
+        if head_only or echo:
+            self._reader.expect(head_only=head_only, echo=echo)
         if len(parts) == 1:
             self._transport.write(parts[0])
         else:

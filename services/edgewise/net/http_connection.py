@@ -362,6 +362,33 @@ class HttpConnection(asyncio.BufferedProtocol):
         now_s = monotonic()
         keep_alive = request.keep_alive and not server.closing
         sent_bytes = server.heads.send(self._transport, request, status, headers, body, now_s, keep_alive=keep_alive)
+        self._answered(exchange, request, sent_bytes, now_s, keep_alive)
+
+    def answer_encoded(
+        self,
+        exchange: HttpExchange,
+        request: RequestHead,
+        start: bytes,
+        body: Body | list[Body],
+        length_bytes: int | None,
+    ) -> None:
+        """As `answer`, for `HttpExchange.respond_encoded` alone."""
+        server = self._server
+        keep_alive = request.keep_alive and not server.closing
+        sent_bytes = server.heads.send_encoded(
+            self._transport, request, start, body, length_bytes, keep_alive=keep_alive
+        )
+        self._answered(exchange, request, sent_bytes, monotonic(), keep_alive)
+
+    def _answered(
+        self,
+        exchange: HttpExchange,
+        request: RequestHead,
+        sent_bytes: int,
+        now_s: float,
+        keep_alive: bool,  # noqa: FBT001 - private
+    ) -> None:
+        server = self._server
         self._exchange = None
         exchange.close()
         if self._held_bytes:

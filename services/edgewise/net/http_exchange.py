@@ -14,15 +14,16 @@ class HttpExchange:
     """A request that waits for its one answer; see `edgewise.net.exchange.Exchange`.
 
     Attributes:
+        head: as it was parsed; requests that repeat it byte for byte share it, so read only.
         closed: the client has gone or the answer has been given.
     """
 
     __slots__ = (
         "_connection",
-        "_head",
+        "_headers",
         "body",
         "closed",
-        "headers",
+        "head",
         "method",
         "on_cancel",
         "path",
@@ -34,13 +35,25 @@ class HttpExchange:
         self.method = head.method
         self.path = head.path
         self.query = head.query
-        self.headers = head.headers.copy()
+        self._headers: dict[bytes, bytes] | None = None
         self.body = body
         self.received_s = received_s
         self.on_cancel: Callable[[], None] | None = None
         self.closed = False
-        self._head = head
+        self.head = head
         self._connection = connection
+
+    @property
+    def headers(self) -> dict[bytes, bytes]:
+        """The header fields; this request's own copy."""
+        headers = self._headers
+        if headers is None:
+            headers = self._headers = self.head.headers.copy()
+        return headers
+
+    @headers.setter
+    def headers(self, headers: dict[bytes, bytes]) -> None:
+        self._headers = headers
 
     @property
     def peer(self) -> str:
@@ -55,7 +68,20 @@ class HttpExchange:
         Raises: ValueError: a header holds a line break; the exchange is still unanswered then.
         """
         if not self.closed:
-            self._connection.answer(self, self._head, status, headers, body)
+            self._connection.answer(self, self.head, status, headers, body)
+
+    def respond_encoded(self, start: bytes, body: Body | list[Body], *, length_bytes: int | None = None) -> None:
+        r"""Send an answer whose head is there already; Content-Length and Connection are added.
+
+        Does nothing once `closed`. Call it on the event loop's thread. A large body is not copied: leave it unchanged.
+
+        Args:
+            start: the status line and header fields, each with its CRLF, of an answer that may have a body.
+            body: none of it is sent for HEAD.
+            length_bytes: what Content-Length says where that is not the body's own, for HEAD.
+        """
+        if not self.closed:
+            self._connection.answer_encoded(self, self.head, start, body, length_bytes)
 
     def close(self) -> Callable[[], None] | None:
         """Note that it is over; for its connection alone.
@@ -69,4 +95,4 @@ class HttpExchange:
     @property
     def takes_interim_answers(self) -> bool:
         """Whether the client understands 1xx."""
-        return not self._head.http_1_0
+        return not self.head.http_1_0

@@ -6,7 +6,7 @@ differently (request smuggling).
 """
 
 import re
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import httptools
 
@@ -30,6 +30,7 @@ class RequestHead:
         http_1_0: the client speaks HTTP/1.0.
         keep_alive: the client would use the connection again.
         expects_continue: the client waits for `100 Continue` before it sends the body.
+        note: the front door may keep here what it made of the head, which is shared by requests that repeat it.
     """
 
     __slots__ = (
@@ -39,6 +40,7 @@ class RequestHead:
         "http_1_0",
         "keep_alive",
         "method",
+        "note",
         "path",
         "query",
     )
@@ -52,6 +54,7 @@ class RequestHead:
         self.http_1_0 = False
         self.keep_alive = True
         self.expects_continue = False
+        self.note: Any = None
 
 
 class FieldCollector:

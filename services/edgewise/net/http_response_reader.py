@@ -7,9 +7,8 @@ HEAD ──1xx──► HEAD
  └──neither─────────► UNTIL_CLOSE ─┘   (the end of the stream ends it)
 """
 
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 import httptools
 
@@ -19,24 +18,30 @@ from edgewise.net.http_head import CHUNKED, FieldCollector
 
 UNTIL_CLOSE: Final = -2
 _BODY_STEP_BYTES: Final = 1024 * 1024
+_MAX_KNOWN_HEADS: Final = 256
+_LINE_FEED: Final = 10
 _BODYLESS: Final = frozenset({204, 304})
 
 
-@dataclass(frozen=True, slots=True)
 class ResponseHead:
-    """A parsed response head.
+    """A parsed response head; shared by responses that repeat it, so read only.
 
     Attributes:
         status: 100 to 999.
         headers: names in lower case; a repeated header has its values joined by b", ".
         content_length: bytes of body, `CHUNKED`, or `UNTIL_CLOSE`.
         keep_alive: the connection can be used again after this response.
+        note: the reader's user may keep here what it made of the head.
     """
 
-    status: int
-    headers: dict[bytes, bytes]
-    content_length: int
-    keep_alive: bool
+    __slots__ = ("content_length", "headers", "keep_alive", "note", "status")
+
+    def __init__(self, status: int, headers: dict[bytes, bytes], content_length: int, *, keep_alive: bool) -> None:
+        self.status = status
+        self.headers = headers
+        self.content_length = content_length
+        self.keep_alive = keep_alive
+        self.note: Any = None
 
 
 def parse_response_head(head: bytes, *, head_only: bool) -> ResponseHead:
@@ -70,7 +75,7 @@ def parse_response_head(head: bytes, *, head_only: bool) -> ResponseHead:
     length = 0 if head_only or status < 200 or status in _BODYLESS else _framing(headers)
     options = [option.strip() for option in headers.get(b"connection", b"").lower().split(b",")]
     keep_alive = length != UNTIL_CLOSE and b"close" not in options and (not http_1_0 or b"keep-alive" in options)
-    return ResponseHead(status, headers, length, keep_alive)
+    return ResponseHead(status, headers, length, keep_alive=keep_alive)
 
 
 def _framing(headers: dict[bytes, bytes]) -> int:
@@ -96,6 +101,11 @@ class _Stage(IntEnum):
     UNTIL_CLOSE = 3
 
 
+# Plain names for the hot path: a look-up on the enum class costs as much as the comparison.
+_HEAD: Final = _Stage.HEAD
+_DIRECT: Final = _Stage.DIRECT
+
+
 class BodyTooLargeError(HttpProtocolError):
     """The body is over the limit."""
 
@@ -103,30 +113,43 @@ class BodyTooLargeError(HttpProtocolError):
 class ResponseReader:
     """Reads one response after the other, each announced with `expect`.
 
+    Args:
+        max_head_bytes, max_body_bytes: bounds.
+        known_heads: heads that were parsed before, by their bytes; readers of one server share it.
+
     Attributes:
         head: the head of the current response once it is there.
+        direct: the next bytes go where `direct_view` says.
     """
 
     __slots__ = (
         "_body",
         "_decoder",
+        "_echo",
         "_filled_bytes",
         "_head_only",
+        "_known_heads",
         "_last_head",
         "_last_parsed",
         "_max_body_bytes",
         "_max_head_bytes",
         "_pending",
         "_stage",
+        "direct",
         "head",
     )
 
-    def __init__(self, *, max_head_bytes: int, max_body_bytes: int) -> None:
+    def __init__(
+        self, *, max_head_bytes: int, max_body_bytes: int, known_heads: dict[bytes, ResponseHead] | None = None
+    ) -> None:
+        self.direct = False
+        self._echo = b""
+        self._known_heads = known_heads if known_heads is not None else {}
         self.head: ResponseHead | None = None
         self._max_head_bytes = max_head_bytes
         self._max_body_bytes = max_body_bytes
         self._head_only = False
-        self._stage = _Stage.HEAD
+        self._stage = _HEAD
         self._pending = bytearray()
         self._body = bytearray()
         self._filled_bytes = 0
@@ -134,18 +157,21 @@ class ResponseReader:
         self._last_head: bytes | None = None
         self._last_parsed: ResponseHead | None = None
 
-    def expect(self, *, head_only: bool) -> None:
-        """Begin the next response; `head_only` when it answers HEAD."""
+    def expect(self, *, head_only: bool, echo: bytes = b"") -> None:
+        r"""Begin the next response.
+
+        Args:
+            head_only: it answers HEAD.
+            echo: a line of the head that may be in it, such as b"x-request-id: 7\r\n", and says nothing new: it is left
+                out, so that heads that differ in nothing else are parsed once.
+        """
         if head_only != self._head_only:
             self._last_head = None
-        self._head_only = head_only
+            self._head_only = head_only
+        self._echo = echo
         self.head = None
-        self._stage = _Stage.HEAD
-
-    @property
-    def direct(self) -> bool:
-        """Whether the next bytes go where `direct_view` says."""
-        return self._stage is _Stage.DIRECT
+        self._stage = _HEAD
+        self.direct = False
 
     def direct_view(self) -> memoryview:
         """Where the next bytes of the body go; never empty. Only while `direct`."""
@@ -175,7 +201,7 @@ class ResponseReader:
         Returns: the body once the response is whole; `head` is set then.
         Raises: HttpProtocolError: it cannot be understood, has bytes behind its end, or is too large.
         """
-        if self._stage is _Stage.HEAD:
+        if self._stage is _HEAD:
             return self._feed_head(data, end)
         return self._feed_body(data, 0, end)
 
@@ -204,15 +230,35 @@ class ResponseReader:
                 self._pending = data[start:end]
                 return None
             raw = bytes(data[start : found + 4])
-            head = parse_response_head(raw, head_only=self._head_only)
             start = found + 4
+            head = self._parse(raw)
             if head.status >= 200:
                 break
         self.head = head
-        self._last_head = raw
-        self._last_parsed = head
-        self._pending = bytearray()
+        if not self._echo:
+            self._last_head = raw
+            self._last_parsed = head
+        if pending:
+            self._pending = bytearray()
         return self._start_body(data, start, end)
+
+    def _parse(self, raw: bytes) -> ResponseHead:
+        if self._head_only:
+            return parse_response_head(raw, head_only=True)
+        echo = self._echo
+        if echo:
+            # Between line breaks, so that it is a line and not the end of one.
+            found = raw.find(echo)
+            if found > 0 and raw[found - 1] == _LINE_FEED:
+                raw = raw[:found] + raw[found + len(echo) :]
+        known = self._known_heads
+        head = known.get(raw)
+        if head is None:
+            head = parse_response_head(raw, head_only=False)
+            if len(known) >= _MAX_KNOWN_HEADS:
+                known.clear()
+            known[raw] = head
+        return head
 
     def _start_body(self, data: bytearray, start: int, end: int) -> bytes | bytearray | None:
         length = self.head.content_length if self.head is not None else 0
@@ -228,7 +274,8 @@ class ResponseReader:
             self._body = bytearray(min(length, max(_BODY_STEP_BYTES, 2 * have)))
             self._body[:have] = data[start:end]
             self._filled_bytes = have
-            self._stage = _Stage.DIRECT
+            self._stage = _DIRECT
+            self.direct = True
             return None
         if length == CHUNKED:
             self._decoder = ChunkedDecoder(max_body_bytes=self._max_body_bytes, max_trailer_bytes=self._max_head_bytes)

@@ -15,15 +15,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from edgewise.net.exchange import Handler, Header
+from edgewise.net.exchange import Header
 from edgewise.net.http_answer import AnswerHeads, reason_phrase
 from edgewise.net.http_connection import HttpConnection
+from edgewise.net.http_exchange import HttpExchange
 from edgewise.net.http_limits import HttpLimits
 from edgewise.net.stream_server import StreamServer
 
 _LOG: Final = logging.getLogger(__name__)
 _TEXT: Final[tuple[Header, ...]] = ((b"content-type", b"text/plain; charset=utf-8"),)
 
+HttpHandler = Callable[[HttpExchange], None]
 ErrorBody = Callable[[int, str], bytes]
 ProtocolErrorHook = Callable[[int, str, str], None]
 
@@ -58,7 +60,7 @@ class HttpServer(StreamServer[HttpConnection, int]):
 
     def __init__(
         self,
-        handler: Handler,
+        handler: HttpHandler,
         limits: HttpLimits | None = None,
         *,
         ssl_context: ssl.SSLContext | None = None,
