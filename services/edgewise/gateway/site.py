@@ -15,7 +15,8 @@ from edgewise.net.http_client_connection import encode_request
 from edgewise.net.http_response_reader import ResponseHead
 
 PROBE_PATH: Final = b"/edgewise/v1/probe"
-"""Where an Edgewise server takes a body and sends one of `?bytes=N` back."""
+"""Where an Edgewise server takes a body and answers with one of `?answer_bytes=N`."""
+MAX_PROBE_BYTES: Final = 1 << 20
 _HEALTH_PATH: Final = b"/v2/health/ready"
 # Larger fields are refused by some servers; this is more than one packet, which is what matters.
 _MAX_PADDING_BYTES: Final = 4096
@@ -145,15 +146,16 @@ class Site:
         Returns: the request's parts, and whether it asks the page that answers with as much as it was sent.
         """
         headers: list[Header] = []
+        payload_bytes = min(probe.payload_bytes, MAX_PROBE_BYTES)
         if self.authorization is not None:
             headers.append((b"authorization", self.authorization))
-        if probe.payload_bytes and self._echoes is not False:
-            path = b"%b%b?bytes=%d" % (base_path, PROBE_PATH, probe.payload_bytes)
-            return encode_request(b"POST", path, host, headers, bytes(probe.payload_bytes)), True
-        if probe.payload_bytes:
+        if payload_bytes and self._echoes is not False:
+            path = b"%b%b?answer_bytes=%d" % (base_path, PROBE_PATH, payload_bytes)
+            return encode_request(b"POST", path, host, headers, bytes(payload_bytes)), True
+        if payload_bytes:
             # No server of these protocols sends back what it is sent, but each reads header fields: at least the way
             # there is tried with packets of full size.
-            headers.append((b"x-edgewise-padding", b"-" * min(probe.payload_bytes, _MAX_PADDING_BYTES)))
+            headers.append((b"x-edgewise-padding", b"-" * min(payload_bytes, _MAX_PADDING_BYTES)))
         path = base_path + (self.config.health_path.encode() if self.config.health_path else _HEALTH_PATH)
         return encode_request(b"GET", path, host, headers, b""), False
 

@@ -77,7 +77,7 @@ class UpstreamCall(Protocol):
 class _Waiting:
     """A request that waits for a connection to be opened or to become free."""
 
-    __slots__ = ("call", "cancelled", "fresh", "head_only", "idempotent", "parts", "ticket", "upstream")
+    __slots__ = ("call", "cancelled", "echo", "fresh", "head_only", "idempotent", "parts", "ticket", "upstream")
 
     def __init__(
         self,
@@ -89,6 +89,7 @@ class _Waiting:
         head_only: bool,
         idempotent: bool,
         fresh: bool,
+        echo: bytes,
     ) -> None:
         self.upstream = upstream
         self.parts = parts
@@ -97,6 +98,7 @@ class _Waiting:
         self.head_only = head_only
         self.idempotent = idempotent
         self.fresh = fresh
+        self.echo = echo
         self.cancelled = False
 
     def cancel(self) -> None:
@@ -109,19 +111,26 @@ class _Waiting:
 class _Connection(ClientConnection):
     """A connection of the pool; also what `Ticket.carrier` holds while its request is in flight."""
 
-    __slots__ = ("call", "head_only", "idempotent", "idle_since_s", "parts", "reused", "ticket", "upstream")
+    __slots__ = ("call", "echo", "head_only", "idempotent", "idle_since_s", "parts", "reused", "ticket", "upstream")
 
     call: UpstreamCall
     ticket: Ticket
 
-    def __init__(self, upstream: "HttpUpstream", receive_buffer: bytearray, limits: tuple[int, int]) -> None:
-        super().__init__(receive_buffer, max_head_bytes=limits[0], max_body_bytes=limits[1])
+    def __init__(
+        self,
+        upstream: "HttpUpstream",
+        receive_buffer: bytearray,
+        limits: tuple[int, int],
+        known_heads: dict[bytes, ResponseHead],
+    ) -> None:
+        super().__init__(receive_buffer, max_head_bytes=limits[0], max_body_bytes=limits[1], known_heads=known_heads)
         self.upstream = upstream
         self.idle_since_s = 0.0
         self.reused = False
         self.parts: list[Body] | None = None
         self.head_only = False
         self.idempotent = True
+        self.echo = b""
 
     def on_response(self, head: ResponseHead, body: bytes | bytearray) -> None:
         ticket = self.ticket
@@ -201,6 +210,7 @@ class HttpUpstream:
         self._idle_timeout_s = idle_timeout_s
         self._user_timeout_ms = user_timeout_ms
         self._limits = (max_head_bytes, max_body_bytes)
+        self._known_heads: dict[bytes, ResponseHead] = {}
         self._receive_buffer = bytearray(_RECEIVE_BYTES)
         self._connections: set[_Connection] = set()
         self._idle: list[_Connection] = []
@@ -238,6 +248,7 @@ class HttpUpstream:
         head_only: bool = False,
         idempotent: bool = True,
         fresh: bool = False,
+        echo: bytes = b"",
     ) -> None:
         """Put a request on the wire, or let it wait for a connection.
 
@@ -248,6 +259,7 @@ class HttpUpstream:
             head_only: it is a HEAD request.
             idempotent: it may be sent twice to this site.
             fresh: on a connection of its own.
+            echo: a line of the answer's head that says nothing new; see `ResponseReader.expect`.
         """
         if not fresh:
             idle = self._idle
@@ -263,10 +275,13 @@ class HttpUpstream:
                     connection.parts = parts
                     connection.head_only = head_only
                     connection.idempotent = idempotent
+                    connection.echo = echo
                     ticket.carrier = connection
-                    connection.send(parts, head_only=head_only)
+                    connection.send(parts, head_only=head_only, echo=echo)
                     return
-        self._send_later(_Waiting(self, parts, call, ticket, head_only=head_only, idempotent=idempotent, fresh=fresh))
+        self._send_later(
+            _Waiting(self, parts, call, ticket, head_only=head_only, idempotent=idempotent, fresh=fresh, echo=echo)
+        )
 
     def close_connections(self) -> None:
         """Drop every connection and what is unsent; requests on them end in `Failure.LOST` or `CONNECT`."""
@@ -314,7 +329,16 @@ class HttpUpstream:
         if stale and connection.idempotent and not error.received_bytes and parts is not None and not self._closed:
             self.retried_stale += 1
             self._send_later(
-                _Waiting(self, parts, call, ticket, head_only=connection.head_only, idempotent=True, fresh=True)
+                _Waiting(
+                    self,
+                    parts,
+                    call,
+                    ticket,
+                    head_only=connection.head_only,
+                    idempotent=True,
+                    fresh=True,
+                    echo=connection.echo,
+                )
             )
             return
         call.failed(ticket, Failure.LOST, error)
@@ -349,9 +373,10 @@ class HttpUpstream:
         connection.parts = waiting.parts
         connection.head_only = waiting.head_only
         connection.idempotent = waiting.idempotent
+        connection.echo = waiting.echo
         connection.reused = False
         ticket.carrier = connection
-        connection.send(waiting.parts, head_only=waiting.head_only)
+        connection.send(waiting.parts, head_only=waiting.head_only, echo=waiting.echo)
         waiting.call.sent(ticket)
 
     def _connected(self, task: asyncio.Task[_Connection]) -> None:
@@ -437,7 +462,7 @@ class HttpUpstream:
         return connection
 
     def _make_connection(self) -> _Connection:
-        return _Connection(self, self._receive_buffer, self._limits)
+        return _Connection(self, self._receive_buffer, self._limits, self._known_heads)
 
     # --- keeping house ---
 
