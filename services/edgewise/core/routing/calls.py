@@ -75,8 +75,8 @@ class Request:
         "done",
         "hedged",
         "idempotent",
-        "key",
         "kept",
+        "key",
         "model",
         "order",
         "queued_at",
@@ -153,7 +153,7 @@ class Attempt:
         "wanted",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - once an attempt
         self, request: Request, link: "Link", path: "Path", number: int, reason: Reason, sent_s: float
     ) -> None:
         self.request = request
@@ -288,11 +288,11 @@ class SiteSpec:
         tier: "cloud" or "edge".
         max_in_flight: never more attempts at once than this; the learned limit stays under it.
         max_queue: requests that may wait for room at the site.
-        probe_payload: it can answer probes of a size.
+        probe_payload: links to it are probed with payloads of real size; any answer to one will do.
     """
 
     name: str
     tier: str
     max_in_flight: int = 256
     max_queue: int = 1024
-    probe_payload: bool = False
+    probe_payload: bool = True

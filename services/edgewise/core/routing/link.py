@@ -1,0 +1,215 @@
+"""The gateway's view of the way to one site: what is in flight there, what has been heard, and whether to believe in it.
+
+Evidence is of three kinds. *Silence*: nothing at all came since an attempt was sent that is overdue by now, or attempts
+that should have been answered by now are so many that chance does not explain it. *Unanswered*: some bytes come, but of
+the answers that are due none does (a site that is half dead, a path that swallows large packets). *Broken*: connections are refused or reset, or every answer
+blames the site.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from edgewise.core.routing.budgets import HoldDown
+from edgewise.core.routing.calls import SIZE_CLASSES, Attempt, Probe, Request, SiteSpec
+from edgewise.core.routing.concurrency import ConcurrencyLimit
+from edgewise.core.routing.link_state import LinkState
+from edgewise.core.routing.path import Path
+from edgewise.core.routing.quantiles import LatencyQuantiles
+from edgewise.core.routing.settings import RouterSettings
+
+# What one stall taught is forgotten by half in this time.
+_STALL_HALF_LIFE_S: Final = 600.0
+_MOST_STALL_EVIDENCE: Final = 60.0
+_FEW_PROBES: Final = 8
+_OTHER_MODELS: Final = "*"
+
+
+class Link:
+    """The way to one site.
+
+    Attributes:
+        spec, name, tier: of the site.
+        state, since_s, why: what it is taken for, since when and for what reason.
+        in_flight: open attempts in the order in which they were sent.
+        queue: heap of (deadline_s, number, request, reason): what waits for room.
+        last_heard_s: when any byte last came, of a probe too.
+        witnesses: open attempts that nobody waits for.
+        hold: how long a lost link is kept from coming back.
+    """
+
+    def __init__(self, spec: SiteSpec, settings: RouterSettings, now_s: float) -> None:
+        self.spec = spec
+        self.name = spec.name
+        self.tier = spec.tier
+        self.settings = settings
+        self.state = LinkState.UP
+        self.since_s = now_s
+        self.why = "start"
+        self.in_flight: dict[Attempt, None] = {}
+        self.in_flight_of_class = [0] * SIZE_CLASSES
+        self.answered_s = [now_s] * SIZE_CLASSES
+        self.queue: list[tuple[float, int, Request, Any]] = []
+        self.last_heard_s = now_s
+        self.witnesses = 0
+        self.limiter = ConcurrencyLimit(spec.max_in_flight, initial=min(64, spec.max_in_flight))
+        self.hold = HoldDown()
+        self.queue_depth = 0
+        self.errors = 0
+        self.resets = 0
+        self.missing: dict[str, float] = {}
+        self.slow: Path | None = None
+        self.slow_patience = 1.0
+        self.cause_class = 0
+        self.returned_s = float("-inf")
+        self.peak_in_flight = 0
+        self.payload_bytes = 0
+        # Probes.
+        self.probes: dict[Probe, None] = {}
+        self.probe_latency = LatencyQuantiles(settings.half_life_s)
+        self.next_probe_s = now_s
+        self.good_probes = 0
+        self.good_since_s = now_s
+        self.payload_proven = False
+        # Ramp.
+        self.ramp_step = 0
+        self.ramp_since_s = now_s
+        self.ramp_credit = 0.0
+        self.ramp_sent = 0
+        self.ramp_answered = 0
+        self._paths: dict[str, list[Path | None]] = {}
+        self._stall_evidence = 0.0
+        self._stall_s = now_s
+
+    # --- what is known ---
+
+    def path(self, model: str, size_class: int) -> Path:
+        """What is known of a model and size class; models beyond the limit share one."""
+        paths = self._paths.get(model)
+        if paths is None:
+            if len(self._paths) >= self.settings.max_models:
+                model = _OTHER_MODELS
+            paths = self._paths.setdefault(model, [None] * SIZE_CLASSES)
+        path = paths[size_class]
+        if path is None:
+            path = paths[size_class] = Path(model, self.settings)
+        return path
+
+    def paths(self) -> Iterable[tuple[str, int, Path]]:
+        """Everything learned: model, size class, path."""
+        for model, paths in self._paths.items():
+            for size_class, path in enumerate(paths):
+                if path is not None:
+                    yield model, size_class, path
+
+    @property
+    def limit(self) -> int:
+        """How many attempts may be in flight."""
+        return min(self.limiter.limit, self.spec.max_in_flight)
+
+    @property
+    def queue_length(self) -> int:
+        """Requests that wait for room, those included that found their answer elsewhere."""
+        return len(self.queue)
+
+    def typical_s(self) -> float:
+        """How long answers take at most, nearly always; 0 while nothing is known."""
+        return max((path.latency.q99 for _, _, path in self.paths() if path.known), default=self.probe_latency.q99)
+
+    # --- evidence ---
+
+    def overdue(self, now_s: float) -> str:
+        """Why the link is to be suspected; "" when there is no reason."""
+        floor_s = now_s - self.settings.overdue_floor_s
+        answered_s = self.answered_s
+        latest_s = 0.0
+        for size_class in range(SIZE_CLASSES - 1, -1, -1):
+            # An answer to a large request proves the way for smaller ones too.
+            latest_s = max(latest_s, answered_s[size_class])
+            if self.in_flight_of_class[size_class] and latest_s < floor_s:
+                why = self._overdue_of(size_class, latest_s, now_s)
+                if why:
+                    self.cause_class = size_class
+                    return why
+        return ""
+
+    def _overdue_of(self, size_class: int, latest_s: float, now_s: float) -> str:
+        settings = self.settings
+        needed = 1 if self.state is LinkState.RAMP else settings.overdue_count
+        late = overdue = 0
+        for attempt in self.in_flight:
+            if attempt.request.size_class < size_class:
+                continue
+            age_s = now_s - attempt.sent_s
+            path = attempt.path
+            if age_s > path.late_s:
+                late += 1
+            if age_s > path.overdue_s and attempt.sent_s >= latest_s:
+                if self.state is LinkState.RAMP and attempt.sent_s < self.since_s:
+                    continue
+                if self.last_heard_s <= attempt.sent_s:
+                    return "silence"
+                overdue += 1
+                if overdue >= needed:
+                    return "unanswered"
+        if late >= settings.overdue_count - 1:
+            threshold = max(settings.silence_evidence, 1.5 * self._stall_evidence)
+            if self.silence_evidence(size_class, latest_s, now_s) > threshold:
+                return "silence"
+        return ""
+
+    def silence_evidence(self, size_class: int, latest_s: float, now_s: float) -> float:
+        """How unlikely it is that none of the attempts in flight was answered since `latest_s`, in nats.
+
+        Attempts are taken to be independent, each with the distribution learned for its path: the sum over attempts of
+        ln S(age then) - ln S(age now), where S(t) is the probability that an answer takes longer than t.
+        """
+        evidence = 0.0
+        for attempt in self.in_flight:
+            if attempt.request.size_class >= size_class:
+                latency = attempt.path.latency
+                sent_s = attempt.sent_s
+                evidence -= latency.log_survival(now_s - sent_s)
+                if latest_s > sent_s:
+                    evidence += latency.log_survival(latest_s - sent_s)
+        return evidence
+
+    def heard_after_silence(self, size_class: int, now_s: float) -> None:
+        """Learn how long this link can be silent without being lost."""
+        latest_s = max(self.answered_s[size_class:])
+        evidence = min(_MOST_STALL_EVIDENCE, self.silence_evidence(size_class, latest_s, now_s))
+        halvings = (now_s - self._stall_s) / _STALL_HALF_LIFE_S
+        self._stall_evidence = max(evidence, self._stall_evidence * 0.5**halvings)
+        self._stall_s = now_s
+
+    def probe_is_overdue(self, now_s: float) -> bool:
+        """Whether the oldest probe is later than probes of this link ever are."""
+        for probe in self.probes:
+            latency = self.probe_latency
+            settings = self.settings
+            if latency.count < _FEW_PROBES:
+                limit_s = settings.unknown_latency_s
+            else:
+                limit_s = max(settings.overdue_factor * latency.q999, 2.0 * latency.q50, settings.overdue_floor_s)
+            return not probe.payload_bytes and now_s - probe.sent_s > limit_s
+        return False
+
+    # --- for people ---
+
+    def snapshot(self, now_s: float) -> dict[str, Any]:
+        """The link as `/edgewise/v1/links` shows it; times in seconds."""
+        return {
+            "name": self.name,
+            "tier": self.tier,
+            "state": self.state.value,
+            "since_s": now_s - self.since_s,
+            "why": self.why,
+            "in_flight": len(self.in_flight),
+            "limit": self.limit,
+            "queue": len(self.queue),
+            "hold_s": max(0.0, self.hold.until_s - now_s),
+            "probe": self.probe_latency.snapshot(),
+            "paths": [
+                {"model": model, "size_class": size_class, **path.latency.snapshot()}
+                for model, size_class, path in self.paths()
+            ],
+        }

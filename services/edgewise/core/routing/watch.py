@@ -1,0 +1,275 @@
+"""Moves links between their states: what evidence, probes and the ramp lead to.
+
+`LinkWatch` changes links and appends what is to be done; what it means for requests (rescue, giving up) it asks of the
+router through `Requests`.
+"""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from edgewise.core.routing.calls import CloseConnections, Instruction, LinkChanged, Probe, SendProbe, Warm
+from edgewise.core.routing.link import Link
+from edgewise.core.routing.link_state import TRANSITIONS, LinkEvent, LinkState
+from edgewise.core.routing.settings import RouterSettings
+
+UP: Final = LinkState.UP
+SUSPECT: Final = LinkState.SUSPECT
+DOWN: Final = LinkState.DOWN
+PROBING: Final = LinkState.PROBING
+RAMP: Final = LinkState.RAMP
+
+PROBE_CAUSE: Final = -1
+"""`Link.cause_class` when a probe was overdue and no request."""
+_MOST_PROBES: Final = 6
+# A second suspicion within this time of the last one that proved wrong is not forgiven.
+_FORGIVEN_AGAIN_S: Final = 10.0
+# Medians of the last answers speak for the ramp once most of them are of the ramp.
+_ANSWERS_TO_JUDGE: Final = 9
+
+
+class Requests(Protocol):
+    """What the watch asks of the router."""
+
+    def rescue(self, link: Link, now_s: float, out: list[Instruction]) -> None:
+        """Send what is in flight or queued there to other sites too."""
+
+    def give_up(self, link: Link, now_s: float, out: list[Instruction]) -> None:
+        """Cancel what is in flight there, where somebody else can answer it."""
+
+    def move_queue(self, link: Link, now_s: float, out: list[Instruction]) -> None:
+        """Let what waits for room there wait elsewhere."""
+
+    def has_alternative(self, link: Link) -> bool:
+        """Whether another link is up."""
+
+
+class LinkWatch:
+    """Carries links through their states.
+
+    Args:
+        settings: floors, ratios and counts.
+        requests: the router.
+        draws: uniform in [0, 1), for jitter.
+    """
+
+    def __init__(self, settings: RouterSettings, requests: Requests, draws: Callable[[], float]) -> None:
+        self._settings = settings
+        self._requests = requests
+        self._draws = draws
+
+    def move(self, link: Link, event: LinkEvent, why: str, now_s: float, out: list[Instruction]) -> None:
+        """Let an event happen to a link."""
+        before = link.state
+        after = TRANSITIONS.get((before, event))
+        if after is None:
+            return
+        link.state = after
+        link.since_s = now_s
+        link.why = why
+        out.append(LinkChanged(link, before.value, after.value, why, now_s))
+        if after is SUSPECT:
+            self._suspected(link, now_s, out)
+        elif after is DOWN:
+            self._lost(link, before, now_s, out, declined=event is LinkEvent.DECLINED)
+        elif after is RAMP:
+            self._ramp(link, now_s, out)
+        elif after is PROBING:
+            link.good_probes = 1
+            link.good_since_s = now_s
+            link.payload_proven = False
+        elif before is RAMP:
+            link.hold.failed_back(now_s)
+            link.slow = None
+            link.slow_patience = 1.0
+        else:
+            link.returned_s = now_s
+
+    def watch(self, link: Link, now_s: float, out: list[Instruction], *, trusted: bool) -> None:
+        """Look at a link; called at each tick.
+
+        Args:
+            trusted: the caller has not been away, so what looks overdue is.
+        """
+        state = link.state
+        if state is UP:
+            if trusted and link.in_flight:
+                why = link.overdue(now_s)
+                if why:
+                    self.move(link, LinkEvent.OVERDUE, why, now_s, out)
+                    return
+            if link.slow is not None:
+                self._slow(link, now_s, out)
+            self._ask_while_idle(link, now_s, out, trusted=trusted)
+        elif state is SUSPECT:
+            if trusted and now_s - link.since_s > max(self._settings.suspect_s, link.typical_s()):
+                self.move(link, LinkEvent.SILENT, link.why, now_s, out)
+        elif state is RAMP:
+            self._watch_ramp(link, now_s, out, trusted=trusted)
+        elif now_s >= link.next_probe_s:
+            self._ask_again(link, now_s, out)
+
+    def answered(self, link: Link, size_class: int, now_s: float, out: list[Instruction]) -> None:
+        """A whole answer came from a link that is not up."""
+        state = link.state
+        if state is SUSPECT and size_class >= link.cause_class:
+            if now_s - link.returned_s < _FORGIVEN_AGAIN_S:
+                self.move(link, LinkEvent.BROKEN, "flapping", now_s, out)
+            else:
+                self.move(link, LinkEvent.HEARD, "answers come again", now_s, out)
+        elif state is DOWN:
+            self.move(link, LinkEvent.PROBED, "an answer came", now_s, out)
+            link.next_probe_s = now_s
+        elif state is RAMP:
+            link.ramp_answered += 1
+
+    # --- probes ---
+
+    def probe(self, link: Link, payload_bytes: int, now_s: float, out: list[Instruction], *, fresh: bool) -> None:
+        """Ask the site."""
+        timeout_s = max(self._settings.probe_timeout_s, 3.0 * link.typical_s())
+        probe = Probe(link, sent_s=now_s, payload_bytes=payload_bytes, timeout_s=timeout_s, fresh=fresh)
+        link.probes[probe] = None
+        out.append(SendProbe(probe))
+
+    def probe_answered(self, probe: Probe, now_s: float, out: list[Instruction], *, ready: bool) -> None:
+        """A probe was answered; `ready` as the site says of itself."""
+        link = probe.link
+        link.last_heard_s = now_s
+        state = link.state
+        if not probe.payload_bytes and not probe.fresh:
+            link.probe_latency.record(now_s - probe.sent_s, now_s)
+        if not ready:
+            link.good_probes = 0
+            self.move(link, LinkEvent.DECLINED, "not ready", now_s, out)
+        elif state is SUSPECT and link.cause_class == PROBE_CAUSE:
+            self.move(link, LinkEvent.HEARD, "a probe was answered", now_s, out)
+        elif state is DOWN:
+            if probe.sent_s < link.since_s:
+                return  # asked before it was lost
+            self.move(link, LinkEvent.PROBED, "a probe was answered", now_s, out)
+            self._ask_again(link, now_s, out)
+        elif state is PROBING:
+            link.good_probes += 1
+            link.payload_proven = link.payload_proven or probe.payload_bytes > 0
+            self._prove(link, now_s, out)
+
+    def probe_failed(self, probe: Probe, now_s: float, out: list[Instruction], *, refused: bool) -> None:
+        """A probe found nobody, or nothing came of it in its time."""
+        link = probe.link
+        state = link.state
+        if state is PROBING:
+            # One that was sent into the outage says nothing of now.
+            if probe.sent_s >= link.since_s:
+                link.good_probes = 0
+                self.move(link, LinkEvent.SILENT, "a probe failed", now_s, out)
+        elif state is UP and link.last_heard_s <= probe.sent_s:
+            if refused and not link.in_flight:
+                self.move(link, LinkEvent.BROKEN, "connections are refused", now_s, out)
+            else:
+                link.cause_class = PROBE_CAUSE
+                self.move(link, LinkEvent.OVERDUE, "a probe failed", now_s, out)
+        elif state in {SUSPECT, RAMP} and refused:
+            self.move(link, LinkEvent.BROKEN, "connections are refused", now_s, out)
+
+    # --- states ---
+
+    def _suspected(self, link: Link, now_s: float, out: list[Instruction]) -> None:
+        link.payload_bytes = max((attempt.request.size_bytes for attempt in link.in_flight), default=0)
+        link.peak_in_flight = max(link.peak_in_flight, len(link.in_flight))
+        self.probe(link, 0, now_s, out, fresh=True)
+        self._requests.rescue(link, now_s, out)
+
+    def _lost(self, link: Link, before: LinkState, now_s: float, out: list[Instruction], *, declined: bool) -> None:
+        link.good_probes = 0
+        link.errors = 0
+        link.resets = 0
+        link.limiter.reset(now_s)
+        if before is not PROBING:
+            link.hold.failed_over(now_s, self._draws())
+        if before is UP:
+            link.cause_class = 0
+            link.payload_bytes = max((attempt.request.size_bytes for attempt in link.in_flight), default=0)
+        link.next_probe_s = now_s + self._settings.probe_interval_s * (0.9 + 0.2 * self._draws())
+        if declined:
+            # The site is alive: it finishes what it has.
+            self._requests.move_queue(link, now_s, out)
+        else:
+            self._requests.give_up(link, now_s, out)
+            out.append(CloseConnections(link))
+
+    def _ramp(self, link: Link, now_s: float, out: list[Instruction]) -> None:
+        link.ramp_step = 0
+        link.ramp_since_s = now_s
+        # The first request of each step goes, so that a step without much traffic has a request to be judged by.
+        link.ramp_credit = 1.0
+        link.ramp_sent = link.ramp_answered = 0
+        out.append(Warm(link, max(2, min(link.peak_in_flight, link.limit))))
+
+    def _watch_ramp(self, link: Link, now_s: float, out: list[Instruction], *, trusted: bool) -> None:
+        if trusted and link.in_flight:
+            why = link.overdue(now_s)
+            if why:
+                self.move(link, LinkEvent.OVERDUE, why, now_s, out)
+                return
+        settings = self._settings
+        slow = link.slow
+        if slow is not None and link.ramp_answered >= _ANSWERS_TO_JUDGE:
+            link.slow = None
+            if slow.latency.recently(now_s) > slow.slow_trip_s * link.slow_patience:
+                link.slow = slow
+                link.slow_patience *= 2.0
+                self.move(link, LinkEvent.OVERDUE, "still slow", now_s, out)
+                return
+        if now_s - link.ramp_since_s < max(settings.ramp_step_s, link.typical_s()):
+            return
+        if link.ramp_sent and not link.ramp_answered:
+            return
+        link.ramp_step += 1
+        link.ramp_since_s = now_s
+        link.ramp_credit = 1.0
+        if link.ramp_step == len(settings.ramp_shares):
+            self.move(link, LinkEvent.CARRIED, "it carries everything again", now_s, out)
+
+    def _slow(self, link: Link, now_s: float, out: list[Instruction]) -> None:
+        path, link.slow = link.slow, None
+        if path is None or not self._requests.has_alternative(link):
+            return
+        path.slow_trip_s = path.slow_s
+        link.cause_class = 0
+        self.move(link, LinkEvent.OVERDUE, "slow", now_s, out)
+        link.slow = path
+        # There is no doubt to be resolved: answers come, and late.
+        self.move(link, LinkEvent.SILENT, "slow", now_s, out)
+
+    def _ask_while_idle(self, link: Link, now_s: float, out: list[Instruction], *, trusted: bool) -> None:
+        if link.probes:
+            if trusted and link.probe_is_overdue(now_s) and link.last_heard_s <= next(iter(link.probes)).sent_s:
+                link.cause_class = PROBE_CAUSE
+                self.move(link, LinkEvent.OVERDUE, "a probe is overdue", now_s, out)
+        elif now_s - max(link.last_heard_s, link.next_probe_s) >= self._settings.idle_probe_s:
+            link.next_probe_s = now_s
+            self.probe(link, 0, now_s, out, fresh=False)
+
+    def _ask_again(self, link: Link, now_s: float, out: list[Instruction]) -> None:
+        settings = self._settings
+        link.next_probe_s = now_s + settings.probe_interval_s * (0.9 + 0.2 * self._draws())
+        if link.state is DOWN:
+            if len(link.probes) < _MOST_PROBES:
+                self.probe(link, 0, now_s, out, fresh=True)
+            return
+        payload_bytes = min(link.payload_bytes, settings.max_probe_bytes) if link.spec.probe_payload else 0
+        if payload_bytes and not link.payload_proven:
+            if not any(probe.payload_bytes for probe in link.probes):
+                self.probe(link, payload_bytes, now_s, out, fresh=True)
+        elif len(link.probes) < _MOST_PROBES:
+            self.probe(link, 0, now_s, out, fresh=False)
+        if link.good_probes + len(link.probes) < settings.good_probes:
+            self.probe(link, 0, now_s, out, fresh=False)
+        self._prove(link, now_s, out)
+
+    def _prove(self, link: Link, now_s: float, out: list[Instruction]) -> None:
+        if link.good_probes < self._settings.good_probes or not link.hold.may_fail_back(now_s, link.good_since_s):
+            return
+        if link.spec.probe_payload and link.payload_bytes and not link.payload_proven:
+            return
+        self.move(link, LinkEvent.PROVEN, "probes are answered", now_s, out)
