@@ -29,6 +29,7 @@ from edgewise.core.routing.calls import (
     Send,
     SendProbe,
     SiteSpec,
+    Warm,
 )
 
 if TYPE_CHECKING:
@@ -298,6 +299,8 @@ class Carrier:
                 self.sites[probe.link.name].send_probe(probe, self)
             case CloseConnections(link=link):
                 self.sites[link.name].close_connections()
+            case Warm(link=link, connections=connections):
+                self.sites[link.name].warm(connections)
             case LinkChanged(link=link, before=before, after=after, why=why):
                 _LOG.info("link %s: %s -> %s: %s", link.name, before, after, why)
                 self.hooks.link_changed(instruction)

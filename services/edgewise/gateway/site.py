@@ -10,7 +10,7 @@ from edgewise.gateway.config import SiteConfig
 from edgewise.gateway.site_tls import client_context
 from edgewise.gateway.upstream import HttpUpstream
 from edgewise.net.errors import HttpClientError
-from edgewise.net.exchange import Header
+from edgewise.net.exchange import Body, Header
 from edgewise.net.http_client_connection import encode_request
 from edgewise.net.http_response_reader import ResponseHead
 
@@ -18,10 +18,7 @@ PROBE_PATH: Final = b"/edgewise/v1/probe"
 """Where an Edgewise server takes a body and answers with one of `?answer_bytes=N`."""
 MAX_PROBE_BYTES: Final = 1 << 20
 _HEALTH_PATH: Final = b"/v2/health/ready"
-# Larger fields are refused by some servers; this is more than one packet, which is what matters.
-_MAX_PADDING_BYTES: Final = 4096
 _NOT_READY: Final = frozenset({500, 502, 503, 504})
-_NO_SUCH_PAGE: Final = frozenset({400, 404, 405, 501})
 _MAX_KEY_BYTES: Final = 8192
 
 
@@ -48,8 +45,12 @@ class GrpcUpstream(Protocol):
         """Ask, and tell `events` once unless the probe is over before (`probe.open`)."""
         ...
 
+    def warm(self, connections: int) -> None:
+        """Have at least so many connections open."""
+        ...
+
     def close_connections(self) -> None:
-        """Drop every connection and what is unsent."""
+        """Drop the connections that carry no request, and what is unsent in them."""
         ...
 
     async def close(self) -> None:
@@ -97,8 +98,6 @@ class Site:
                 max_connections=2 * config.max_in_flight + 64,
                 max_body_bytes=max_answer_bytes,
             )
-        # Found out by asking: whether it has the page that answers probes of a size.
-        self._echoes: bool | None = None
 
     def spec(self) -> SiteSpec:
         """The site as the router knows it."""
@@ -107,7 +106,7 @@ class Site:
             self.config.tier,
             max_in_flight=self.config.max_in_flight,
             max_queue=self.config.max_queue,
-            probe_payload=self.rest is not None,
+            probe_payload=self.rest is not None,  # nothing in HTTP/2 is asked of every server alike
         )
 
     async def start(self) -> bool:
@@ -128,7 +127,7 @@ class Site:
             asyncio.get_running_loop().call_soon(events.probe_failed, probe)
 
     def close_connections(self) -> None:
-        """Drop every connection and what is unsent, so that nothing given up is run later."""
+        """Drop the connections that carry no request, so that nothing given up is run later."""
         if self.rest is not None:
             self.rest.close_connections()
         if self.grpc is not None:
@@ -140,34 +139,31 @@ class Site:
             if side is not None:
                 await side.close()
 
-    def probe_request(self, probe: Probe, host: bytes, base_path: bytes) -> tuple[list[Any], bool]:
-        """What a probe sends.
+    def warm(self, connections: int) -> None:
+        """Have at least so many connections open, so that requests to come need not wait for a handshake."""
+        if self.rest is not None:
+            self.rest.warm(connections)
+        if self.grpc is not None:
+            self.grpc.warm(connections)
 
-        Returns: the request's parts, and whether it asks the page that answers with as much as it was sent.
-        """
-        headers: list[Header] = []
-        payload_bytes = min(probe.payload_bytes, MAX_PROBE_BYTES)
+    def probe_request(self, probe: Probe, host: bytes, base_path: bytes) -> list[Body]:
+        """What a probe sends over HTTP/1.1."""
+        headers: tuple[Header, ...] = ()
         if self.authorization is not None:
-            headers.append((b"authorization", self.authorization))
-        if payload_bytes and self._echoes is not False:
-            path = b"%b%b?answer_bytes=%d" % (base_path, PROBE_PATH, payload_bytes)
-            return encode_request(b"POST", path, host, headers, bytes(payload_bytes)), True
-        if payload_bytes:
-            # No server of these protocols sends back what it is sent, but each reads header fields: at least the way
-            # there is tried with packets of full size.
-            headers.append((b"x-edgewise-padding", b"-" * min(payload_bytes, _MAX_PADDING_BYTES)))
+            headers = ((b"authorization", self.authorization),)
+        if probe.payload_bytes:
+            # Sites that are not ours do not have the page. They read the question all the same, and say so.
+            size_bytes = min(probe.payload_bytes, MAX_PROBE_BYTES)
+            path = b"%b%b?answer_bytes=%d" % (base_path, PROBE_PATH, size_bytes)
+            return encode_request(b"POST", path, host, headers, bytes(size_bytes))
         path = base_path + (self.config.health_path.encode() if self.config.health_path else _HEALTH_PATH)
-        return encode_request(b"GET", path, host, headers, b""), False
-
-    def learn_echo(self, *, echoes: bool) -> None:
-        """Note whether the site has the page for probes of a size."""
-        self._echoes = echoes
+        return encode_request(b"GET", path, host, headers, b"")
 
 
 class _RestProbe:
     """One probe on its way."""
 
-    __slots__ = ("carrier", "echo", "events", "probe", "sent_s", "site", "timer", "upstream")
+    __slots__ = ("carrier", "events", "probe", "sent_s", "site", "timer", "upstream")
 
     def __init__(self, site: Site, upstream: HttpUpstream, probe: Probe, events: ProbeEvents) -> None:
         self.site = site
@@ -176,7 +172,6 @@ class _RestProbe:
         self.events = events
         self.sent_s = probe.sent_s
         self.carrier: Any = None
-        self.echo = False
         self.timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
@@ -186,7 +181,7 @@ class _RestProbe:
 
     def _send(self) -> None:
         upstream = self.upstream
-        parts, self.echo = self.site.probe_request(self.probe, upstream.host_field, upstream.base_path)
+        parts = self.site.probe_request(self.probe, upstream.host_field, upstream.base_path)
         upstream.send(parts, self, self, fresh=self.probe.fresh)
 
     def _time_out(self) -> None:
@@ -210,11 +205,8 @@ class _RestProbe:
         del ticket, body
         if self.timer is None:
             return
-        status = head.status
-        if self.echo:
-            self.site.learn_echo(echoes=status not in _NO_SUCH_PAGE)
         self._end()
-        self.events.probe_answered(self.probe, ready=status not in _NOT_READY)
+        self.events.probe_answered(self.probe, ready=head.status not in _NOT_READY)
 
     def failed(self, ticket: Any, failure: Failure, error: HttpClientError) -> None:
         del ticket, failure

@@ -215,8 +215,8 @@ class HttpUpstream:
         self._connections: set[_Connection] = set()
         self._idle: list[_Connection] = []
         self._waiting: deque[_Waiting] = deque()
-        # What each connection being opened was opened for.
-        self._connecting: dict[asyncio.Task[_Connection], _Waiting] = {}
+        # What each connection being opened was opened for; None for one to have.
+        self._connecting: dict[asyncio.Task[_Connection], _Waiting | None] = {}
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._refreshed_s = monotonic()
         self._closed = False
@@ -283,21 +283,31 @@ class HttpUpstream:
             _Waiting(self, parts, call, ticket, head_only=head_only, idempotent=idempotent, fresh=fresh, echo=echo)
         )
 
+    def warm(self, connections: int) -> None:
+        """Have at least so many connections open or being opened."""
+        missing = min(connections, self._max_connections) - len(self._connections) - len(self._connecting)
+        if not self._closed:
+            for _ in range(missing):
+                self._connect(None)
+
     def close_connections(self) -> None:
-        """Drop every connection and what is unsent; requests on them end in `Failure.LOST` or `CONNECT`."""
-        for task in list(self._connecting):
-            task.cancel()
+        """Drop every connection that carries no request; those of requests are dropped when they are cancelled."""
         for connection in list(self._connections):
-            connection.abort()
+            if not connection.busy:
+                connection.abort()
         self._idle.clear()
 
     async def close(self) -> None:
-        """Drop everything, for good."""
+        """Drop everything, for good; requests in flight end in a failure."""
         self._closed = True
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
         tasks = list(self._connecting)
-        self.close_connections()
+        for task in tasks:
+            task.cancel()
+        for connection in list(self._connections):
+            connection.abort()
+        self._idle.clear()
         if tasks:
             await asyncio.wait(tasks)
 
@@ -357,7 +367,10 @@ class HttpUpstream:
             return
         if not waiting.fresh:
             self._waiting.append(waiting)
-        task = loop.create_task(self._open())
+        self._connect(waiting)
+
+    def _connect(self, waiting: _Waiting | None) -> None:
+        task = asyncio.get_running_loop().create_task(self._open())
         self._connecting[task] = waiting
         task.add_done_callback(self._connected)
 
@@ -390,7 +403,7 @@ class HttpUpstream:
                 connection = task.result()
                 if not connection.usable:
                     error = ConnectError(f"{self._where} closed the connection as soon as it was made")
-                elif waiting.fresh and not waiting.cancelled:
+                elif waiting is not None and waiting.fresh and not waiting.cancelled:
                     self._begin(connection, waiting)
                     return
                 else:
@@ -404,10 +417,10 @@ class HttpUpstream:
                 error = ConnectError(f"no connection to {self._where}")
         self._connect_failed(waiting, error)
 
-    def _connect_failed(self, waiting: _Waiting, error: HttpClientError) -> None:
-        if not waiting.fresh:
+    def _connect_failed(self, waiting: _Waiting | None, error: HttpClientError) -> None:
+        if waiting is None or not waiting.fresh:
             # Others are still being opened for the rest; this one was for whoever waits longest.
-            still_coming = sum(not other.fresh for other in self._connecting.values())
+            still_coming = sum(other is None or not other.fresh for other in self._connecting.values())
             if len(self._waiting) <= still_coming:
                 return
             waiting = self._waiting.popleft()
