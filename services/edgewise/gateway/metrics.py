@@ -94,6 +94,7 @@ class GatewayMetrics:
         sites: counts by site.
         changes: the last changes of links, oldest first: (now_s, site, before, after, why).
         readings: what to read when asked, by metric name, with a sentence for people; a name in `_total` counts up.
+        on_link_changed: is told of each change as well; sibling processes are told by it.
     """
 
     def __init__(self) -> None:
@@ -107,6 +108,7 @@ class GatewayMetrics:
         self.sites: dict[str, SiteCounts] = {}
         self.changes: deque[tuple[float, str, str, str, str]] = deque(maxlen=MAX_CHANGES)
         self.readings: dict[str, tuple[str, Callable[[], float]]] = {}
+        self.on_link_changed: Callable[[LinkChanged], None] | None = None
         self._models: set[str] = set()
 
     @property
@@ -230,3 +232,5 @@ class GatewayMetrics:
         changes = self.name_site(name).changes
         changes[change.after] = changes.get(change.after, 0) + 1
         self.changes.append((change.now_s, name, str(change.before), str(change.after), change.why))
+        if self.on_link_changed is not None:
+            self.on_link_changed(change)

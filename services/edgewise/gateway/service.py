@@ -1,16 +1,20 @@
 """What both doors of the gateway share: the carrier, the routes, who may ask, and what is told of the gateway itself."""
 
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from edgewise.core.routing.routes import Route
 from edgewise.gateway.config import GatewayConfig
+from edgewise.gateway.history import History
+from edgewise.gateway.links_view import USABLE
 from edgewise.gateway.metrics import GatewayMetrics
 from edgewise.gateway.options import GatewayOptions
+from edgewise.gateway.pages import Pages
 from edgewise.net.exchange import Exchange
+from edgewise.net.line_log import LineLog
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from edgewise.core.routing.router import Router
     from edgewise.gateway.carrier import Carrier
     from edgewise.gateway.site import Site
@@ -29,6 +33,11 @@ class GatewayService:
         api_keys: who may ask; None lets everybody.
         draining: SIGTERM has come; not ready, though what arrives is still answered.
         max_body_bytes: of a request.
+        worker: which of the worker processes this is.
+        started_s: `time.monotonic()` at the start.
+        history: of the sites, second by second.
+        pages: what is told of the gateway itself.
+        request_log: where `account` writes.
     """
 
     def __init__(
@@ -41,6 +50,7 @@ class GatewayService:
         sites: "Mapping[str, Site]",
         metrics: GatewayMetrics,
         api_keys: "ApiKeys | None" = None,
+        worker: int = 0,
     ) -> None:
         self.options = options
         self.config = config
@@ -51,10 +61,16 @@ class GatewayService:
         self.api_keys = api_keys
         self.draining = False
         self.max_body_bytes = options.max_body_bytes
+        self.worker = worker
+        self.started_s = time.monotonic()
+        self.history = History(metrics)
+        self.pages = Pages(self)
+        self.request_log = LineLog(enabled=options.request_log)
 
     def route_for(self, model: str) -> Route:
         """The rule for a model; the default one where it has none of its own."""
-        return self.config.routes.get(model, self.config.route)
+        config = self.config
+        return config.routes.get(model, config.route)
 
     def check_key(self, authorization: bytes | None, x_api_key: bytes | None) -> None:
         """Refuse who may not ask.
@@ -67,14 +83,23 @@ class GatewayService:
 
     def ready(self) -> bool:
         """Whether at least one site can be asked, and the gateway is not about to stop."""
-        raise NotImplementedError
+        return not self.draining and any(link.state in USABLE for link in self.router.links.values())
 
     def page(self, exchange: Exchange) -> bool:
         """Answer what is asked of the gateway itself, such as `/health`, `/metrics` and `/v2/health/ready`.
 
-        Returns: whether it was answered; False for every path that is not the gateway's own.
+        Returns: whether it was answered, or will be; False for every path that is not the gateway's own.
         """
-        raise NotImplementedError
+        return self.pages.answer(exchange)
+
+    def snapshots(self) -> Iterable[Mapping[str, Any]]:
+        """What the router knows of each link."""
+        now_s = time.monotonic()
+        return [link.snapshot(now_s) for link in self.router.links.values()]
+
+    def sample(self) -> None:
+        """Take the second that has passed into the history."""
+        self.history.sample((name, str(link.state)) for name, link in self.router.links.items())
 
     def account(
         self,
@@ -102,4 +127,17 @@ class GatewayService:
             peer: the app's address.
             degraded: why the answer is not what the route prefers.
         """
-        raise NotImplementedError
+        self.request_log.write_line(
+            {
+                "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "protocol": protocol,
+                "model": model,
+                "site": site,
+                "code": code,
+                "attempts": attempts,
+                "degraded": degraded,
+                "ms": round((time.monotonic() - received_s) * 1e3, 3),
+                "request_id": request_id.decode("latin-1"),
+                "peer": peer,
+            }
+        )
