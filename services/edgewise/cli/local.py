@@ -13,8 +13,9 @@ def add_to(commands: "Commands") -> None:
     up = commands.add_parser(
         "up",
         help="run the whole system on this machine and show real predictions",
-        description="Build the models, start a cloud site (ports 8501, 8500) and an edge site (8511, 8510), ask both what "
-        "is on photographs, and leave them running.",
+        description="Build the models; start a cloud site (ports 8501, 8500), an emulated 4g network in front of it (8521), an "
+        "edge site (8511, 8510) and the gateway (8080, 8081); ask through the gateway what is on photographs while the "
+        "network is whole, cut and healed; stop everything again.",
     )
     _add_state(up)
     up.add_argument(
@@ -24,9 +25,10 @@ def add_to(commands: "Commands") -> None:
         metavar="DIR",
         help="the photographs (default examples/images)",
     )
+    up.add_argument("--keep", action="store_true", help="leave it running afterwards, until Ctrl-C")
     up.set_defaults(run=_up)
     down = commands.add_parser(
-        "down", help="stop what `edgewise up` started", description="Stop what `edgewise up` started."
+        "down", help="stop what `edgewise up` left running", description="Stop what `edgewise up` left running."
     )
     _add_state(down)
     down.set_defaults(run=_down)
@@ -45,7 +47,7 @@ def _add_state(command: argparse.ArgumentParser) -> None:
 def _up(arguments: argparse.Namespace) -> int:
     from edgewise.local.system import up
 
-    return up(arguments.state, arguments.images)
+    return up(arguments.state, arguments.images, keep=arguments.keep)
 
 
 def _down(arguments: argparse.Namespace) -> int:
