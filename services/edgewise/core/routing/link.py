@@ -22,6 +22,8 @@ _STALL_HALF_LIFE_S: Final = 600.0
 _MOST_STALL_EVIDENCE: Final = 60.0
 _FEW_PROBES: Final = 8
 _OTHER_MODELS: Final = "*"
+_CLOUD_IN_FLIGHT: Final = 256
+_EDGE_IN_FLIGHT: Final = 64
 
 
 class Link:
@@ -51,7 +53,7 @@ class Link:
         self.queue: list[tuple[float, int, Request, Any]] = []
         self.last_heard_s = now_s
         self.witnesses = 0
-        self.limiter = ConcurrencyLimit(spec.max_in_flight, initial=min(64, spec.max_in_flight))
+        self.limiter = _limiter(spec)
         self.hold = HoldDown()
         self.queue_depth = 0
         self.errors = 0
@@ -79,6 +81,12 @@ class Link:
         self._paths: dict[str, list[Path | None]] = {}
         self._stall_evidence = 0.0
         self._stall_s = now_s
+
+    def respecify(self, spec: SiteSpec) -> None:
+        """Take the site as it is configured now; what is known of it stays."""
+        if spec.max_in_flight != self.spec.max_in_flight:
+            self.limiter = _limiter(spec)
+        self.spec = spec
 
     # --- what is known ---
 
@@ -213,3 +221,11 @@ class Link:
                 for model, size_class, path in self.paths()
             ],
         }
+
+
+def _limiter(spec: SiteSpec) -> ConcurrencyLimit:
+    # Until it has learned: a cloud is many machines far away, an edge site is one machine near by.
+    initial = _CLOUD_IN_FLIGHT if spec.tier == "cloud" else _EDGE_IN_FLIGHT
+    return ConcurrencyLimit(
+        spec.max_in_flight, initial=min(initial, spec.max_in_flight), smallest=min(2, spec.max_in_flight)
+    )

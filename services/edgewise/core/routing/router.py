@@ -322,8 +322,7 @@ class Router:
                 link = Link(spec, self.settings, now_s)
                 out.append(Warm(link, _FIRST_CONNECTIONS))
                 self._watch.probe(link, 0, now_s, out, fresh=False)
-            link.spec = spec
-            link.limiter.largest = spec.max_in_flight
+            link.respecify(spec)
             links[spec.name] = link
         left = list(self.links.values())
         self.links = links

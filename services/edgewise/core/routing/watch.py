@@ -268,7 +268,10 @@ class LinkWatch:
         self._prove(link, now_s, out)
 
     def _prove(self, link: Link, now_s: float, out: list[Instruction]) -> None:
-        if link.good_probes < self._settings.good_probes or not link.hold.may_fail_back(now_s, link.good_since_s):
+        hold = link.hold
+        if now_s < hold.until_s or now_s - link.good_since_s < hold.good_for_s:
+            return
+        if link.good_probes < self._settings.good_probes:
             return
         if link.spec.probe_payload and link.payload_bytes and not link.payload_proven:
             return
