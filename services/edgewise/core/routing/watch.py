@@ -78,7 +78,6 @@ class LinkWatch:
             link.good_since_s = now_s
             link.payload_proven = False
         elif before is RAMP:
-            link.hold.failed_back(now_s)
             link.slow = None
             link.slow_patience = 1.0
         else:
@@ -198,6 +197,8 @@ class LinkWatch:
             out.append(CloseConnections(link))
 
     def _ramp(self, link: Link, now_s: float, out: list[Instruction]) -> None:
+        # From here on a loss is a flap: the first request that is lost on the ramp is one too many.
+        link.hold.failed_back(now_s)
         link.ramp_step = 0
         link.ramp_since_s = now_s
         # The first request of each step goes, so that a step without much traffic has a request to be judged by.
@@ -269,7 +270,7 @@ class LinkWatch:
 
     def _prove(self, link: Link, now_s: float, out: list[Instruction]) -> None:
         hold = link.hold
-        if now_s < hold.until_s or now_s - link.good_since_s < hold.good_for_s:
+        if now_s < hold.until_s or (hold.flapping and now_s - link.good_since_s < hold.hold_s):
             return
         if link.good_probes < self._settings.good_probes:
             return
