@@ -37,11 +37,12 @@ def encode_fields(headers: Iterable[Header]) -> bytes:
 class AnswerHeads:
     """Caches what answers share: the status line with the Date of this second, and constant fields."""
 
-    __slots__ = ("_block", "_block_headers", "_expires_s", "_starts")
+    __slots__ = ("_block", "_block_headers", "_date", "_expires_s", "_starts")
 
     def __init__(self) -> None:
         self._starts: dict[int, bytes] = {}
         self._expires_s = 0.0
+        self._date = b""
         self._block_headers: Iterable[Header] | None = None
         self._block = b""
 
@@ -73,7 +74,7 @@ class AnswerHeads:
         fields = self._block if headers is self._block_headers else self._fields(headers)
         start = self._starts.get(status) if now_s < self._expires_s else None
         if start is None:
-            start = self._start(status, now_s)
+            start = self.start(status, now_s)
         if not keep_alive:
             tail = b"connection: close\r\n\r\n"
         elif request is not None and request.http_1_0:
@@ -148,14 +149,26 @@ class AnswerHeads:
         transport.write(head)
         return len(head)
 
-    def _start(self, status: int, now_s: float) -> bytes:
-        wall_s = time.time()
+    def date(self, now_s: float) -> bytes:
+        """The Date field of this second, with its CRLF.
+
+        Args:
+            now_s: monotonic; the wall clock is read at most once a second.
+        """
         if now_s >= self._expires_s:
+            wall_s = time.time()
             self._starts.clear()
             self._expires_s = now_s + 1.0 - wall_s % 1.0
-        date = formatdate(wall_s, usegmt=True)
-        start = f"HTTP/1.1 {status} {reason_phrase(status)}\r\ndate: {date}\r\n".encode("ascii")
-        self._starts[status] = start
+            self._date = f"date: {formatdate(wall_s, usegmt=True)}\r\n".encode("ascii")
+        return self._date
+
+    def start(self, status: int, now_s: float) -> bytes:
+        """The status line and the Date field of this second."""
+        date = self.date(now_s)
+        start = self._starts.get(status)
+        if start is None:
+            start = f"HTTP/1.1 {status} {reason_phrase(status)}\r\n".encode("ascii") + date
+            self._starts[status] = start
         return start
 
     def _fields(self, headers: Iterable[Header]) -> bytes:

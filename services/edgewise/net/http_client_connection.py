@@ -44,6 +44,17 @@ class HttpResponse:
     body: bytes | bytearray
 
 
+def encode_start(method: bytes, path: bytes, host: bytes) -> bytes:
+    """The request line and the Host field.
+
+    Raises: ValueError: something holds a space or a line break where it may not.
+    """
+    line = b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (method, path, host)
+    if line.count(b" ") != 3 or line.count(b"\n") != 2 or line.count(b"\r") != 2:
+        raise ValueError("the method, path or host holds a space or a line break; percent-encode the path")
+    return line
+
+
 def encode_request(
     method: bytes, path: bytes, host: bytes, headers: Iterable[Header], body: Body | list[Body]
 ) -> list[Body]:
@@ -58,9 +69,7 @@ def encode_request(
     Returns: the parts to write, in order.
     Raises: ValueError: something holds a space or a line break where it may not.
     """
-    line = b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (method, path, host)
-    if line.count(b" ") != 3 or line.count(b"\n") != 2 or line.count(b"\r") != 2:
-        raise ValueError("the method, path or host holds a space or a line break; percent-encode the path")
+    line = encode_start(method, path, host)
     parts: list[Body] = body if isinstance(body, list) else [body]
     length = sum(part.nbytes if type(part) is memoryview else len(part) for part in parts)
     if length or method in _BODY_METHODS:

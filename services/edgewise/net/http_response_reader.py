@@ -29,15 +29,25 @@ class ResponseHead:
     Attributes:
         status: 100 to 999.
         headers: names in lower case; a repeated header has its values joined by b", ".
+        fields: as they came, names in lower case.
         content_length: bytes of body, `CHUNKED`, or `UNTIL_CLOSE`.
         keep_alive: the connection can be used again after this response.
         note: the reader's user may keep here what it made of the head.
     """
 
-    __slots__ = ("content_length", "headers", "keep_alive", "note", "status")
+    __slots__ = ("content_length", "fields", "headers", "keep_alive", "note", "status")
 
-    def __init__(self, status: int, headers: dict[bytes, bytes], content_length: int, *, keep_alive: bool) -> None:
+    def __init__(
+        self,
+        status: int,
+        fields: list[tuple[bytes, bytes]],
+        headers: dict[bytes, bytes],
+        content_length: int,
+        *,
+        keep_alive: bool,
+    ) -> None:
         self.status = status
+        self.fields = fields
         self.headers = headers
         self.content_length = content_length
         self.keep_alive = keep_alive
@@ -66,16 +76,15 @@ def parse_response_head(head: bytes, *, head_only: bool) -> ResponseHead:
         raise HttpProtocolError(502, f"malformed response head: {error}") from error
     if not collector.complete:
         raise HttpProtocolError(502, "malformed response head")
+    fields = [(name.lower(), value.rstrip(b" \t")) for name, value in collector.fields]
     headers: dict[bytes, bytes] = {}
-    for raw_name, raw_value in collector.fields:
-        name = raw_name.lower()
-        value = raw_value.rstrip(b" \t")
+    for name, value in fields:
         headers[name] = headers[name] + b", " + value if name in headers else value
     status: int = parser.get_status_code()
     length = 0 if head_only or status < 200 or status in _BODYLESS else _framing(headers)
     options = [option.strip() for option in headers.get(b"connection", b"").lower().split(b",")]
     keep_alive = length != UNTIL_CLOSE and b"close" not in options and (not http_1_0 or b"keep-alive" in options)
-    return ResponseHead(status, headers, length, keep_alive=keep_alive)
+    return ResponseHead(status, fields, headers, length, keep_alive=keep_alive)
 
 
 def _framing(headers: dict[bytes, bytes]) -> int:

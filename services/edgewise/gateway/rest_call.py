@@ -1,0 +1,154 @@
+"""One request of an app over REST, from its arrival to its answer."""
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from edgewise.core.errors import Code, EdgewiseError
+from edgewise.core.routing.calls import Attempt, Failure, Request
+from edgewise.gateway.rest_answer import AnswerHead
+from edgewise.gateway.rest_request import RestRequest
+from edgewise.net.errors import HttpClientError
+from edgewise.net.exchange import Body
+from edgewise.net.http_exchange import HttpExchange
+from edgewise.net.http_head import CHUNKED
+from edgewise.net.http_response_reader import ResponseHead
+from edgewise.protocols.deadline_header import MAX_DEADLINE_MS
+
+if TYPE_CHECKING:
+    from edgewise.gateway.rest_door import RestDoor
+    from edgewise.gateway.site import Site
+
+# A body up to this size is copied behind its head, which costs less than a second buffer for writev.
+_JOINED_BODY_BYTES: Final = 16 * 1024
+
+
+class RestCall:
+    """The `AppCall` of REST, and who its upstreams tell what comes of it.
+
+    It lives until its last attempt has ended, which may be after its answer.
+    """
+
+    __slots__ = ("_asked", "_body", "_door", "_exchange", "_id_line", "_peer", "_request")
+
+    def __init__(self, door: "RestDoor", exchange: HttpExchange, asked: RestRequest) -> None:
+        self._door = door
+        self._exchange = exchange
+        self._asked = asked
+        self._body: Body = exchange.body
+        request_id = asked.request_id
+        if request_id is None:
+            door.sequence += 1
+            request_id = b"%b%x" % (door.id_prefix, door.sequence)
+        self._id_line = b"x-request-id: %b\r\n" % request_id
+        # The exchange forgets its client once it is answered.
+        self._peer = exchange.peer if door.logs else ""
+        arrived_s = exchange.received_s
+        self._request = request = Request(
+            asked.model,
+            asked.route,
+            arrived_s=arrived_s,
+            deadline_s=arrived_s + asked.timeout_s,
+            size_bytes=len(self._body),
+            idempotent=asked.idempotent,
+            context=self,
+        )
+        exchange.on_cancel = self._cancelled
+        door.carrier.arrived(request)
+
+    # --- what the carrier asks ---
+
+    def send(self, attempt: Attempt, site: "Site") -> None:
+        """Put the request on the wire to a site."""
+        upstream = site.rest
+        if upstream is None:
+            # It is there for gRPC only; nothing is wrong with the way to it.
+            asyncio.get_running_loop().call_soon(self._door.carrier.failed, attempt, Failure.POOL)
+            return
+        asked = self._asked
+        body = self._body
+        left_ms = int((self._request.deadline_s - monotonic()) * 1e3)
+        if left_ms > MAX_DEADLINE_MS:
+            left_ms = MAX_DEADLINE_MS
+        elif left_ms < 1:
+            left_ms = 1
+        own = b"%bx-edgewise-deadline-ms: %d\r\n\r\n" % (self._id_line, left_ms)
+        start = asked.start_for(site)
+        if self._exchange.head.content_length == CHUNKED:
+            start = b"%bcontent-length: %d\r\n" % (start, len(body))
+        if len(body) <= _JOINED_BODY_BYTES:
+            parts: list[Body] = [b"%b%b%b" % (start, own, body)]  # type: ignore[str-format]
+        else:
+            parts = [start + own, body]
+        upstream.send(parts, self, attempt, head_only=asked.head_only, idempotent=asked.idempotent, echo=self._id_line)
+
+    def answer(self, attempt: Attempt) -> None:
+        """Give the app the site's answer."""
+        answer: AnswerHead
+        answer, body = attempt.answer
+        request = self._request
+        if request.attempts == 1 and not request.degraded:
+            start = answer.only
+        else:
+            start = answer.start(request.attempts, request.degraded)
+        if not answer.dated:
+            start = self._door.dated(start)
+        length_bytes = answer.length_bytes if self._asked.head_only else None
+        self._exchange.respond_encoded(start + self._id_line, body, length_bytes=length_bytes)
+        request.context = None
+        if self._door.logs:
+            self._account(attempt.link.name, str(answer.status))
+
+    def reject(self, error: EdgewiseError) -> None:
+        """Tell the app why there is no answer."""
+        self._door.refuse(self._exchange, error, self._id_line, self._request.attempts)
+        self._request.context = None
+        if self._door.logs:
+            self._account("", error.code.value)
+
+    # --- what upstreams tell ---
+
+    def sent(self, ticket: Attempt) -> None:
+        """See `UpstreamCall`."""
+        self._door.carrier.sent(ticket)
+
+    def bytes_came(self, ticket: Attempt) -> None:
+        """See `UpstreamCall`."""
+        self._door.carrier.bytes_came(ticket)
+
+    def site_answered(self, ticket: Attempt, head: ResponseHead, body: bytes | bytearray) -> None:
+        """See `UpstreamCall`."""
+        answer = head.note
+        carrier = self._door.carrier
+        if answer is None:
+            answer = head.note = AnswerHead(head, carrier.sites[ticket.link.name])
+        ticket.answer = (answer, body)
+        ticket.confidence = answer.confidence
+        carrier.answered(ticket, answer.outcome, queue_depth=answer.queue_depth, retry_after_s=answer.retry_after_s)
+
+    def failed(self, ticket: Attempt, failure: Failure, error: HttpClientError) -> None:
+        """See `UpstreamCall`."""
+        del error
+        self._door.carrier.failed(ticket, failure)
+
+    # --- the end ---
+
+    def _cancelled(self) -> None:
+        self._door.carrier.cancelled(self._request)
+        self._request.context = None
+        if self._door.logs:
+            self._account("", Code.CANCELLED.value)
+
+    def _account(self, site: str, code: str) -> None:
+        request = self._request
+        self._door.service.account(
+            protocol="rest",
+            model=self._asked.named,
+            site=site,
+            code=code,
+            attempts=request.attempts,
+            received_s=request.arrived_s,
+            request_id=self._id_line[14:-2],
+            peer=self._peer,
+            degraded=request.degraded,
+        )

@@ -1,0 +1,117 @@
+"""What a request head of an app comes to: made once for each head that a client repeats."""
+
+from typing import TYPE_CHECKING, Final
+
+from edgewise.core.errors import InvalidArgumentError
+from edgewise.core.routing.routes import Route, overridden
+from edgewise.gateway.config import GatewayConfig
+from edgewise.gateway.forwarding import CREDENTIALS, OWN_REQUEST_FIELDS, end_to_end
+from edgewise.net.http_answer import encode_fields
+from edgewise.net.http_client_connection import encode_start
+from edgewise.net.http_head import RequestHead
+from edgewise.protocols.deadline_header import DEADLINE_HEADER, parse_deadline_ms
+from edgewise.protocols.rest_paths import Action, Endpoint
+
+if TYPE_CHECKING:
+    from edgewise.gateway.site import Site
+
+PREDICTIONS: Final = frozenset({Action.PREDICT, Action.CLASSIFY, Action.REGRESS, Action.INFER})
+MAX_REQUEST_ID_BYTES: Final = 128
+
+
+class RestRequest:
+    """A request head, understood.
+
+    Args:
+        head: of the request.
+        endpoint: what its method and path ask.
+        config: what is in force.
+
+    Attributes:
+        config: what it was understood under; another one wants another look.
+        endpoint: as given.
+        model: whose latencies the answer belongs to; "" for questions, whose answers say nothing of predictions.
+        named: the model that is asked about, "" for none.
+        route: the rule for it.
+        timeout_s: from the head on.
+        idempotent: running it twice does no harm.
+        request_id: the app's; None where it gave none.
+        head_only: HEAD.
+
+    Raises: InvalidArgumentError: a field says what it cannot.
+    """
+
+    __slots__ = (
+        "_head",
+        "_starts",
+        "config",
+        "endpoint",
+        "head_only",
+        "idempotent",
+        "model",
+        "named",
+        "request_id",
+        "route",
+        "timeout_s",
+    )
+
+    def __init__(self, head: RequestHead, endpoint: Endpoint, config: GatewayConfig) -> None:
+        headers = head.headers
+        self._head = head
+        self._starts: dict[Site, bytes] = {}
+        self.config = config
+        self.endpoint = endpoint
+        self.named = endpoint.model.name if endpoint.model is not None else ""
+        predicts = endpoint.action in PREDICTIONS
+        self.model = self.named if predicts else ""
+        self.route = _route(config.routes.get(self.named, config.route), headers.get(b"x-edgewise-route"))
+        deadline = headers.get(DEADLINE_HEADER)
+        self.timeout_s = self.route.deadline_s if deadline is None else parse_deadline_ms(deadline)
+        self.idempotent = not predicts or _idempotent(headers.get(b"x-edgewise-idempotent"), self.route)
+        request_id = headers.get(b"x-request-id")
+        self.request_id = request_id[:MAX_REQUEST_ID_BYTES] if request_id else None
+        self.head_only = head.method == b"HEAD"
+
+    def start_for(self, site: "Site") -> bytes:
+        """The request line and header fields as they go to a site, without those that each request has its own of.
+
+        Content-Length is in it where the app said it; a chunked body gets one when it is known.
+
+        Args:
+            site: with a REST side.
+        """
+        start = self._starts.get(site)
+        if start is None:
+            start = self._starts[site] = self._encode(site)
+        return start
+
+    def _encode(self, site: "Site") -> bytes:
+        head = self._head
+        upstream = site.rest
+        assert upstream is not None, "a site with a REST side"  # noqa: S101
+        headers = head.headers
+        dropped = OWN_REQUEST_FIELDS if site.authorization is None else OWN_REQUEST_FIELDS | CREDENTIALS
+        fields = end_to_end(headers.items(), headers.get(b"connection"), dropped)
+        via = headers.get(b"via")
+        fields = [field for field in fields if field[0] != b"via"]
+        own = b"%b edgewise" % (b"1.0" if head.http_1_0 else b"1.1")
+        fields.append((b"via", own if via is None else via + b", " + own))
+        if site.authorization is not None:
+            fields.append((b"authorization", site.authorization))
+        if head.content_length > 0 or (head.content_length == 0 and head.method == b"POST"):
+            fields.append((b"content-length", b"%d" % head.content_length))
+        target = upstream.base_path + head.path + (b"?" + head.query if head.query else b"")
+        return encode_start(head.method, target, upstream.host_field) + encode_fields(fields)
+
+
+def _route(route: Route, wish: bytes | None) -> Route:
+    return route if wish is None else overridden(route, wish.decode("ascii", "replace").strip())
+
+
+def _idempotent(value: bytes | None, route: Route) -> bool:
+    if value is None:
+        return route.idempotent
+    said = value.lower()
+    if said not in (b"true", b"false"):
+        raise InvalidArgumentError("x-edgewise-idempotent is neither true nor false")
+    return said == b"true"
