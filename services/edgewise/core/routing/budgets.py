@@ -42,7 +42,7 @@ class HedgeBudget:
     def request_seen(self) -> None:
         """A request arrived."""
         tokens = self._tokens + self._earned
-        self._tokens = tokens if tokens < self._full else self._full
+        self._tokens = tokens if tokens < self._full else self._full  # noqa: FURB136 - min() would cost each request a call
 
     def take(self) -> bool:
         """Whether one more hedge may be sent; it is paid for when so."""
@@ -149,8 +149,8 @@ class HoldDown:
     Attributes:
         until_s: no failback before; -inf until the first failover.
         hold_s: length of the current or latest hold-down; 0.0 before the first.
-        good_for_s: how long the link must have been good without a break before a failback: hold_s where flaps are
-            remembered, else 0.0, since then `until_s` is enough.
+        flapping: flaps are remembered: `until_s` is not enough then, the link must also have been good for `hold_s`
+            without a break before a failback.
 
     Raises: ValueError: the values are out of order.
     Source: RFC 2439, "BGP Route Flap Damping" (penalty, decay, ceiling); jitter as in AWS Architecture Blog,
@@ -164,7 +164,7 @@ class HoldDown:
         "_flap_s",
         "_level_s",
         "_stable_s",
-        "good_for_s",
+        "flapping",
         "hold_s",
         "until_s",
     )
@@ -183,7 +183,7 @@ class HoldDown:
         self._failed_back_s: float | None = None
         self.until_s = float("-inf")
         self.hold_s = 0.0
-        self.good_for_s = 0.0
+        self.flapping = False
 
     def failed_over(self, now_s: float, draw: float) -> None:
         """Traffic has just left the link. Once more before a failback starts the same hold-down again.
@@ -195,16 +195,12 @@ class HoldDown:
             self._level_s = self._level_after(now_s - self._failed_back_s)
             self._failed_back_s = None
         self.hold_s = (self._level_s or self._base_s) * (1.0 + _JITTER_RATIO * (2.0 * draw - 1.0))
-        self.good_for_s = self.hold_s if self._level_s else 0.0
+        self.flapping = self._level_s > 0.0
         self.until_s = now_s + self.hold_s
 
     def failed_back(self, now_s: float) -> None:
         """Traffic goes to the link again."""
         self._failed_back_s = now_s
-
-    def may_fail_back(self, now_s: float, good_since_s: float) -> bool:
-        """Whether the hold-down is over for a link that has been good since `good_since_s`."""
-        return now_s >= self.until_s and now_s - good_since_s >= self.good_for_s
 
     def _level_after(self, good_s: float) -> float:
         if good_s < self._stable_s:
