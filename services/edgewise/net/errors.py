@@ -10,8 +10,9 @@ NetError
     ├── PoolTimeoutError        every connection stayed busy until the deadline
     ├── RequestTimeoutError     the request was sent; no whole answer came before the deadline
     ├── ConnectionLostError     the connection ended before the answer was complete
+    ├── NotExecutedError        the server said that it did not begin with it
     ├── ResponseTooLargeError   the answer is over the client's limit
-    ├── ProtocolError           the answer is not HTTP/1.1
+    ├── ProtocolError           the answer is not of the protocol
     └── ClientClosedError       the client object was closed
 """
 
@@ -74,12 +75,16 @@ class ConnectionLostError(HttpClientError):
     """The connection ended before the answer was complete."""
 
 
+class NotExecutedError(HttpClientError):
+    """The server said that it did not begin with the request: sending it again runs it once."""
+
+
 class ResponseTooLargeError(HttpClientError):
     """The answer is over the client's limit."""
 
 
 class ProtocolError(HttpClientError):
-    """The answer is not HTTP/1.1."""
+    """The answer is not of the protocol."""
 
 
 class ClientClosedError(HttpClientError):

@@ -37,6 +37,7 @@ class GrpcCalls(Http2Connection):
     """The calls of a connection from the moment they are there."""
 
     __slots__ = ("_answers", "_calls", "_ended_early")
+    _server: "GrpcServer"
 
     def __init__(self, server: "GrpcServer") -> None:
         super().__init__(server)
@@ -184,7 +185,7 @@ class GrpcCalls(Http2Connection):
 
     # --- what the client says of streams ---
 
-    def _stream_reset(self, stream_id: int) -> None:
+    def _stream_reset(self, stream_id: int, code: int) -> None:  # noqa: ARG002 - gone is gone
         call = self._calls.pop(stream_id, None)
         if call is None:
             return

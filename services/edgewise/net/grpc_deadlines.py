@@ -7,27 +7,34 @@ import asyncio
 from heapq import heappop, heappush
 from math import ceil
 from time import monotonic
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from edgewise.net.grpc_call import Call
+from typing import Final, Generic, Protocol, TypeVar
 
 # Timers have milliseconds and may come a little early: then they are set once more, for a time that is not nothing.
 _SOON_S: Final = 0.001
 _NEVER_S: Final = float("inf")
 
 
-class Deadlines:
+class Expiring(Protocol):
+    """A call, whichever side it is on."""
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+
+
+CallT = TypeVar("CallT", bound=Expiring)
+
+
+class Deadlines(Generic[CallT]):
     """Calls by the time at which they expire, each rounded up to its head's `grain_s`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._calls: dict[float, set[Call]] = {}
+        self._calls: dict[float, set[CallT]] = {}
         self._times_s: list[float] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_s = _NEVER_S
 
-    def add(self, call: "Call", deadline_s: float, grain_s: float) -> "set[Call]":
+    def add(self, call: CallT, deadline_s: float, grain_s: float) -> set[CallT]:
         """Expire a call at `deadline_s` of `time.monotonic()`, or up to `grain_s` later.
 
         Returns: the set to take the call out of once it is over.

@@ -19,8 +19,8 @@ _PSEUDO: Final = frozenset({b":method", b":scheme", b":path", b":authority"})
 _CONNECTION_SPECIFIC: Final = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 )
-_NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
-_BAD_VALUE: Final = re.compile(rb"[\0\r\n]|\A[ \t]|[ \t]\Z")
+FIELD_NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
+FIELD_VALUE_BAD: Final = re.compile(rb"[\0\r\n]|\A[ \t]|[ \t]\Z")
 _TIMEOUT: Final = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _UNITS_S: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _METHOD: Final = re.compile(rb"/[!-.0-~]+/[!-.0-~]+")
@@ -105,10 +105,10 @@ def _part(fields: Iterable[Field]) -> tuple[dict[bytes, bytes], dict[bytes, byte
         elif name in metadata:
             metadata[name] += b"," + value
         else:
-            if not _NAME.fullmatch(name) or name in _CONNECTION_SPECIFIC:
+            if not FIELD_NAME.fullmatch(name) or name in _CONNECTION_SPECIFIC:
                 raise MalformedHeadError("a header field's name is not allowed in HTTP/2")
             metadata[name] = value
-        if _BAD_VALUE.search(value):
+        if FIELD_VALUE_BAD.search(value):
             raise MalformedHeadError("a header field's value has a character that is not allowed in HTTP/2")
     return pseudo, metadata
 
@@ -141,12 +141,12 @@ def _read_grpc_fields(head: CallHead, path: bytes) -> None:
             )
             return
         head.timeout_s = int(match[1]) * _UNITS_S[match[2]]
-        head.grain_s = _grain_s(head.timeout_s)
+        head.grain_s = grain_s(head.timeout_s)
 
 
-def _grain_s(timeout_s: float) -> float:
+def grain_s(timeout_s: float) -> float:
     """What a deadline so far away is rounded up to: at most a 32nd of it, at least 4 ms; a power of two."""
-    grain_s = ldexp(1.0, -8)
-    while grain_s * 64 < timeout_s:
-        grain_s *= 2
-    return grain_s
+    grain = ldexp(1.0, -8)
+    while grain * 64 < timeout_s:
+        grain *= 2
+    return grain

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from edgewise.net.grpc_call import Call
 from edgewise.net.grpc_connection import GrpcConnection
 from edgewise.net.grpc_deadlines import Deadlines
 from edgewise.net.grpc_exchange import Method, MethodLookup
@@ -60,7 +61,7 @@ class GrpcServer(StreamServer[GrpcConnection, str]):
     ) -> None:
         super().__init__(limits if limits is not None else GrpcLimits(), ssl_context, on_protocol_error)
         self.flush_queue: FlushQueue
-        self.deadlines: Deadlines
+        self.deadlines: Deadlines[Call]
         self.calls = 0
         self.calls_refused = 0
         self.open_calls = 0

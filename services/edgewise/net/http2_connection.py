@@ -7,7 +7,7 @@ Source: RFC 9113.
 
 import asyncio
 from time import monotonic
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from edgewise.net.grpc_answer import RESPONSE_BLOCK
 from edgewise.net.http2_control import ANNOUNCED, CLOSED, LINGERING, OPEN, PREFACE_DUE, Http2Control
@@ -35,9 +35,7 @@ from edgewise.net.http2_frames import (
     pack_window_update,
 )
 from edgewise.net.http2_output import Outflow
-
-if TYPE_CHECKING:
-    from edgewise.net.grpc_server import GrpcServer
+from edgewise.net.http2_streams import Http2Owner
 
 # Calls of one connection begun without letting the others in between.
 _CALLS_IN_A_ROW: Final = 256
@@ -79,7 +77,7 @@ class Http2Connection(Http2Control):
         "_since_s",
     )
 
-    def __init__(self, server: "GrpcServer") -> None:
+    def __init__(self, server: Http2Owner) -> None:
         super().__init__(server)
         self._pending = bytearray()
         # The DATA frame under way: its stream and flags, what is to come of its payload and its padding.

@@ -6,7 +6,7 @@ Source: RFC 9113, section 6.
 import asyncio
 from abc import abstractmethod
 from time import monotonic
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from edgewise.net.http2_budget import Budget
 from edgewise.net.http2_frames import (
@@ -37,10 +37,7 @@ from edgewise.net.http2_frames import (
     read_u31,
 )
 from edgewise.net.http2_output import Outflow
-from edgewise.net.http2_streams import Http2Streams
-
-if TYPE_CHECKING:
-    from edgewise.net.grpc_server import GrpcServer
+from edgewise.net.http2_streams import Http2Owner, Http2Streams
 
 _GOODBYE: Final = b"goodbye!"
 
@@ -84,7 +81,7 @@ class Http2Control(Http2Streams):
         "outflow",
     )
 
-    def __init__(self, server: "GrpcServer") -> None:
+    def __init__(self, server: Http2Owner) -> None:
         limits = server.limits
         self._server = server
         self._transport = cast("asyncio.Transport", None)
@@ -150,7 +147,7 @@ class Http2Control(Http2Streams):
         elif kind == RST_STREAM:
             _check_length(payload, 4, "RST_STREAM")
             self._check_used(stream_id, "RST_STREAM")
-            self._stream_reset(stream_id)
+            self._stream_reset(stream_id, int.from_bytes(payload, "big"))
         elif kind == SETTINGS:
             self._take_settings(flags, stream_id, payload)
         elif kind == PING:

@@ -2,8 +2,31 @@
 
 import asyncio
 from abc import abstractmethod
+from typing import Protocol
 
-from edgewise.net.http2_output import OutgoingStream
+from edgewise.net.buffer_pool import BufferPool
+from edgewise.net.grpc_limits import GrpcLimits
+from edgewise.net.http2_output import FlushQueue, OutgoingStream
+
+
+class Http2Owner(Protocol):
+    """What connections ask of the server, or the client, that they belong to.
+
+    Attributes:
+        receive_view: where connections receive; filled and used up within one callback of the loop.
+        buffers: for what is too long for that.
+        bytes_in: counted by the connections.
+    """
+
+    limits: GrpcLimits
+    loop: asyncio.AbstractEventLoop
+    flush_queue: FlushQueue
+    receive_view: memoryview
+    buffers: BufferPool
+    bytes_in: int
+
+    def count_protocol_error(self, kind: str, reason: str, peer: str) -> None:
+        """Count what a peer did wrong."""
 
 
 class Http2Streams(asyncio.BufferedProtocol):
@@ -56,8 +79,8 @@ class Http2Streams(asyncio.BufferedProtocol):
         """So many bytes were received there."""
 
     @abstractmethod
-    def _stream_reset(self, stream_id: int) -> None:
-        """The client gives a stream up."""
+    def _stream_reset(self, stream_id: int, code: int) -> None:
+        """The peer gives a stream up; `code` says why, as `ErrorCode` where it is one of those."""
 
     @abstractmethod
     def _stream_window(self, stream_id: int, more_bytes: int) -> None:

@@ -21,7 +21,6 @@ CONTENT_TYPE: Final = b"application/x-protobuf"
 STATUS_FIELD: Final = b"grpc-status"
 MESSAGE_FIELD: Final = b"grpc-message"
 
-_UNKNOWN: Final = 2
 _ABORTED: Final = 10
 _LAST_STATUS: Final = 16
 _ESCAPED: Final = re.compile(rb"%[0-9A-Fa-f]{2}")
@@ -39,24 +38,6 @@ def _http_status(status: int) -> int:
 
 HTTP_STATUS: Final = tuple(_http_status(status) for status in range(_LAST_STATUS + 1))
 """The HTTP status of each gRPC status."""
-
-# Source: gRPC, `doc/http-grpc-status-mapping.md`.
-_STATUS_OF_HTTP: Final = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
-
-
-def parse_status(value: bytes | None, http_status: int) -> int:
-    """The gRPC status of an answer.
-
-    Args:
-        value: of `grpc-status`; None where it is missing.
-        http_status: of the answer; counts where no gRPC status was given, as gRPC has it.
-    Returns: 0 to 16.
-    """
-    if value is None:
-        return _STATUS_OF_HTTP.get(http_status, _UNKNOWN)
-    if value.isdigit() and len(value) <= 2 and int(value) <= _LAST_STATUS:
-        return int(value)
-    return _UNKNOWN
 
 
 def unescape_message(value: bytes) -> str:
