@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from edgewise import __version__
-from edgewise.cli import gateway, local, models, predict, serve
+from edgewise.cli import gateway, link, local, models, predict, serve
 from edgewise.core.errors import EdgewiseError
 
 TENSORFLOW_MODEL_SERVER = "tensorflow-model-server"
@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=f"edgewise {__version__}")
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (serve, gateway, predict, models, local):
+    for module in (serve, gateway, link, predict, models, local):
         module.add_to(commands)
     # Listed for --help only: `main` takes it before this parser sees its words.
     commands.add_parser(
