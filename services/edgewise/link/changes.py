@@ -17,6 +17,7 @@ from edgewise.link.faults import Direction, Fault, Held, Kind, Newcomers
 from edgewise.link.profiles import Conditions, profile_called
 
 HEAL: Final = "heal"
+_NO_FAULT: Final = (None, "none")
 _FAULT_KEYS: Final = ("direction", "bytes", "interval_ms", "newcomers", "held", "for_s")
 _CONDITION_KEYS: Final = (
     "delay_ms",
@@ -72,7 +73,7 @@ def change_from(said: object) -> Change:
 
     Args:
         said: an object with some of `KEYS`. `delay_ms` is one way and sets both ways; `rtt_ms` sets half of it each way;
-            `kbit_s` sets both ways; null in a bandwidth is no limit, null in `fault` heals.
+            `kbit_s` sets both ways; null in a bandwidth is no limit, null or "none" in `fault` heals.
     Raises: InvalidArgumentError: something in it cannot be; the message says what would be right.
     """
     if not isinstance(said, dict):
@@ -90,9 +91,7 @@ def change_from(said: object) -> Change:
             raise InvalidArgumentError(f"profile is {_shown(profile)}; expected a name in quotes")
         profile_called(profile)
     fault = _fault(said)
-    change = Change(
-        profile=profile, conditions=_conditions(said), fault=fault, heal="fault" in said and said["fault"] is None
-    )
+    change = Change(profile=profile, conditions=_conditions(said), fault=fault, heal="fault" in said and fault is None)
     change.applied_to(Conditions())
     return change
 
@@ -202,7 +201,7 @@ def _no_options(subject: str, options: Mapping[str, str], allowed: str = "none")
 
 def _fault(said: Mapping[str, object]) -> Fault | None:
     kind = said.get("fault")
-    if kind is None:
+    if kind in _NO_FAULT:
         for key in _FAULT_KEYS:
             if key in said:
                 raise InvalidArgumentError(f'{key} goes with a fault, such as {{"fault": "blackhole", ...}}')
