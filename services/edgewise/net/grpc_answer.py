@@ -28,6 +28,7 @@ _MAX_TRAILERS_BYTES: Final = 8000
 _MAX_CACHED_FIELDS: Final = 512
 _LAST_STATUS: Final = 16
 _ESCAPED: Final = re.compile(rb"[^ -$&-~]")
+_OURS: Final = frozenset({b"grpc-status", b"grpc-message"})
 _NAME: Final = re.compile(rb"[0-9a-z_.\-]+")
 _VALUE: Final = re.compile(rb"(?:[!-~](?:[ -~]*[!-~])?)?")
 
@@ -96,7 +97,7 @@ def escape_message(message: str) -> bytes:
 
 def _encode_trailer(field: Field) -> bytes:
     name, value = field
-    if not _NAME.fullmatch(name) or name.startswith(b"grpc-status") or name == b"grpc-message":
+    if not _NAME.fullmatch(name) or name in _OURS:
         raise ValueError(f"the trailer name {name!r} cannot be sent: lower-case letters, digits, '_', '-', '.' can")
     if not _VALUE.fullmatch(value):
         raise ValueError(f"the trailer {name!r} cannot be sent: its value is not printable ASCII without spaces around")

@@ -11,6 +11,7 @@ those there are. A call that the server refused unseen is sent once more; no oth
 
 import asyncio
 import logging
+import os
 import re
 import socket
 import ssl
@@ -40,6 +41,8 @@ from edgewise.net.http2_output import FlushQueue
 _LOG: Final = logging.getLogger(__name__)
 _RECEIVE_BYTES: Final = 256 * 1024
 _MAX_CACHED: Final = 512
+# Until the server says otherwise; RFC 9113 asks servers to allow no fewer.
+_ASSUMED_STREAMS: Final = 100
 _USER_AGENT: Final = b"edgewise"
 _METHOD: Final = re.compile(rb"/[!-.0-~]+/[!-.0-~]+")
 # Fields that are ours to say.
@@ -121,7 +124,7 @@ class GrpcClient:
         resent: calls that were sent again since the server had refused them unseen.
         protocol_errors: count by kind of what the server did wrong.
         bytes_in: as seen above TLS.
-        loop, flush_queue, deadlines, receive_view, buffers, waiting: for the connections alone.
+        loop, flush_queue, deadlines, receive_view, buffers, waiting, max_streams: for the connections alone.
     """
 
     def __init__(
@@ -144,6 +147,7 @@ class GrpcClient:
         self.receive_view = memoryview(bytearray(_RECEIVE_BYTES))
         self.buffers = BufferPool()
         self.waiting: deque[ClientCall] = deque()
+        self.max_streams = _ASSUMED_STREAMS
         self.loop: asyncio.AbstractEventLoop
         self.flush_queue: FlushQueue
         self.deadlines: Deadlines[ClientCall]
@@ -317,7 +321,7 @@ class GrpcClient:
         except TimeoutError:
             error = ConnectTimeoutError(f"no connection to {self._where} within {self._connect_timeout_s:.3g} s")
         except (OSError, ConnectError) as problem:
-            error = ConnectError(f"no connection to {self._where}: {problem}")
+            error = ConnectError(f"no connection to {self._where}: {_why(problem)}")
         else:
             own = self._opening.pop(task)
             if own is not None and own.state == WAITING:
@@ -421,6 +425,12 @@ class GrpcClient:
         """Count what the server did wrong."""
         self.protocol_errors[kind] = self.protocol_errors.get(kind, 0) + 1
         _LOG.warning("%s (%s): %s: %s", self._where, peer, kind, reason)
+
+
+def _why(problem: Exception) -> str:
+    """The system's own words without those of the loop, which repeat the address."""
+    number = getattr(problem, "errno", None)
+    return os.strerror(number) if isinstance(number, int) and number > 0 else str(problem)
 
 
 def _tell(call: ClientCall, error: HttpClientError) -> None:

@@ -60,8 +60,6 @@ from edgewise.net.http2_output import OutgoingStream
 from edgewise.net.http2_streams import Http2Owner
 
 _LOG: Final = logging.getLogger(__name__)
-# Until the server says otherwise; RFC 9113 asks servers to allow no fewer.
-_ASSUMED_STREAMS: Final = 100
 # Messages up to this size are copied into one buffer with their frames.
 _COPIED_BYTES: Final = 8 * 1024
 _DIRECT_BYTES: Final = 64 * 1024
@@ -75,9 +73,11 @@ class ClientOwner(Http2Owner, Protocol):
 
     Attributes:
         waiting: calls for which there was no room.
+        max_streams: calls that the server takes at once on a connection, as it said last.
     """
 
     waiting: deque[ClientCall]
+    max_streams: int
 
     def connection_has_room(self, connection: "GrpcClientConnection") -> None:
         """It can take another call, and some wait."""
@@ -113,7 +113,7 @@ class GrpcClientConnection(Http2Connection):
         limits = owner.limits
         self._calls: dict[int, ClientCall] = {}
         self._next_id = 1
-        self._max_streams = _ASSUMED_STREAMS
+        self._max_streams = owner.max_streams
         self._reader = AnswerHeadReader(limits.max_header_list_bytes)
         self._fast_bytes = min(limits.max_message_bytes + PREFIX_BYTES, limits.stream_window_bytes)
         self._touched: list[ClientCall] = []
@@ -310,6 +310,7 @@ class GrpcClientConnection(Http2Connection):
         super()._take_settings(flags, stream_id, payload)
         if not flags & ACK:
             self._max_streams = read_settings(payload).get(MAX_CONCURRENT_STREAMS, MAX_STREAM_ID)
+            self._server.max_streams = self._max_streams
             self._offer_room()
 
     def _offer_room(self) -> None:
