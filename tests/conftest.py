@@ -25,6 +25,7 @@ class Server:
     grpc_port: int
     log_path: Path
     ready_line: str
+    scheme: str = "http"
 
     @property
     def log(self) -> str:
@@ -33,7 +34,7 @@ class Server:
 
     @property
     def rest_url(self) -> str:
-        return f"http://127.0.0.1:{self.rest_port}"
+        return f"{self.scheme}://127.0.0.1:{self.rest_port}"
 
     @property
     def grpc_target(self) -> str:
@@ -77,7 +78,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerFac
 
     def start(*words: str, command: str = "serve", environment: dict[str, str] | None = None) -> Server:
         log = tmp_path_factory.mktemp("server") / "stderr.log"
-        ports = ("--rest-port", "0", "--grpc-port", "0") if command == "serve" else ()
+        ports = ("--rest-port", "0", "--grpc-port", "0") if command in {"serve", "gateway"} else ()
         with log.open("wb") as sink:
             process = subprocess.Popen(
                 [sys.executable, "-m", "edgewise", command, *ports, *words],
@@ -92,7 +93,8 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerFac
             print(log.read_text(errors="replace"))
             raise
         ports_found = {name: int(port) for name, port in re.findall(rb"(rest|grpc)=[^ ]*?(\d+)(?: |\n|$)", line)}
-        server = Server(process, ports_found.get(b"rest", 0), ports_found.get(b"grpc", 0), log, line.decode())
+        scheme = "https" if b"rest=https://" in line else "http"
+        server = Server(process, ports_found.get(b"rest", 0), ports_found.get(b"grpc", 0), log, line.decode(), scheme)
         started.append(server)
         return server
 
@@ -104,6 +106,16 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerFac
         if server.process.stdout is not None:
             with contextlib.suppress(OSError):
                 server.process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def start_gateway(start_server: ServerFactory) -> ServerFactory:
+    """A function that starts `edgewise gateway WORDS...` on free ports, waits until it is ready, and gives it."""
+
+    def start(*words: str, environment: dict[str, str] | None = None) -> Server:
+        return start_server(*words, command="gateway", environment=environment)
+
+    return start
 
 
 @pytest.fixture(scope="session")
