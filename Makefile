@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint con
 say = @printf '\n\033[1m==> %s\033[0m\n' "$(1)"
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test lint format bench-serve protos check-protos conformance slow clean
+.PHONY: help up down test lint format bench-serve bench-failover protos check-protos conformance slow clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,18 @@ $(VENV)/.installed-bench: loadtests/bench_serve/requirements.txt $(VENV)/.instal
 
 bench-serve: $(VENV)/.installed-bench ## measure ours against ONNX Runtime, FastAPI and BentoML
 	$(BIN)/python loadtests/bench_serve.py $(BENCH)
+
+$(VENV)/.installed-bench-failover: loadtests/bench_failover/requirements.txt $(VENV)/.installed-run
+	$(call say,Installing the gateways to compare with)
+	$(PIP) --requirement loadtests/bench_failover/requirements.txt
+	@export PATH="$$PATH:/usr/sbin"; missing=; for program in haproxy nginx; do \
+		command -v $$program >/dev/null || missing="$$missing $$program"; done; \
+	if test -n "$$missing"; then apt-get install --yes --no-install-recommends $$missing || \
+		echo "not installed:$$missing; the bench leaves them out" >&2; fi
+	@touch $@
+
+bench-failover: $(VENV)/.installed-bench-failover ## put the gateway, Envoy, HAProxy and nginx through the fault matrix
+	$(BIN)/python loadtests/bench_failover.py $(BENCH)
 
 clean: down ## stop it; remove the virtual environments and what the system wrote
 	rm -rf $(VENV) .venv-* .edgewise

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from bench_failover import bars, ledger, phases
 from bench_failover.children import Child, ChildError
 from bench_failover.faults import FAULTS
 from bench_failover.load import LoadSettings
-from bench_failover.opponents import GRPC, OPPONENTS, OURS, REST
+from bench_failover.opponents import GRPC, OPPONENTS, REST
 from bench_failover.site import SiteSettings, service_s
 from bench_failover.world import CLOUD, EDGE, NamespaceWorld, World, WorldSettings
 
@@ -253,16 +252,6 @@ def _cloud_own_p99_ms(records: list[ledger.Record], settings: WorldSettings) -> 
     return phases.quantile([service_s(site, record.request_id) * 1e3 for record in records], 0.99)
 
 
-def loopback_free_port() -> int:
-    """A loopback TCP port that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def as_json(result: Result) -> dict[str, Any]:
     """The result as plain values."""
     return {**dataclasses.asdict(result), "passed": result.passed}
-
-
-__all__ = ["OURS", "Case", "Result", "as_json", "run"]

@@ -19,7 +19,7 @@ from bench_failover.opponents import Sites
 
 CLOUD: Final = "cloud"
 EDGE: Final = "edge"
-_PACKAGE_PARENT: Final = str(Path(__file__).resolve().parents[1])
+PACKAGE_PARENT: Final = str(Path(__file__).resolve().parents[1])
 _REST_PORT: Final = 8501
 _GRPC_PORT: Final = 8500
 _EDGE_REST_PORT: Final = 8601
@@ -79,7 +79,7 @@ class World(ABC):
 
     def start(self, command: list[str], log: str) -> Child:
         """Start something on the app's side; it ends with the world."""
-        env = {"PYTHONPATH": _PACKAGE_PARENT}
+        env = {"PYTHONPATH": PACKAGE_PARENT}
         child = Child(self.app_side(command), log=self.directory / log, env=env, talks=False)
         self._others.append(child)
         return child
@@ -110,7 +110,7 @@ class World(ABC):
     def _start_site(self, name: str) -> Child:
         command = [sys.executable, "-m", "bench_failover.site", json.dumps(self.site_arguments(name))]
         inside = self.cloud_side(command) if name == CLOUD else self.app_side(command)
-        child = Child(inside, log=self.directory / f"{name}.log", env={"PYTHONPATH": _PACKAGE_PARENT})
+        child = Child(inside, log=self.directory / f"{name}.log", env={"PYTHONPATH": PACKAGE_PARENT})
         child.read()
         return child
 
