@@ -29,8 +29,9 @@ from edgewise.net.errors import (
     NotExecutedError,
     PoolTimeoutError,
 )
-from edgewise.net.grpc_client_call import OVER, WAITING, ClientCall, Done
-from edgewise.net.grpc_client_connection import GrpcClientConnection
+from edgewise.net.grpc_client_answer import GrpcAnswer
+from edgewise.net.grpc_client_call import OVER, WAITING, CallbackCall, ClientCall
+from edgewise.net.grpc_client_connection import GrpcClientConnection, fail_call
 from edgewise.net.grpc_deadlines import Deadlines
 from edgewise.net.grpc_exchange import Field, Message
 from edgewise.net.grpc_head import FIELD_NAME, FIELD_VALUE_BAD, grain_s
@@ -187,7 +188,7 @@ class GrpcClient:
         message: Message,
         *,
         timeout_s: float | None,
-        done: Done,
+        done: Callable[[GrpcAnswer | HttpClientError], None],
         on_bytes: Callable[[], None] | None = None,
     ) -> ClientCall:
         """Make a call.
@@ -205,7 +206,7 @@ class GrpcClient:
         block = self.head(method)
         if timeout_s is not None:
             block += encode_timeout(timeout_s)
-        call = ClientCall(block + encode_metadata(metadata), message, done, on_bytes)
+        call = CallbackCall(block + encode_metadata(metadata), message, done, on_bytes)
         self.send(call)
         if timeout_s is not None:
             call.expiring = self.deadlines.add(call, monotonic() + timeout_s, grain_s(timeout_s))
@@ -258,6 +259,18 @@ class GrpcClient:
             self._open(call)
         else:
             self._wait(call)
+
+    def warm(self) -> None:
+        """Have a connection open or being opened."""
+        self._begin()
+        if not self._closed and not self._opening and not any(one.usable for one in self._connections):
+            self._open(None)
+
+    def retire_connections(self) -> None:
+        """Drop the connections that carry no call; those that do take no further ones, and go with their last call."""
+        self._current = None
+        for connection in list(self._connections):
+            connection.retire()
 
     def close_connections(self) -> None:
         """Drop every connection and what is unsent; calls on them end in ConnectionLostError or ConnectError."""
@@ -312,7 +325,8 @@ class GrpcClient:
     async def _connect(self) -> None:
         task = asyncio.current_task()
         assert task is not None, "it runs as a task"  # noqa: S101
-        error: HttpClientError
+        error: ConnectError
+        cause: BaseException | None = None
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 connection = await self._open_connection()
@@ -321,6 +335,7 @@ class GrpcClient:
         except TimeoutError:
             error = ConnectTimeoutError(f"no connection to {self._where} within {self._connect_timeout_s:.3g} s")
         except (OSError, ConnectError) as problem:
+            cause = problem
             error = ConnectError(f"no connection to {self._where}: {_why(problem)}")
         else:
             own = self._opening.pop(task)
@@ -329,10 +344,11 @@ class GrpcClient:
             self.connection_has_room(connection)
             return
         own = self._opening.pop(task)
+        error.__cause__ = cause
         if own is not None:
             _tell(own, error)
         elif not any(connection.usable for connection in self._connections):
-            self._fail_waiting(lambda: type(error)(str(error)))
+            self._fail_waiting(lambda: _like(error))
 
     async def _open_connection(self) -> GrpcClientConnection:
         sock = await self._open_socket()
@@ -368,8 +384,10 @@ class GrpcClient:
 
     def _begin_late(self, connection: GrpcClientConnection, call: ClientCall) -> None:
         connection.begin(call)
-        if call.on_sent is not None:
-            call.on_sent()
+        try:
+            call.sent()
+        except Exception:  # noqa: BLE001 - a caller's fault must not keep others waiting
+            _LOG.exception("noting that a call was sent failed")
 
     def _sweep(self) -> None:
         now_s = monotonic()
@@ -427,6 +445,13 @@ class GrpcClient:
         _LOG.warning("%s (%s): %s: %s", self._where, peer, kind, reason)
 
 
+def _like(error: ConnectError) -> ConnectError:
+    """The same for another call; each has its own traceback."""
+    another = type(error)(str(error))
+    another.__cause__ = error.__cause__
+    return another
+
+
 def _why(problem: Exception) -> str:
     """The system's own words without those of the loop, which repeat the address."""
     number = getattr(problem, "errno", None)
@@ -436,8 +461,4 @@ def _why(problem: Exception) -> str:
 def _tell(call: ClientCall, error: HttpClientError) -> None:
     """A call that is on no connection gets no answer."""
     if call.state != OVER:
-        call.end()
-        try:
-            call.done(error)
-        except Exception:  # noqa: BLE001 - a caller's fault must not reach the loop
-            _LOG.exception("handling a failed call failed")
+        fail_call(call, error)

@@ -5,7 +5,7 @@ Source: gRPC over HTTP2, "Responses"; RFC 9113, section 8.
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from edgewise.net.errors import NetError
 from edgewise.net.grpc_exchange import Message
@@ -40,11 +40,13 @@ class AnswerHead:
         message: of `grpc-message`, percent-encoded as it came.
         encoding: of `grpc-encoding`; None for messages as they are.
         fields: the service's own: names to values, repeated ones joined by b",".
+        note: the client's user may keep here what it made of it.
     """
 
-    __slots__ = ("encoding", "fields", "http_status", "message", "status")
+    __slots__ = ("encoding", "fields", "http_status", "message", "note", "status")
 
     def __init__(self, http_status: int, every: dict[bytes, bytes]) -> None:
+        self.note: Any = None
         self.http_status = http_status
         value = every.get(b"grpc-status")
         self.status = None if value is None else parse_status(value)
@@ -61,24 +63,35 @@ class GrpcAnswer:
         status: 0 to 16.
         status_message: percent-encoded as it came.
         body: the message; None where the status is not 0 and there was none.
-        headers, trailers: what the service said before and after it.
+        head: the headers before it; None where there were none of their own.
+        tail: the trailers; None where the server gave the call up without any.
     """
 
-    __slots__ = ("body", "headers", "status", "status_message", "trailers")
+    __slots__ = ("body", "head", "status", "status_message", "tail")
 
     def __init__(
         self,
         status: int,
         status_message: bytes,
-        body: Message | None,
-        headers: Mapping[bytes, bytes],
-        trailers: Mapping[bytes, bytes],
+        body: Message | None = None,
+        head: AnswerHead | None = None,
+        tail: AnswerHead | None = None,
     ) -> None:
         self.status = status
         self.status_message = status_message
         self.body = body
-        self.headers = headers
-        self.trailers = trailers
+        self.head = head
+        self.tail = tail
+
+    @property
+    def headers(self) -> Mapping[bytes, bytes]:
+        """What the service said before its message."""
+        return self.head.fields if self.head is not None else _NOTHING
+
+    @property
+    def trailers(self) -> Mapping[bytes, bytes]:
+        """What the service said after it."""
+        return self.tail.fields if self.tail is not None else _NOTHING
 
 
 def end_of(first: AnswerHead | None, last: AnswerHead, body: Message | None) -> GrpcAnswer:
@@ -98,7 +111,7 @@ def end_of(first: AnswerHead | None, last: AnswerHead, body: Message | None) -> 
         message = b"the server answered with HTTP status %d" % http_status
     elif not status and body is None:
         raise MalformedAnswerError("the answer has status OK and no message")
-    return GrpcAnswer(status, message, body, _NOTHING if first is None else first.fields, last.fields)
+    return GrpcAnswer(status, message, body, first, last)
 
 
 class AnswerHeadReader:

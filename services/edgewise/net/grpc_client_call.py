@@ -17,23 +17,20 @@ from edgewise.net.http2_output import OutgoingStream
 if TYPE_CHECKING:
     from edgewise.net.grpc_client_connection import GrpcClientConnection
 
-Done = Callable[[GrpcAnswer | HttpClientError], None]
-"""Told once how a call ended; never from within the call that began it."""
-
 WAITING: Final = 0
 RUNNING: Final = 1
 OVER: Final = 2
 
 
 class ClientCall(OutgoingStream):
-    """One call.
+    """One call. Who makes it derives from it and says what happens when.
+
+    Args:
+        block: its header fields, encoded.
+        message: the request; left unchanged until the outcome.
 
     Attributes:
-        block: its header fields, encoded.
-        message: the request.
-        done: told how it ended, unless it was cancelled.
-        on_bytes: called when bytes of the answer came and it is not whole yet; None when nobody wants to know.
-        on_sent: called when the call had to wait for a connection and is on its way now.
+        block, message: as given, for as long as it may have to be sent again.
         state: WAITING for a connection, RUNNING on one, or OVER.
         head: the answer's headers; None before they come.
         reader: receives what does not come in one piece.
@@ -48,27 +45,17 @@ class ClientCall(OutgoingStream):
         "block",
         "body",
         "connection",
-        "done",
         "expiring",
         "fresh",
         "head",
         "message",
-        "on_bytes",
-        "on_sent",
         "reader",
         "resent",
         "state",
         "unacknowledged_bytes",
     )
 
-    def __init__(
-        self,
-        block: bytes,
-        message: Message,
-        done: Done,
-        on_bytes: Callable[[], None] | None = None,
-        on_sent: Callable[[], None] | None = None,
-    ) -> None:
+    def __init__(self, block: bytes, message: Message) -> None:
         # As the base class does, without the cost of calling it.
         self.stream_id = 0
         self.credit_bytes = 0
@@ -79,9 +66,6 @@ class ClientCall(OutgoingStream):
         self.sent_bytes = 0
         self.block = block
         self.message = message
-        self.done = done
-        self.on_bytes = on_bytes
-        self.on_sent = on_sent
         self.state = WAITING
         self.connection: GrpcClientConnection | None = None
         self.head: AnswerHead | None = None
@@ -92,6 +76,24 @@ class ClientCall(OutgoingStream):
         self.resent = False
         self.fresh = False
 
+    # --- what happens; for the owner to say ---
+
+    def answered(self, answer: GrpcAnswer) -> None:
+        """The server has answered."""
+        raise NotImplementedError
+
+    def failed(self, error: HttpClientError) -> None:
+        """There will be no answer. Never from within `GrpcClient.send`."""
+        raise NotImplementedError
+
+    def progressed(self) -> None:
+        """Bytes of the answer came and it is not whole yet."""
+
+    def sent(self) -> None:
+        """It had to wait for a connection, and is on its way now."""
+
+    # --- what the owner asks ---
+
     @property
     def received_bytes(self) -> int:
         """How many bytes of the answer's message have come."""
@@ -100,7 +102,7 @@ class ClientCall(OutgoingStream):
         return self.reader.received_bytes if self.reader is not None else 0
 
     def cancel(self) -> None:
-        """Give the call up: the server is told, and `done` is not called any more."""
+        """Give the call up: the server is told, and nothing is told any more."""
         if self.state != OVER:
             connection = self.connection
             self.end()
@@ -112,7 +114,7 @@ class ClientCall(OutgoingStream):
         if self.state != OVER:
             received_bytes = self.received_bytes
             self.cancel()
-            self.done(RequestTimeoutError("no answer came before the deadline", received_bytes=received_bytes))
+            self.failed(RequestTimeoutError("no answer came before the deadline", received_bytes=received_bytes))
 
     def end(self) -> None:
         """Note that it is over."""
@@ -123,3 +125,38 @@ class ClientCall(OutgoingStream):
         if self.expiring is not None:
             self.expiring.discard(self)
             self.expiring = None
+
+
+class CallbackCall(ClientCall):
+    """A call that tells functions.
+
+    Args:
+        done: told once how it ended, unless it was cancelled.
+        on_bytes: called when bytes of the answer came and it is not whole yet.
+    """
+
+    __slots__ = ("_done", "_on_bytes")
+
+    def __init__(
+        self,
+        block: bytes,
+        message: Message,
+        done: Callable[[GrpcAnswer | HttpClientError], None],
+        on_bytes: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(block, message)
+        self._done = done
+        self._on_bytes = on_bytes
+
+    def answered(self, answer: GrpcAnswer) -> None:
+        """Tell how it ended."""
+        self._done(answer)
+
+    def failed(self, error: HttpClientError) -> None:
+        """Tell how it ended."""
+        self._done(error)
+
+    def progressed(self) -> None:
+        """Tell that something came."""
+        if self._on_bytes is not None:
+            self._on_bytes()

@@ -212,6 +212,13 @@ class GrpcClientConnection(Http2Connection):
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         super().abort()
 
+    def retire(self) -> None:
+        """Take no further calls; at once gone when it has none."""
+        if self._calls:
+            self.announce_close()
+        else:
+            self.abort()
+
     def announce_close(self) -> None:
         """Take no further calls, and close when those in flight are over."""
         if self.usable:
@@ -254,7 +261,7 @@ class GrpcClientConnection(Http2Connection):
             error = self._error or ConnectionLostError("the connection was closed")
             for call in calls.values():
                 self.outflow.forget(call)
-                _fail(call, type(error)(str(error), received_bytes=call.received_bytes))
+                fail_call(call, type(error)(str(error), received_bytes=call.received_bytes))
 
     def _fail(self, code: ErrorCode, reason: str) -> None:
         """End the connection for an error of the server's."""
@@ -286,11 +293,11 @@ class GrpcClientConnection(Http2Connection):
         if self._touched:
             touched, self._touched = self._touched, []
             for call in touched:
-                if call.state != OVER and call.on_bytes is not None:
+                if call.state != OVER:
                     try:
-                        call.on_bytes()
+                        call.progressed()
                     except Exception:  # noqa: BLE001 - a caller's fault must not reach the loop
-                        _LOG.exception("on_bytes failed")
+                        _LOG.exception("noting the progress of an answer failed")
 
     def _sweep_streams(self, now_s: float) -> None:
         self._noise.refill(now_s, self._answers)
@@ -346,12 +353,12 @@ class GrpcClientConnection(Http2Connection):
         if code == ErrorCode.REFUSED_STREAM:
             self._server.not_executed(call)
         elif code == ErrorCode.ENHANCE_YOUR_CALM:
-            self._answer(call, GrpcAnswer(RESOURCE_EXHAUSTED, b"the server has too much to do", None, {}, {}))
+            self._answer(call, GrpcAnswer(RESOURCE_EXHAUSTED, b"the server has too much to do"))
         else:
             error = ProtocolError(
                 f"the server reset the call (HTTP/2 error {code})", received_bytes=call.received_bytes
             )
-            _fail(call, error)
+            fail_call(call, error)
         self._left()
 
     def _stream_window(self, stream_id: int, more_bytes: int) -> None:
@@ -419,7 +426,7 @@ class GrpcClientConnection(Http2Connection):
         self._answers += 1
         call.end()
         try:
-            call.done(answer)
+            call.answered(answer)
         except Exception:  # noqa: BLE001 - a caller's fault must not reach the loop
             _LOG.exception("handling an answer failed")
 
@@ -436,7 +443,7 @@ class GrpcClientConnection(Http2Connection):
         self._server.count_protocol_error(code.name, str(error), self.peer)
         error.received_bytes = call.received_bytes
         self._drop(call, code)
-        _fail(call, error)
+        fail_call(call, error)
 
     def _drop(self, call: ClientCall, code: ErrorCode) -> None:
         """Tell the server that nobody waits for a call any more."""
@@ -560,10 +567,10 @@ def _is_grpc(call: ClientCall) -> bool:
     return call.head is None or call.head.http_status == 200
 
 
-def _fail(call: ClientCall, error: HttpClientError) -> None:
+def fail_call(call: ClientCall, error: HttpClientError) -> None:
     """Tell of a call that there is no answer."""
     call.end()
     try:
-        call.done(error)
+        call.failed(error)
     except Exception:  # noqa: BLE001 - a caller's fault must not reach the loop
         _LOG.exception("handling a failed call failed")

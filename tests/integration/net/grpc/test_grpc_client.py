@@ -427,7 +427,15 @@ def test_a_connection_of_its_own(net, grpc_tools):
             assert (await calls.outcome()).status == 0
             future = asyncio.get_running_loop().create_future()
             sent = []
-            call = ClientCall(client.head(ECHO), b"x", future.set_result, on_sent=lambda: sent.append(1))
+
+            class Call(ClientCall):
+                def answered(self, answer):
+                    future.set_result(answer)
+
+                def sent(self):
+                    sent.append(1)
+
+            call = Call(client.head(ECHO), b"x")
             client.send(call, fresh=True)
             assert (await asyncio.wait_for(future, WAIT_S)).body == b"x"
             assert sent == [1]
