@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint con
 say = @printf '\n\033[1m==> %s\033[0m\n' "$(1)"
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test lint format bench-serve bench-failover protos check-protos conformance slow clean
+.PHONY: help up down test lint format bench-serve bench-failover bench-gateway protos check-protos conformance slow clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,20 @@ $(VENV)/.installed-bench-failover: loadtests/bench_failover/requirements.txt $(V
 
 bench-failover: $(VENV)/.installed-bench-failover ## put the gateway, Envoy, HAProxy and nginx through the fault matrix
 	$(BIN)/python loadtests/bench_failover.py $(BENCH)
+
+# Installing Debian's nginx and HAProxy starts them as services, which the bench has no use for.
+$(VENV)/.installed-bench-gateway: loadtests/bench_gateway/requirements.txt $(VENV)/.installed-dev
+	$(call say,Installing the proxies to compare with)
+	@export PATH="$$PATH:/usr/sbin:/sbin"; missing=; for program in nginx haproxy wrk; do \
+		command -v $$program >/dev/null || missing="$$missing $$program"; done; \
+	test -z "$$missing" || { test "$$(id -u)" = 0 && apt-get install --yes --no-install-recommends $$missing; } || { \
+		echo "The bench compares with these and they are not installed:$$missing" >&2; \
+		echo "Install them as root and try again: apt-get install --no-install-recommends$$missing" >&2; exit 1; }
+	$(PIP) --requirement loadtests/bench_gateway/requirements.txt
+	@touch $@
+
+bench-gateway: $(VENV)/.installed-bench-gateway ## measure the gateway against Envoy nginx HAProxy and others
+	$(BIN)/python loadtests/bench_gateway.py $(BENCH)
 
 clean: down ## stop it; remove the virtual environments and what the system wrote
 	rm -rf $(VENV) .venv-* .edgewise

@@ -154,8 +154,8 @@ def _circumstances(settings: Settings, elapsed_s: float) -> list[str]:
         except importlib.metadata.PackageNotFoundError:
             versions.append(f"{package} absent")
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-    machine = f"{os.cpu_count()} cores of {_cpu_model()}, Linux {platform.release()}"
-    measured = f"Measured {when}, commit {_commit()}, in {elapsed_s:.0f} s, on {machine}"
+    machine = f"{os.cpu_count()} cores of {cpu_model()}, Linux {platform.release()}"
+    measured = f"Measured {when}, commit {commit()}, in {elapsed_s:.0f} s, on {machine}"
     method = (
         f"{settings.rounds} rounds; in each, every case runs {settings.warmup_s:g} s of warm-up and "
         f"{settings.window_s:g} s of closed-loop load, one after the other, on loopback. A row gives medians over the "
@@ -218,12 +218,12 @@ def _starts(result: StageResult) -> list[str]:
     return lines
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def _commit() -> str:
+def commit() -> str:
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=10"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"

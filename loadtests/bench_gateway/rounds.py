@@ -1,0 +1,343 @@
+"""The plan, and its execution: stages of proxies on one core, rounds in which every case runs once."""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench_serve.generator import Generator, Job, Measured
+from bench_serve.processes import Server, ServerError, ask, cpu_s, tree, wait_for
+
+from bench_gateway import questions, wrk
+from bench_gateway.proxies import DIRECT, Place, Running, Starter
+from bench_gateway.questions import Exact, Question
+from bench_gateway.sites import HEALTH, Sites
+
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+SETTLE_TIMEOUT_S = 20.0
+
+THROUGHPUT, LATENCY, GRPC = "throughput", "latency", "gRPC"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way of loading a proxy.
+
+    Attributes:
+        kind: THROUGHPUT runs wrk; LATENCY and GRPC run bench_serve's generators, which look at every answer.
+        question: what is asked over HTTP/1.1.
+        connections, streams: concurrency is their product; `streams` counts for gRPC alone.
+    """
+
+    title: str
+    kind: str
+    question: Question = questions.SMALL
+    connections: int = 1
+    streams: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Sites, the proxies before them, and the ways in which each is loaded."""
+
+    title: str
+    sites: Callable[[set[int], Path], Sites]
+    proxies: Mapping[str, Starter]
+    ways: tuple[Way, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How long and how often.
+
+    Attributes:
+        window_s: whole seconds, of wrk.
+        latency_window_s: of each measurement by bench_serve's generators, after `warmup_s`.
+        foreign_limit: more CPU seconds a second than this used by programs that are none of the bench's make a
+            measurement void.
+        proxy_cpus, load_cpus: the cores of the proxies; of the load and the sites.
+    """
+
+    rounds: int
+    window_s: int
+    warmup_s: float
+    latency_window_s: float
+    foreign_limit: float
+    proxy_cpus: frozenset[int]
+    load_cpus: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One measurement in its round.
+
+    Attributes:
+        measured: CPU a request is that of the proxy; the generator's share is in seconds a second.
+        proxy_share, load_share: of their cores, busy with anything.
+        foreign: CPU seconds a second, over all cores, of programs that are none of the bench's.
+        sent_ratio: requests that the sites got for each request asked; None where it is not counted.
+        direct: the sites asked with nothing between, just before and just after; None but for LATENCY.
+    """
+
+    measured: Measured
+    proxy_share: float
+    load_share: float
+    foreign: float
+    sent_ratio: float | None = None
+    direct: Measured | None = None
+
+
+Case = tuple[str, Way]
+"""A contestant, loaded one way."""
+
+
+@dataclass(slots=True)
+class StageResult:
+    """What a stage gave; `samples[case][round]`, None where a measurement was void."""
+
+    stage: Stage
+    names: tuple[str, ...]
+    samples: dict[Case, list[Sample | None]] = field(default_factory=dict)
+    voids: list[str] = field(default_factory=list)
+
+
+def run_stage(
+    stage: Stage, settings: Settings, generator: Generator, directory: Path, only: set[str] | None = None
+) -> StageResult:
+    """Start the sites and every proxy of the stage, run its rounds, stop them all.
+
+    Args:
+        only: proxies to run; None for all.
+
+    Raises: ServerError: a proxy did not start, or gave a wrong answer. WrkError: wrk failed.
+    """
+    run = StageRun(stage, settings, generator, directory)
+    try:
+        run.start(only)
+        return run.rounds()
+    finally:
+        run.stop()
+
+
+class StageRun:
+    """A stage under way."""
+
+    def __init__(self, stage: Stage, settings: Settings, generator: Generator, directory: Path) -> None:
+        self._stage = stage
+        self._settings = settings
+        self._generator = generator
+        self._directory = directory
+        self._servers: list[Server] = []
+        self._running: dict[str, Running] = {}
+        self._counting: Sites | None = None
+        self._answer_bytes: dict[tuple[str, Question], int] = {}
+
+    def start(self, only: set[str] | None) -> None:
+        """Start everything; every proxy has given a right answer to every question when this returns."""
+        grpc = any(way.kind == GRPC for way in self._stage.ways)
+        sites = self._stage.sites(set(self._settings.load_cpus), self._directory)
+        self._servers.append(sites.server)
+        wait_for(sites.server, sites.cloud, HEALTH)
+        self._counting = sites if sites.counts else None
+        self._running[DIRECT] = Running(DIRECT, sites.server, sites.cloud_grpc if grpc else sites.cloud)
+        place = Place(sites, self._settings.proxy_cpus, self._directory)
+        for name, starter in self._stage.proxies.items():
+            if only is None or name in only:
+                self._running[name] = starter(place)
+                self._servers.append(self._running[name].server)
+        for running in self._running.values():
+            for way in self._stage.ways:
+                self._await_answer(running, way)
+
+    def stop(self) -> None:
+        """End every server, the sites last."""
+        for server in reversed(self._servers):
+            server.stop()
+
+    def rounds(self) -> StageResult:
+        """Run them."""
+        names = tuple(self._running)
+        result = StageResult(self._stage, names)
+        for way in self._stage.ways:
+            for name in names:
+                self.once(name, way, warm_up=True)
+        for number in range(self._settings.rounds):
+            print(f"  round {number + 1} of {self._settings.rounds}", flush=True)
+            # Nobody is always first, or always after the same one.
+            turned = names[number % len(names) :] + names[: number % len(names)]
+            for way in self._stage.ways:
+                for case, sample in self._way(turned, way, result.voids).items():
+                    result.samples.setdefault(case, []).append(sample)
+        return result
+
+    def _way(self, names: tuple[str, ...], way: Way, voids: list[str]) -> dict[Case, Sample | None]:
+        """One way, every contestant; where it is about latency, the sites alone run before and after each."""
+        if way.kind != LATENCY:
+            return {(name, way): self._judged(name, way, self.once(name, way), voids) for name in names}
+        samples: dict[Case, Sample | None] = {}
+        before = first = self._judged(DIRECT, way, self.once(DIRECT, way), voids)
+        for name in names:
+            if name == DIRECT:
+                continue
+            sample = self._judged(name, way, self.once(name, way), voids)
+            after = self._judged(DIRECT, way, self.once(DIRECT, way), voids)
+            around = [one.measured for one in (before, after) if one is not None]
+            if sample is not None and around:
+                sample = Sample(
+                    sample.measured, sample.proxy_share, sample.load_share, sample.foreign, sample.sent_ratio,
+                    _mean(around),
+                )  # fmt: skip
+            samples[name, way] = sample
+            before = after
+        samples[DIRECT, way] = first
+        return samples
+
+    def once(self, name: str, way: Way, *, warm_up: bool = False) -> Sample:
+        """One measurement."""
+        running, settings = self._running[name], self._settings
+        every = [pid for server in self._servers for pid in tree(server.process.pid)]
+        mine, all_before = self._handled(), cpu_s(every)
+        busy, clock_s = _busy_s(), time.monotonic()
+        if way.kind == THROUGHPUT:
+            measured, generator_s = self._wrk(running, way, 1 if warm_up else settings.window_s)
+        else:
+            measured, generator_s = self._generate(running, way, 0.3 if warm_up else settings.latency_window_s)
+        elapsed_s = time.monotonic() - clock_s
+        shares = {cpu: (after - busy[cpu]) / elapsed_s for cpu, after in _busy_s().items()}
+        own = cpu_s(every) - all_before + generator_s
+        handled = self._handled()
+        running.server.check()
+        sent_ratio = None
+        if mine is not None and handled is not None and measured.count and way.kind == THROUGHPUT:
+            # wrk leaves one request a connection without an answer, and one answer is looked at.
+            sent_ratio = (handled - mine - way.connections - 1) / measured.count
+        return Sample(
+            measured=measured,
+            proxy_share=sum(shares[cpu] for cpu in settings.proxy_cpus) / len(settings.proxy_cpus),
+            load_share=sum(shares[cpu] for cpu in settings.load_cpus) / len(settings.load_cpus),
+            foreign=max(0.0, sum(shares.values()) - own / elapsed_s),
+            sent_ratio=sent_ratio,
+        )
+
+    def pid(self, name: str) -> int:
+        """The process of a proxy that runs."""
+        return self._running[name].server.process.pid
+
+    def _handled(self) -> int | None:
+        return self._counting.handled() if self._counting is not None else None
+
+    def _wrk(self, running: Running, way: Way, seconds: int) -> tuple[Measured, float]:
+        body = self._directory / "body"
+        body.write_bytes(way.question.body)
+        load = wrk.Load(
+            port=running.port,
+            path=way.question.path,
+            body=body,
+            connections=way.connections,
+            seconds=seconds,
+            answer_bytes=self._answer_bytes[running.name, way.question],
+            pids=tuple(tree(running.server.process.pid)),
+        )
+        done = wrk.run(load, self._settings.load_cpus)
+        # wrk looks at no body: one is looked at before and one after.
+        problem = done.problem or self._wrong(running, way.question)
+        measured = Measured(
+            requests_per_s=done.requests_per_s,
+            p50_ms=done.p50_ms,
+            p99_ms=done.p99_ms,
+            server_cpu_ms=done.watched_cpu_s / max(1, done.requests) * 1e3,
+            generator_share=done.wrk_cpu_s / seconds,
+            count=done.requests,
+            problem=problem,
+        )
+        return measured, done.wrk_cpu_s
+
+    def _generate(self, running: Running, way: Way, window_s: float) -> tuple[Measured, float]:
+        grpc = way.kind == GRPC
+        job = Job(
+            port=running.port,
+            request=questions.GRPC_REQUEST if grpc else way.question.request(),
+            grpc_path=questions.GRPC_PATH if grpc else b"",
+            connections=way.connections,
+            streams=way.streams,
+            warmup_s=self._settings.warmup_s,
+            window_s=window_s,
+            server_pid=running.server.process.pid,
+            right=Exact(questions.GRPC_ANSWER if grpc else way.question.answer),
+        )
+        measured = self._generator.measure(job)
+        return measured, measured.generator_share * (self._settings.warmup_s + window_s)
+
+    def _await_answer(self, running: Running, way: Way) -> None:
+        """Wait until it answers, and see that the answer is right."""
+        if way.kind == GRPC:
+            until_s = time.monotonic() + SETTLE_TIMEOUT_S
+            while (measured := self._generate(running, way, 0.05)[0]).problem and time.monotonic() < until_s:
+                running.server.check()
+                time.sleep(0.05)
+            if measured.problem:
+                raise ServerError(f"{running.name}: {measured.problem}\n{running.server.log_tail()}")
+            return
+        if (running.name, way.question) in self._answer_bytes:
+            return
+        wait_for(running.server, running.port, way.question.request())
+        if wrong := self._wrong(running, way.question):
+            raise ServerError(f"{running.name}: {wrong}")
+        self._answer_bytes[running.name, way.question] = _whole_answer_bytes(running.port, way.question)
+
+    @staticmethod
+    def _wrong(running: Running, question: Question) -> str:
+        try:
+            status, body = ask(running.port, question.request())
+        except OSError as error:
+            return f"no answer: {error}"
+        if status == 200 and body == question.answer:
+            return ""
+        return f"a wrong answer: {status} {body[:200]!r}"
+
+    def _judged(self, name: str, way: Way, sample: Sample, voids: list[str]) -> Sample | None:
+        problem = sample.measured.problem
+        if not problem and sample.foreign > self._settings.foreign_limit:
+            problem = f"other programs used {sample.foreign:.0%} of a core"
+        if not problem:
+            return sample
+        voids.append(f"{self._stage.title}, {way.title}, {name}: {problem}")
+        print(f"    void: {voids[-1]}", flush=True)
+        return None
+
+
+def _whole_answer_bytes(port: int, question: Question) -> int:
+    """Bytes of an answer with its head."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(question.request())
+        data = bytearray()
+        while not data.endswith(question.answer):
+            data += connection.recv(1 << 18)
+    return len(data)
+
+
+def _mean(measured: list[Measured]) -> Measured:
+    def mean(name: str) -> float:
+        return sum(float(getattr(one, name)) for one in measured) / len(measured)
+
+    return Measured(
+        requests_per_s=mean("requests_per_s"),
+        p50_ms=mean("p50_ms"),
+        p99_ms=mean("p99_ms"),
+        server_cpu_ms=mean("server_cpu_ms"),
+        generator_share=mean("generator_share"),
+        count=sum(one.count for one in measured),
+    )
+
+
+def _busy_s() -> dict[int, float]:
+    """CPU seconds that each core was not idle, stolen time included."""
+    busy = {}
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *fields = line.split()
+        if name.startswith("cpu") and name != "cpu":
+            user, nice, system, _idle, _iowait, irq, softirq, steal = (int(word) for word in fields[:8])
+            busy[int(name[3:])] = (user + nice + system + irq + softirq + steal) / TICKS_PER_S
+    return busy
