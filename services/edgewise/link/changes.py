@@ -8,12 +8,11 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import Final
 
 from edgewise.core.errors import InvalidArgumentError
-from edgewise.link.faults import Direction, Fault, Held, Kind, Newcomers
+from edgewise.link.faults import Direction, Fault, Held, Kind, Newcomers, choice_of, shown
 from edgewise.link.profiles import Conditions, profile_called
 
 HEAL: Final = "heal"
@@ -40,7 +39,6 @@ _UNITS: Final = MappingProxyType(
     }
 )
 _EXAMPLES: Final = MappingProxyType({"ms": "60ms", "s": "10s", "ratio": "0.5%", "kbit_s": "64kbit or 10mbit"})
-Choice = TypeVar("Choice", bound=StrEnum)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,18 +75,18 @@ def change_from(said: object) -> Change:
     Raises: InvalidArgumentError: something in it cannot be; the message says what would be right.
     """
     if not isinstance(said, dict):
-        raise InvalidArgumentError(f'expected a JSON object such as {{"fault": "blackhole"}}, found {_shown(said)}')
+        raise InvalidArgumentError(f'expected a JSON object such as {{"fault": "blackhole"}}, found {shown(said)}')
     for key in said:
         if key not in KEYS:
             close = difflib.get_close_matches(str(key), KEYS, 1)
             hint = f" (did you mean {close[0]!r}?)" if close else ""
-            raise InvalidArgumentError(f"unknown key {_shown(key)}{hint}; expected some of {', '.join(KEYS)}")
+            raise InvalidArgumentError(f"unknown key {shown(key)}{hint}; expected some of {', '.join(KEYS)}")
     if not said:
         raise InvalidArgumentError(f"there is nothing to change; expected some of {', '.join(KEYS)}")
     profile = said.get("profile")
     if profile is not None:
         if not isinstance(profile, str):
-            raise InvalidArgumentError(f"profile is {_shown(profile)}; expected a name in quotes")
+            raise InvalidArgumentError(f"profile is {shown(profile)}; expected a name in quotes")
         profile_called(profile)
     fault = _fault(said)
     change = Change(profile=profile, conditions=_conditions(said), fault=fault, heal="fault" in said and fault is None)
@@ -208,14 +206,14 @@ def _fault(said: Mapping[str, object]) -> Fault | None:
         return None
     count = said.get("bytes")
     if count is not None and (not isinstance(count, int) or isinstance(count, bool)):
-        raise InvalidArgumentError(f"bytes is {_shown(count)}; expected a whole number, 1 or more")
+        raise InvalidArgumentError(f"bytes is {shown(count)}; expected a whole number, 1 or more")
     return Fault(
-        kind=_choice(Kind, "fault", kind),
-        direction=_choice(Direction, "direction", said.get("direction", Direction.BOTH)),
+        kind=choice_of(Kind, "fault", kind),
+        direction=choice_of(Direction, "direction", said.get("direction", Direction.BOTH)),
         bytes=count,
         interval_ms=_number("interval_ms", said.get("interval_ms")),
-        newcomers=_choice(Newcomers, "newcomers", said.get("newcomers", Newcomers.SILENT)),
-        held=_choice(Held, "held", said.get("held", Held.DELIVER)),
+        newcomers=choice_of(Newcomers, "newcomers", said.get("newcomers", Newcomers.SILENT)),
+        held=choice_of(Held, "held", said.get("held", Held.DELIVER)),
         for_s=_number("for_s", said.get("for_s")),
     )
 
@@ -243,17 +241,5 @@ def _number(key: str, value: object) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InvalidArgumentError(f"{key} is {_shown(value)}; expected a number")
+        raise InvalidArgumentError(f"{key} is {shown(value)}; expected a number")
     return float(value)
-
-
-def _choice(choices: type[Choice], key: str, value: object) -> Choice:
-    if isinstance(value, str) and value in tuple(choices):
-        return choices(value)
-    allowed = ", ".join(choice.value for choice in choices)
-    raise InvalidArgumentError(f"{key} is {_shown(value)}; expected one of {allowed}")
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -42,7 +42,8 @@ class Side(asyncio.BufferedProtocol):
         """Begin."""
         self.transport = cast("asyncio.Transport", transport)
         if self._reasons:
-            self.transport.pause_reading()
+            # Not now: uvloop begins to read when this call returns.
+            asyncio.get_running_loop().call_soon(self._pause)
         self.inbound.connect(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the loop's signature
@@ -76,9 +77,8 @@ class Side(asyncio.BufferedProtocol):
 
     def hold(self, reason: int) -> None:
         """Read no further."""
-        if not self._reasons and self.transport is not None and not self.transport.is_closing():
-            self.transport.pause_reading()
         self._reasons |= reason
+        self._pause()
 
     def release(self, reason: int) -> None:
         """A reason not to read has gone."""
@@ -86,6 +86,10 @@ class Side(asyncio.BufferedProtocol):
             self._reasons &= ~reason
             if not self._reasons and self.transport is not None and not self.transport.is_closing():
                 self.transport.resume_reading()
+
+    def _pause(self) -> None:
+        if self._reasons and self.transport is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
 
     # --- as the sink of a lane ---
 

@@ -6,7 +6,7 @@ A link has one fault at a time; a new one takes the place of the one before.
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 from edgewise.core.errors import InvalidArgumentError
 
@@ -69,6 +69,26 @@ class Held(StrEnum):
     DROP = "drop"
 
 
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+def choice_of(choices: type[Choice], name: str, value: object) -> Choice:
+    """One of several words.
+
+    Raises: InvalidArgumentError: `value` is none of them; the message has those that there are.
+    """
+    if isinstance(value, str) and value in tuple(choices):
+        return choices(value)
+    allowed = ", ".join(choice.value for choice in choices)
+    raise InvalidArgumentError(f"{name} is {shown(value)}; expected one of {allowed}")
+
+
+def shown(value: object) -> str:
+    """What was found, short enough for a message."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 _DIRECTED: Final = frozenset({Kind.BLACKHOLE, Kind.DRIP, Kind.STALL_ABOVE})
 _HOLDING: Final = frozenset({Kind.BLACKHOLE, Kind.STALL_ABOVE})
 _COUNTED: Final = frozenset({Kind.DRIP, Kind.STALL_ABOVE})
@@ -102,6 +122,8 @@ class Fault:
 
         Raises: InvalidArgumentError: a value is out of range or says nothing of this kind of fault.
         """
+        for name, choices in (("kind", Kind), ("direction", Direction), ("newcomers", Newcomers), ("held", Held)):
+            object.__setattr__(self, name, choice_of(choices, name, getattr(self, name)))
         kind = self.kind
         self._only("direction", self.direction is not Direction.BOTH, _DIRECTED)
         self._only("bytes", self.bytes is not None, _COUNTED)
