@@ -27,11 +27,12 @@ def run(code, *arguments):
 def test_the_server_health_and_reflection_do_without():
     done = run("""
 import edgewise.model_server.server
-from edgewise.model_server.doors.grpc_health import HealthService
-from edgewise.model_server.doors.reflection_service import methods
+from edgewise.net.grpc_health import HealthService
+from edgewise.net.grpc_reflection import methods
+from edgewise.protocols.reflection import public_pool
 
 HealthService(("",)).say(serving=True)
-assert len(methods(("a.B",))) == 2
+assert len(methods(("a.B",), public_pool())) == 2
 """)
     assert done.returncode == 0, done.stderr
 

@@ -7,7 +7,6 @@ down to the queue.
 """
 
 import asyncio
-import importlib
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -15,10 +14,10 @@ from typing import TYPE_CHECKING, Final
 from edgewise import __version__
 from edgewise.core.errors import EdgewiseError, InternalError
 from edgewise.model_server.doors.answer_fields import site_fields
-from edgewise.model_server.doors.grpc_health import HealthService
 from edgewise.model_server.doors.grpc_predictions import GrpcPredictions, fail
 from edgewise.model_server.service import PLATFORMS, default_signature
 from edgewise.net.grpc_exchange import GrpcExchange, GrpcStream, Method, StreamingMethod, UnaryMethod
+from edgewise.net.grpc_health import HealthService
 from edgewise.protocols import oip_grpc, tfs_grpc
 from edgewise.protocols.grpc_status import STATUS
 from edgewise.protocols.oip_grpc import INFERENCE_SERVICE
@@ -84,10 +83,12 @@ class GrpcDoor:
         if found is None and name.startswith(_REFLECTION):
             if not self._reflection:
                 # It pulls in every descriptor, which few servers are ever asked for.
-                module = importlib.import_module("edgewise.model_server.doors.reflection_service")
+                from edgewise.net import grpc_reflection  # noqa: PLC0415
+                from edgewise.protocols.reflection import public_pool  # noqa: PLC0415
+
+                methods = grpc_reflection.methods((*SERVICES, HEALTH_SERVICE), public_pool())
                 self._reflection = {
-                    full_name: StreamingMethod(self._with_key(opened))
-                    for full_name, opened in module.methods((*SERVICES, HEALTH_SERVICE)).items()
+                    full_name: StreamingMethod(self._with_key(opened)) for full_name, opened in methods.items()
                 }
             return self._reflection.get(name)
         return found

@@ -12,8 +12,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.net.grpc_exchange import INVALID_ARGUMENT, GrpcStream, Message
-from edgewise.protocols.reflection import public_pool
-from edgewise.protocols.tfs_grpc import parse_message
+from edgewise.net.service_messages import parse_message
 from edgewise.wire import reflection_pb2 as pb
 
 # The two versions of the service have the same messages; newer clients ask for the first and fall back to the second.
@@ -111,13 +110,14 @@ class ReflectionService:
         return pb.ServerReflectionResponse(list_services_response=pb.ListServiceResponse(service=services))
 
 
-def methods(services: tuple[str, ...]) -> dict[str, Callable[[GrpcStream], None]]:
+def methods(services: tuple[str, ...], pool: DescriptorPool) -> dict[str, Callable[[GrpcStream], None]]:
     """The methods of the reflection service by full name.
 
     Args:
         services: the public names to list.
+        pool: what is known of them; every file with all that it imports.
     """
-    service = ReflectionService((*services, *NAMES), public_pool())
+    service = ReflectionService((*services, *NAMES), pool)
     return {f"/{name}/ServerReflectionInfo": service.open for name in NAMES}
 
 

@@ -1,6 +1,6 @@
 """What health's Watch answers to what is no request."""
 
-from edgewise.model_server.doors.grpc_health import HealthService
+from edgewise.net.grpc_health import HealthService
 
 
 class Stream:

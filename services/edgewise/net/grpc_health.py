@@ -5,7 +5,7 @@ from functools import partial
 
 from edgewise.core.errors import InvalidArgumentError, NotFoundError
 from edgewise.net.grpc_exchange import INVALID_ARGUMENT, UNAVAILABLE, GrpcStream, Message
-from edgewise.protocols.tfs_grpc import parse_message
+from edgewise.net.service_messages import parse_message
 from edgewise.wire import health_pb2 as pb
 
 _Status = pb.HealthCheckResponse

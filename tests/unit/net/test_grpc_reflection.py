@@ -3,7 +3,7 @@
 import pytest
 from google.protobuf import descriptor_pb2
 
-from edgewise.model_server.doors.reflection_service import NAMES, ReflectionService, methods
+from edgewise.net.grpc_reflection import NAMES, ReflectionService, methods
 from edgewise.protocols.reflection import public_pool
 from edgewise.wire import reflection_pb2 as pb
 
@@ -110,7 +110,7 @@ def test_no_question_that_is_known(service, data):
 
 
 def test_a_stream_goes_on_after_an_error_and_ends_with_the_client():
-    opens = methods(("a.B",))
+    opens = methods(("a.B",), public_pool())
     assert set(opens) == {f"/{name}/ServerReflectionInfo" for name in NAMES}
     stream = Stream()
     opens["/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"](stream)
