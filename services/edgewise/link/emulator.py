@@ -124,7 +124,9 @@ class LinkEmulator:
         return self.port
 
     async def stop(self) -> None:
-        """Close every connection and stop listening."""
+        """Close every connection and stop listening; does nothing before `start`."""
+        if not self._ways:
+            return
         if self._follower is not None:
             self._follower.cancel()
         if self._healing is not None:
