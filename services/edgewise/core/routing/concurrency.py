@@ -1,58 +1,78 @@
-"""How many attempts may be in flight at a site at once, learned from how long its answers take.
+"""How many attempts may be in flight at a site at once, learned from what it answers.
 
 What is in flight is on the wire, being worked on, or waiting at the site. Only the last part does no good there: in the
-gateway's own queue it could still be ordered by deadline, dropped when it expires, or go to another site. By Little's
-law a site that answers X requests a second, each in B seconds when it does not wait, has X × B in flight that do not
-wait. The limit aims at
+gateway's own queue it could still be ordered by deadline, dropped when it expires, or go to another site. A site that
+answers X requests a second, each in B seconds when it does not wait, has X × B of them in flight (Little's law). The
+limit aims at
 
     room = 2 × X × B + 4
 
-twice what keeps the site busy, since service times vary, and a few for the smallest sites. While nothing waits, X × B
-is what is in flight, and the limit doubles with each round trip that needs it. With a queue it settles at `room`.
+twice that, since service times vary, and a few for the smallest sites. While nothing waits, X × B is what is in flight,
+so the limit doubles with each round trip that needs it; with a queue it settles.
 
-X is counted. B is learned, and the whole difficulty is not to be fooled about it:
+X is counted. B has to be learned, and the whole difficulty is not to be fooled about it:
 
-- A minimum would be near 0 where service times vary. B follows the mean of windows of 32 answers, quickly down and slowly
-  up, and up only while the limit does not bind.
+- A minimum is near 0 where service times vary. B follows the mean of windows of 32 answers, quickly down, and slowly up
+  while the limit does not bind.
+- After an idle time, or a change, the quick answers come first. Windows in which fewer are answered than Little's law
+  demands of what is in flight teach nothing about B.
 - A long queue may be a burst that is about to pass. The limit is lowered only when the least that was in flight for a
-  whole window is above `room`: a queue that stays (as in CoDel). One that comes and goes at a utilisation of 0.8 is left
-  alone, and a lowered limit returns to where it began once the site has been seen nearly empty.
-- The site may have become slower with no queue at all, and what B was before says nothing then. So lowering the limit is a
-  trial, down to a quarter, or to `room` if that is more. If as much is answered as before, what was taken away was
-  waiting, and the next trial goes on from there, down to 4. If not, it was not: B is what was measured, and the limit
-  goes back up to the new `room`.
-- While the limit binds such a trial is made every 10 s, and less often while they find nothing new. It is how a site that
-  nobody has seen without a load is learned.
+  whole window is well above `room`: a queue that stays (as in CoDel). One that comes and goes at a utilisation of 0.8 is
+  left alone, and a lowered limit returns to where it began once the site is seen nearly empty.
+- The site may have become slower without any queue. So lowering the limit is a *trial*: if as much is answered as
+  before, what was taken away had been waiting. If not, B = limit / X now, and the limit goes to the new `room`.
+- B may be out of date, or never have been seen without a load. Then trials go on, to a quarter each time, until less is
+  answered or 3 are left: when more in flight has brought no more answers, and every 5 s (60 s while that changes
+  nothing) as long as the limit binds.
 
-Source: TCP Vegas (L. Brakmo, L. Peterson, JSAC 1995) and Netflix's concurrency-limits for limits from Little's law;
-BBR (N. Cardwell et al., ACM Queue 2016) and Envoy's adaptive concurrency filter for measuring B anew under load; CoDel
-(RFC 8289) for the standing queue. Unlike those, a trial compares what is answered, not how quickly: latencies that are
-measured just after a change are biased, since the quick answers come first and the slow ones last.
+Source: TCP Vegas (L. Brakmo, L. Peterson, JSAC 1995) and Netflix's concurrency-limits, for limits from Little's law;
+BBR (N. Cardwell et al., ACM Queue 2016) and Envoy's adaptive concurrency filter, for measuring B anew under load; CoDel
+(RFC 8289), for the standing queue. Those compare latencies at a very low limit. A trial compares what is answered: that
+is not biased just after a change, and it need not go so low that a site with many workers starves.
 """
 
 from typing import Final
 
+# Of `room`.
 _GAIN: Final = 2.0
 _SPARE: Final = 4.0
-_STANDING: Final = 4.0
+# So many times `room` in flight all the time is a queue that stays.
+_STANDING: Final = 1.5
 
-# A window has so many answers, or fewer once it is so old.
+# A window has so many answers, or fewer once it is so old. The first one only shows that answers come.
 _FIRST_SAMPLES: Final = 4
 _SAMPLES: Final = 32
 _FEWER_SAMPLES: Final = 8
 _WINDOW_S: Final = 0.05
 _LONG_WINDOW_S: Final = 1.0
 
-_AS_MUCH: Final = 0.7
-_TRIAL_RATIO: Final = 0.25
-_LEAST_TRIAL: Final = 4
-_TRIAL_EACH_S: Final = 10.0
-_RARELY_S: Final = 60.0
-_LONGEST_DRAIN: Final = 4.0
-
+# In a steady state X × latency is what is in flight.
+_STEADY: Final = 0.7
+# How much of the way B and X go to what a window shows; X goes all of it when that is not the same any more.
 _DOWN: Final = 0.3
 _UP: Final = 0.03
 _PACE: Final = 0.3
+_SAME: Final = 0.6
+
+# Before B is known the limit is raised once, since an unhindered start may need more than `initial`.
+_FIRST_RAISE: Final = 1.5
+# So many times as much in flight has to bring so many times as many answers.
+_MORE: Final = 1.4
+_MORE_ANSWERED: Final = 1.2
+
+_TRIAL_RATIO: Final = 0.25
+_LEAST_TRIAL: Final = 3
+_TRIAL_EACH_S: Final = 5.0
+_RARELY_S: Final = 60.0
+# As much is answered; in between, more answers have to decide.
+_AS_MUCH: Final = 0.7
+_MUCH_LESS: Final = 0.45
+_MOST_SAMPLES: Final = 128
+_ALIKE: Final = 1.5
+# One window may have been a lucky one.
+_CAUTION: Final = 0.85
+_LONGEST_DRAIN: Final = 4.0
+
 _RETURN: Final = 1.25
 _OVERLOAD: Final = 0.7
 _CAREFUL_S: Final = 10.0
@@ -62,9 +82,11 @@ _NEVER: Final = float("-inf")
 class ConcurrencyLimit:
     """The adaptive concurrency limit of one site.
 
+    An overload of a site whose B is known is over after half a second; of one that was never seen, after one or two.
+
     Args:
         largest: the limit never exceeds it.
-        initial: what it starts with and returns to while nothing speaks against it.
+        initial: what it starts with, and returns to while nothing speaks against it.
         smallest: the limit never falls below it.
 
     Attributes:
@@ -78,16 +100,22 @@ class ConcurrencyLimit:
         "_careful_until_s",
         "_drain_until_s",
         "_draining",
+        "_in_flight_sum",
         "_initial",
+        "_known",
         "_largest",
         "_latency_s",
         "_latency_sum_s",
         "_least",
+        "_least_trial",
         "_long_s",
         "_lowered_s",
         "_most",
         "_needed",
+        "_once_in_flight",
+        "_once_per_s",
         "_pace_per_s",
+        "_quickest_s",
         "_ready_s",
         "_samples",
         "_skip",
@@ -95,7 +123,7 @@ class ConcurrencyLimit:
         "_started_s",
         "_trial_each_s",
         "_trial_from",
-        "_trial_pace_per_s",
+        "_trial_per_s",
         "_trial_s",
         "limit",
     )
@@ -108,35 +136,43 @@ class ConcurrencyLimit:
         self._largest = largest
         self._smallest = smallest
         self._initial = min(max(initial, smallest), largest)
+        self._least_trial = min(max(_LEAST_TRIAL, smallest), largest)
         self._samples = 0
         self._latency_sum_s = 0.0
+        self._in_flight_sum = 0
         self._least = 0
         self._most = 0
-        self._skip = 0
-        self._draining = False
         self.reset(_NEVER)
 
-    def reset(self, now_s: float) -> None:
+    def reset(self, now_s: float) -> None:  # noqa: ARG002 - all events say when
         """Forget everything: after an outage the way there, or the site, may be another one."""
         self.limit: int = self._initial
-        # B and X; the mean latency of the last window.
+        # B, 0 before it was measured at all; whether it was measured when nothing can have waited; and X.
         self._base_s = 0.0
+        self._known = False
         self._pace_per_s = 0.0
+        # What was answered a second when so much was in flight, to compare with until B is known.
+        self._once_per_s = 0.0
+        self._once_in_flight = 0
+        # Mean latency of the last window, and of the quickest.
         self._latency_s = 0.0
-        # A trial: the limit before it, 0 when none is on; what was answered before; when it began; how long until the
-        # next.
+        self._quickest_s = 0.0
+        # A trial: the limit before it, 0 when none is on; what was answered a second before; when it began; how long
+        # until the next.
         self._trial_from = 0
-        self._trial_pace_per_s = 0.0
+        self._trial_per_s = 0.0
         self._trial_s = _NEVER
         self._trial_each_s = _TRIAL_EACH_S
         self._drain_until_s = 0.0
         self._lowered_s = _NEVER
         self._careful_until_s = _NEVER
         self._needed = _FIRST_SAMPLES
-        self._begin(now_s, _WINDOW_S)
+        # Answers that belong to no window: the first only starts the clock.
+        self._skip = 1
+        self._draining = False
 
     def answered(self, latency_s: float, in_flight: int, now_s: float) -> None:
-        """An answer came.
+        """An answer came, and not one that says `overloaded`.
 
         Args:
             latency_s: since its attempt was sent.
@@ -147,6 +183,7 @@ class ConcurrencyLimit:
             return
         self._samples = samples = self._samples + 1
         self._latency_sum_s += latency_s
+        self._in_flight_sum += in_flight
         if in_flight < self._least:  # noqa: PLR1730 - min() and max() would cost each answer two calls
             self._least = in_flight
         if in_flight > self._most:  # noqa: PLR1730
@@ -190,17 +227,19 @@ class ConcurrencyLimit:
         pace_per_s = self.throughput_per_s(now_s)
         return before / pace_per_s if before > 0 and pace_per_s > 0.0 else 0.0
 
-    def _begin(self, now_s: float, window_s: float) -> None:
-        """A new window, at least so long."""
+    def _begin(self, now_s: float) -> None:
+        """A new window. Answers come in waves a round trip apart, so it is not shorter than that."""
+        window_s = min(max(self._quickest_s, _WINDOW_S), _LONG_WINDOW_S) if self._quickest_s else 0.0
         self._samples = 0
         self._latency_sum_s = 0.0
+        self._in_flight_sum = 0
         self._least = self._largest + 1
         self._most = 0
         self._skip = 0
         self._draining = False
         self._started_s = now_s
         self._ready_s = now_s + window_s
-        self._long_s = now_s + max(window_s, _LONG_WINDOW_S)
+        self._long_s = now_s + _LONG_WINDOW_S
 
     def _drain(self, now_s: float) -> None:
         """A new window once no more than the limit are in flight."""
@@ -211,90 +250,129 @@ class ConcurrencyLimit:
     def _settle(self, in_flight: int, now_s: float) -> None:
         if self._draining:
             if in_flight <= self.limit or now_s >= self._drain_until_s:
-                # What is answered comes in waves a round trip apart, so less than one says nothing.
-                self._begin(now_s, max(self._latency_s, _WINDOW_S))
+                self._begin(now_s)
             return
         self._skip -= 1
         if not self._skip:
-            self._begin(now_s, _WINDOW_S)
+            self._begin(now_s)
 
     def _judge(self, now_s: float) -> None:
-        latency_s = max(self._latency_sum_s / self._samples, 1e-9)
+        samples = self._samples
+        latency_s = max(self._latency_sum_s / samples, 1e-9)
+        per_s = samples / max(now_s - self._started_s, 1e-9)
+        if self._trial_from:
+            self._judge_trial(per_s, now_s)
+            return
         limit = self.limit
         least = self._least
         binding = self._most >= limit
-        per_s = self._learn_pace(now_s, busy=least > 1)
+        # Just after a change the quick answers come first; while that lasts Little's law does not hold.
+        steady = per_s * latency_s >= _STEADY * (self._in_flight_sum / samples - 1.0)
         self._latency_s = latency_s
+        self._quickest_s = min(self._quickest_s or latency_s, latency_s)
+        if self._needed == _SAMPLES:
+            self._learn(latency_s, per_s, binding=binding, steady=steady)
         self._needed = _SAMPLES
-        if self._trial_from:
-            self._end_trial(latency_s, per_s, now_s)
-            return
-        base_s = self._base_s
-        if not base_s:
-            self._base_s = base_s = latency_s
-        elif latency_s < base_s:
-            self._base_s = base_s = base_s + _DOWN * (latency_s - base_s)
-        elif not binding:
-            self._base_s = base_s = base_s + _UP * (latency_s - base_s)
-
-        room = _GAIN * max(per_s, self._pace_per_s) * base_s + _SPARE
-        if least > room + _STANDING:
-            self._try(max(room, _TRIAL_RATIO * limit), per_s, now_s)
-        elif room > limit and 2 * self._most >= limit:
-            self._raise(min(room, 2 * limit), now_s)
-            if binding:
-                self._skip = limit
-            else:
-                self._begin(now_s, _WINDOW_S)
-        elif binding and limit > _LEAST_TRIAL and now_s - self._trial_s >= self._trial_each_s:
+        room = _GAIN * max(per_s, self._pace_per_s) * self._base_s + _SPARE
+        if least > _STANDING * room and self._base_s and (steady or self._known):
+            self._try(room if self._known else max(room, _TRIAL_RATIO * limit), per_s, now_s)
+        elif binding and limit > self._least_trial and self._is_doubtful(room, per_s, now_s):
             self._try(_TRIAL_RATIO * limit, per_s, now_s)
         else:
-            if limit < self._initial and 2 * least <= limit:
+            wanted = min(room, 2 * limit) if self._base_s else _FIRST_RAISE * self._initial
+            if wanted > limit and 2 * self._most >= limit:
+                self._raise(wanted, now_s)
+            elif limit < self._initial and 2 * least <= limit:
                 self._raise(min(_RETURN * limit + 1.0, self._initial), now_s)
-            self._begin(now_s, _WINDOW_S)
+            if binding and self.limit > limit and not self._known:
+                self._skip = limit
+            else:
+                self._begin(now_s)
+
+    def _is_doubtful(self, room: float, per_s: float, now_s: float) -> bool:
+        """Whether B has to be measured at a lower limit, the limit being in the way."""
+        if self._known:
+            self._known = room > self.limit or now_s - self._trial_s < self._trial_each_s
+            return not self._known
+        # More in flight than there once was, and no more answered.
+        if self.limit < _MORE * self._once_in_flight:
+            return False
+        if per_s < _MORE_ANSWERED * self._once_per_s:
+            return True
+        # As much more answered as there was more in flight: nothing waited.
+        self._known = per_s * self._once_in_flight > _STEADY * self._once_per_s * self.limit
+        self._once_per_s = per_s
+        self._once_in_flight = self.limit
+        return False
+
+    def _learn(self, latency_s: float, per_s: float, *, binding: bool, steady: bool) -> None:
+        """Learn B and X from this window."""
+        base_s = self._base_s
+        if steady:
+            if not base_s:
+                self._base_s = latency_s
+            elif latency_s < base_s:
+                self._base_s = base_s + _DOWN * (latency_s - base_s)
+            elif not binding:
+                self._base_s = base_s + _UP * (latency_s - base_s)
+            if self._least <= 2:
+                self._known = True
+        if not self._pace_per_s:
+            self._pace_per_s = self._once_per_s = per_s
+            self._once_in_flight = self._least
+        elif self._least > 1:
+            known_per_s = self._pace_per_s
+            pace = _PACE if _SAME * known_per_s < per_s < known_per_s / _SAME else 1.0
+            self._pace_per_s = known_per_s + pace * (per_s - known_per_s)
+        else:
+            self._pace_per_s = max(self._pace_per_s, per_s)
 
     def _raise(self, room: float, now_s: float) -> None:
         if now_s < self._careful_until_s:
-            room = self.limit + 1
+            room = min(room, self.limit + 1)
         self.limit = min(int(room), self._largest)
 
     def _try(self, room: float, per_s: float, now_s: float) -> None:
         """Lower the limit, to compare what is answered."""
+        self._trial_per_s = max(self._pace_per_s, _CAUTION * per_s)
         self._trial_from = self.limit
-        self._trial_pace_per_s = per_s
         self._trial_s = now_s
-        self.limit = max(int(room), self._smallest)
+        self.limit = max(int(room), self._least_trial)
+        self._needed = _SAMPLES
         self._drain(now_s)
 
-    def _end_trial(self, latency_s: float, per_s: float, now_s: float) -> None:
+    def _judge_trial(self, per_s: float, now_s: float) -> None:
         limit_before = self._trial_from
         limit = self.limit
-        self._trial_from = 0
         if 2 * self._least < limit:
             # There was not enough to do to tell.
+            self._trial_from = 0
             self.limit = limit_before
-            self._begin(now_s, _WINDOW_S)
+            self._begin(now_s)
             return
-        if per_s >= _AS_MUCH * self._trial_pace_per_s and limit > _LEAST_TRIAL:
-            self._try(_TRIAL_RATIO * limit, max(per_s, self._pace_per_s), now_s)
+        as_much = per_s / self._trial_per_s
+        if _MUCH_LESS < as_much < _AS_MUCH and self._samples < _MOST_SAMPLES:
+            self._needed = min(2 * self._samples, _MOST_SAMPLES)
+            self._long_s = float("inf")
             return
-        self._base_s = latency_s
-        room = _GAIN * max(per_s, self._trial_pace_per_s) * latency_s + _SPARE
-        self.limit = limit
-        self._raise(max(room, self._smallest), now_s)
-        self._skip = self.limit
-
-    def _learn_pace(self, now_s: float, *, busy: bool) -> float:
-        """Learn from this window.
-
-        Returns: its answers a second.
-        """
-        lasted_s = now_s - self._started_s
-        if not 0.0 < lasted_s < float("inf"):
-            return 0.0
-        per_s = self._samples / lasted_s
-        if busy and self._pace_per_s:
+        self._trial_from = 0
+        self._needed = _SAMPLES
+        if as_much >= _AS_MUCH:
             self._pace_per_s += _PACE * (per_s - self._pace_per_s)
-        else:
-            self._pace_per_s = max(self._pace_per_s, per_s)
-        return per_s
+            if self._known:
+                self._skip = limit
+                return
+            if limit > self._least_trial:
+                self._try(_TRIAL_RATIO * limit, per_s, now_s)
+                return
+        # By Little's law.
+        base_s = limit / per_s
+        changed = not base_s / _ALIKE < self._base_s < base_s * _ALIKE
+        self._trial_each_s = _TRIAL_EACH_S if changed else min(2.0 * self._trial_each_s, _RARELY_S)
+        self._base_s = base_s
+        self._known = True
+        room = _GAIN * max(per_s, self._trial_per_s) * base_s + _SPARE
+        self.limit = min(limit_before, int(room))
+        if room > limit_before:
+            self._raise(room, now_s)
+        self._skip = self.limit
