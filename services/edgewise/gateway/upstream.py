@@ -133,12 +133,13 @@ class _Connection(ClientConnection):
         self.echo = b""
 
     def on_response(self, head: ResponseHead, body: bytes | bytearray) -> None:
-        ticket = self.ticket
+        call, ticket = self.call, self.ticket
         self.parts = None
         ticket.carrier = None
         if self.usable:
+            # From here on it may carry somebody else's request.
             self.upstream.release(self)
-        self.call.site_answered(ticket, head, body)
+        call.site_answered(ticket, head, body)
 
     def on_progress(self) -> None:
         self.call.bytes_came(self.ticket)
