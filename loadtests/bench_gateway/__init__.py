@@ -9,6 +9,7 @@ round are compared. Servers, generators for HTTP/1.1 latency and for gRPC, and w
     sites          what stands behind the proxies: nginx, HAProxy, or Edgewise's gRPC server, with a fixed answer
     proxies        the contestants
     wrk            the load generator for HTTP/1.1 throughput
+    awake          keeps the cores from sleeping where latencies are measured
     rounds         the plan, and its execution
     report         ratios, and the markdown table
     profiling      where the gateway's microseconds go

@@ -27,6 +27,7 @@ STAGES = {
             Way("Small predictions, 32 connections", THROUGHPUT, questions.SMALL, 32),
             Way("Small predictions, 64 connections", THROUGHPUT, questions.SMALL, 64),
             Way("Small predictions, one at a time", LATENCY, questions.SMALL),
+            Way("Small predictions, one at a time, cores kept awake", LATENCY, questions.SMALL, awake=True),
         ),
     ),
     "large": Stage(

@@ -131,7 +131,7 @@ def _py_spy(pid: int, path: Path, under_load: UnderLoad) -> Counter[str]:
 
 
 def _named(frame: str) -> str:
-    if frame.startswith("run (uvloop/"):
+    if frame.startswith(("run (uvloop/", "Runner.run (asyncio/")):
         return LOOP
     match = re.fullmatch(r"(.+) \((.+?)(?::\d+)?\)", frame)
     if match is None:
@@ -166,8 +166,9 @@ def _perf(pid: int, path: Path, under_load: UnderLoad) -> tuple[Shares, Shares]:
             libraries[library] = libraries.get(library, 0.0) + float(match[1]) / 100
     calls: dict[str, float] = {}
     for line in report("--children", "--sort", "symbol").splitlines():
-        if match := re.match(r"\s*(\d+\.\d+)%\s+\d+\.\d+%\s+\[k\] __x64_sys_(\w+)", line):
-            calls[match[2]] = float(match[1]) / 100
+        if match := re.match(r"\s*(\d+\.\d+)%\s+\d+\.\d+%\s+\[k\] (?:__x64_sys|ksys|__sys)_(\w+)", line):
+            # One call has several entries; the outermost has it all.
+            calls[match[2]] = max(calls.get(match[2], 0.0), float(match[1]) / 100)
     path.unlink()
     return _greatest_first(libraries), _greatest_first(calls)
 

@@ -109,7 +109,7 @@ def envoy(place: Place) -> Running:
 
 def envoy_grpc(place: Place) -> Running:
     """Envoy with one worker, HTTP/2 to the sites."""
-    sites = Sites(place.sites.server, place.sites.cloud_grpc, place.sites.edge_grpc)
+    sites = Sites(place.sites.servers, place.sites.cloud_grpc, place.sites.edge_grpc)
     return _envoy(Place(sites, place.cpus, place.directory), ENVOY_HTTP2, GRPC_HEALTH)
 
 

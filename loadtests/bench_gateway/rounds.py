@@ -3,14 +3,16 @@
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench_serve.generator import Generator, Job, Measured
 from bench_serve.processes import Server, ServerError, ask, cpu_s, tree, wait_for
 
 from bench_gateway import questions, wrk
+from bench_gateway.awake import awake
 from bench_gateway.proxies import DIRECT, Place, Running, Starter
 from bench_gateway.questions import Exact, Question
 from bench_gateway.sites import HEALTH, Sites
@@ -29,6 +31,7 @@ class Way:
         kind: THROUGHPUT runs wrk; LATENCY and GRPC run bench_serve's generators, which look at every answer.
         question: what is asked over HTTP/1.1.
         connections, streams: concurrency is their product; `streams` counts for gRPC alone.
+        awake: the cores are kept from sleeping.
     """
 
     title: str
@@ -36,6 +39,7 @@ class Way:
     question: Question = questions.SMALL
     connections: int = 1
     streams: int = 1
+    awake: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class Sample:
         proxy_share, load_share: of their cores, busy with anything.
         foreign: CPU seconds a second, over all cores, of programs that are none of the bench's.
         sent_ratio: requests that the sites got for each request asked; None where it is not counted.
+        edge_ratio: of these, sent to the edge; health checks are among them.
         direct: the sites asked with nothing between, just before and just after; None but for LATENCY.
     """
 
@@ -86,6 +91,7 @@ class Sample:
     load_share: float
     foreign: float
     sent_ratio: float | None = None
+    edge_ratio: float | None = None
     direct: Measured | None = None
 
 
@@ -130,6 +136,7 @@ class StageRun:
         self._generator = generator
         self._directory = directory
         self._servers: list[Server] = []
+        self._spinners: list[int] = []
         self._running: dict[str, Running] = {}
         self._counting: Sites | None = None
         self._answer_bytes: dict[tuple[str, Question], int] = {}
@@ -138,10 +145,11 @@ class StageRun:
         """Start everything; every proxy has given a right answer to every question when this returns."""
         grpc = any(way.kind == GRPC for way in self._stage.ways)
         sites = self._stage.sites(set(self._settings.load_cpus), self._directory)
-        self._servers.append(sites.server)
-        wait_for(sites.server, sites.cloud, HEALTH)
+        self._servers += sites.servers
+        for server, port in zip(sites.servers, (sites.cloud, sites.edge), strict=False):
+            wait_for(server, port, HEALTH)
         self._counting = sites if sites.counts else None
-        self._running[DIRECT] = Running(DIRECT, sites.server, sites.cloud_grpc if grpc else sites.cloud)
+        self._running[DIRECT] = Running(DIRECT, sites.servers[0], sites.cloud_grpc if grpc else sites.cloud)
         place = Place(sites, self._settings.proxy_cpus, self._directory)
         for name, starter in self._stage.proxies.items():
             if only is None or name in only:
@@ -168,9 +176,17 @@ class StageRun:
             # Nobody is always first, or always after the same one.
             turned = names[number % len(names) :] + names[: number % len(names)]
             for way in self._stage.ways:
-                for case, sample in self._way(turned, way, result.voids).items():
+                with self._kept_awake(way):
+                    samples = self._way(turned, way, result.voids)
+                for case, sample in samples.items():
                     result.samples.setdefault(case, []).append(sample)
         return result
+
+    @contextmanager
+    def _kept_awake(self, way: Way) -> Iterator[None]:
+        with awake(self._settings.proxy_cpus | self._settings.load_cpus if way.awake else ()) as self._spinners:
+            yield
+        self._spinners = []
 
     def _way(self, names: tuple[str, ...], way: Way, voids: list[str]) -> dict[Case, Sample | None]:
         """One way, every contestant; where it is about latency, the sites alone run before and after each."""
@@ -185,10 +201,7 @@ class StageRun:
             after = self._judged(DIRECT, way, self.once(DIRECT, way), voids)
             around = [one.measured for one in (before, after) if one is not None]
             if sample is not None and around:
-                sample = Sample(
-                    sample.measured, sample.proxy_share, sample.load_share, sample.foreign, sample.sent_ratio,
-                    _mean(around),
-                )  # fmt: skip
+                sample = replace(sample, direct=_mean(around))
             samples[name, way] = sample
             before = after
         samples[DIRECT, way] = first
@@ -197,7 +210,7 @@ class StageRun:
     def once(self, name: str, way: Way, *, warm_up: bool = False) -> Sample:
         """One measurement."""
         running, settings = self._running[name], self._settings
-        every = [pid for server in self._servers for pid in tree(server.process.pid)]
+        every = [*self._spinners, *(pid for server in self._servers for pid in tree(server.process.pid))]
         mine, all_before = self._handled(), cpu_s(every)
         busy, clock_s = _busy_s(), time.monotonic()
         if way.kind == THROUGHPUT:
@@ -209,23 +222,26 @@ class StageRun:
         own = cpu_s(every) - all_before + generator_s
         handled = self._handled()
         running.server.check()
-        sent_ratio = None
+        sent_ratio = edge_ratio = None
         if mine is not None and handled is not None and measured.count and way.kind == THROUGHPUT:
+            cloud, edge = (after - before for before, after in zip(mine, handled, strict=True))
             # wrk leaves one request a connection without an answer, and one answer is looked at.
-            sent_ratio = (handled - mine - way.connections - 1) / measured.count
+            sent_ratio = (cloud + edge - way.connections - 1) / measured.count
+            edge_ratio = edge / (cloud + edge)
         return Sample(
             measured=measured,
             proxy_share=sum(shares[cpu] for cpu in settings.proxy_cpus) / len(settings.proxy_cpus),
             load_share=sum(shares[cpu] for cpu in settings.load_cpus) / len(settings.load_cpus),
             foreign=max(0.0, sum(shares.values()) - own / elapsed_s),
             sent_ratio=sent_ratio,
+            edge_ratio=edge_ratio,
         )
 
     def pid(self, name: str) -> int:
         """The process of a proxy that runs."""
         return self._running[name].server.process.pid
 
-    def _handled(self) -> int | None:
+    def _handled(self) -> tuple[int, int] | None:
         return self._counting.handled() if self._counting is not None else None
 
     def _wrk(self, running: Running, way: Way, seconds: int) -> tuple[Measured, float]:
