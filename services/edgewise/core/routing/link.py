@@ -6,6 +6,7 @@ the answers that are due none does (a site that is half dead, a path that swallo
 blames the site.
 """
 
+import heapq
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -21,6 +22,9 @@ from edgewise.core.routing.settings import RouterSettings
 _STALL_HALF_LIFE_S: Final = 600.0
 _MOST_STALL_EVIDENCE: Final = 60.0
 _FEW_PROBES: Final = 8
+# The pace of a queue is known after this long, and remembered for that long.
+_PACE_AFTER_S: Final = 0.05
+_PACE_LASTS_S: Final = 5.0
 _OTHER_MODELS: Final = "*"
 _CLOUD_IN_FLIGHT: Final = 256
 _EDGE_IN_FLIGHT: Final = 64
@@ -34,6 +38,7 @@ class Link:
         state, since_s, why: what it is taken for, since when and for what reason.
         in_flight: open attempts in the order in which they were sent.
         queue: heap of (deadline_s, number, request, reason): what waits for room.
+        drained: answers since something has been waiting.
         last_heard_s: when any byte last came, of a probe too.
         witnesses: open attempts that nobody waits for.
         hold: how long a lost link is kept from coming back.
@@ -54,6 +59,10 @@ class Link:
         self.last_heard_s = now_s
         self.witnesses = 0
         self.limiter = _limiter(spec)
+        self.drained = 0
+        self._full_since_s = now_s
+        self._pace_per_s = 0.0
+        self._pace_s = float("-inf")
         self.hold = HoldDown()
         self.queue_depth = 0
         self.errors = 0
@@ -118,6 +127,35 @@ class Link:
     def queue_length(self) -> int:
         """Requests that wait for room, those included that found their answer elsewhere."""
         return len(self.queue)
+
+    def enqueue(self, request: Request, reason: Any, now_s: float) -> None:
+        """Let a request wait for room; the most urgent one is first."""
+        if not self.queue:
+            self._full_since_s = now_s
+            self.drained = 0
+        heapq.heappush(self.queue, (request.deadline_s, request.key, request, reason))
+
+    def note_pace(self, now_s: float) -> None:
+        """The queue has become empty: remember how quickly it went."""
+        full_s = now_s - self._full_since_s
+        if full_s >= _PACE_AFTER_S:
+            self._pace_per_s = self.drained / full_s
+            self._pace_s = now_s
+
+    def expected_wait_s(self, now_s: float) -> float:
+        """How long a request that is queued now would wait for room; 0 while nothing is known of the pace.
+
+        Only what was answered while something waited says how much the site can do.
+        """
+        queued = len(self.queue)
+        full_s = now_s - self._full_since_s
+        if queued and full_s >= _PACE_AFTER_S:
+            pace_per_s = self.drained / full_s
+        elif now_s - self._pace_s < _PACE_LASTS_S:
+            pace_per_s = self._pace_per_s
+        else:
+            return 0.0
+        return (queued + 1) / pace_per_s if pace_per_s > 0.0 else full_s
 
     def typical_s(self) -> float:
         """How long answers take at most, nearly always; 0 while nothing is known."""

@@ -198,7 +198,7 @@ class Router:
                 link.slow = link.slow or attempt.path
             if link.state is _UP and not link.queue and not request.done and len(request.running) == 1:
                 running = request.running
-                if running[0] is attempt and request.route.kind is not RouteKind.CASCADE:
+                if running[0] is attempt and request.kept is None and request.route.kind is not RouteKind.CASCADE:
                     running.clear()
                     request.done = True
                     if link is not request.order[0]:
@@ -415,7 +415,7 @@ class Router:
         queued = len(link.queue)
         if queued >= link.spec.max_queue:
             return _NEVER_S
-        wait_s = link.limiter.expected_wait_s(queued, len(link.in_flight), now_s)
+        wait_s = link.expected_wait_s(now_s)
         answer_s = link.path(request.model, request.size_class).latency.q99
         if (
             wait_s > request.route.max_queue_wait_s
@@ -444,7 +444,7 @@ class Router:
             return False
         if waits:
             request.queued_at = link
-            heapq.heappush(link.queue, (request.deadline_s, request.key, request, reason))
+            link.enqueue(request, reason, now_s)
         else:
             out.append(self._attempt(request, link, reason, now_s))
         return True
@@ -465,7 +465,7 @@ class Router:
             return UnavailableError(f"no site is configured that the route {request.route.kind.value} may use")
         full = [link for link in order if link.state is _UP]
         if full:
-            wait_s = min(link.limiter.expected_wait_s(len(link.queue), len(link.in_flight), now_s) for link in full)
+            wait_s = min(link.expected_wait_s(now_s) for link in full)
             return UnavailableError(
                 "every site that is reachable is busy for longer than the request may wait; try again later",
                 retry_after_s=max(self.settings.retry_after_s, wait_s),
@@ -540,7 +540,7 @@ class Router:
         if outcome is Outcome.SITE_ERROR:
             request.seen = True
         allowed = (request.idempotent or not request.seen) and (
-            outcome is Outcome.OVERLOADED or self._retries.take(now_s)
+            outcome is not Outcome.SITE_ERROR or self._retries.take(now_s)
         )
         if not allowed or not self._dispatch(request, Reason.RETRY, now_s, out, last_resort=False):
             self._answer_with(request.kept or attempt, now_s, out)
@@ -639,14 +639,15 @@ class Router:
         self, link: Link, outcome: Outcome, retry_after_s: float | None, now_s: float, out: list[Instruction]
     ) -> None:
         if outcome is Outcome.OVERLOADED:
+            link.errors += 1
             link.limiter.overloaded(now_s)
             if retry_after_s is not None and not link.probes and link.state is _UP:
                 # It may be about to stop: its readiness says.
                 self._watch.probe(link, 0, now_s, out, fresh=False)
         elif outcome is Outcome.SITE_ERROR:
-            link.errors += 1
-            if link.errors >= self.settings.errors_in_a_row and self.has_alternative(link):
-                self._watch.move(link, LinkEvent.DECLINED, "it answers with errors only", now_s, out)
+            link.errors += 2
+        if link.errors >= 2 * self.settings.errors_in_a_row and self.has_alternative(link):
+            self._watch.move(link, LinkEvent.DECLINED, "it answers with errors only", now_s, out)
 
     def _note_broken(self, link: Link, failure: Failure, now_s: float, out: list[Instruction]) -> None:
         link.resets += 1
@@ -662,6 +663,7 @@ class Router:
         queue = link.queue
         if not queue:
             return
+        link.drained += 1
         usable = link.state in {_UP, _RAMP, LinkState.SUSPECT}
         while queue and len(link.in_flight) < link.limit:
             _, _, request, reason = heapq.heappop(queue)
@@ -670,8 +672,11 @@ class Router:
             request.queued_at = None
             if usable:
                 out.append(self._attempt(request, link, reason, now_s))
+                heapq.heappush(self._timers, (now_s + _FRESH_S, request.key, request))
             elif not request.running and not self._dispatch(request, reason, now_s, out):
                 self._reject(request, self._why_not(request, now_s), out)
+        if not queue:
+            link.note_pace(now_s)
 
     def move_queue(self, link: Link, now_s: float, out: list[Instruction]) -> None:
         """Let what waits at a link that was lost wait elsewhere."""
@@ -686,7 +691,7 @@ class Router:
             if suspect:
                 # Nobody else can take it, and the link may yet prove to be alive.
                 request.queued_at = link
-                heapq.heappush(link.queue, (request.deadline_s, request.key, request, reason))
+                link.enqueue(request, reason, now_s)
             elif not request.running:
                 self._reject(request, self._why_not(request, now_s), out)
 
@@ -730,7 +735,7 @@ class Router:
         """When a request is to be sent to a second site; infinity for not (yet)."""
         running = request.running
         if len(running) != 1 or request.queued_at is not None:
-            return _NEVER_S if running else request.arrived_s + 4 * self._grain_s
+            return _NEVER_S
         attempt = running[0]
         path = attempt.path
         if attempt.link.state is _RAMP:

@@ -38,7 +38,7 @@ class Route:
     kind: RouteKind = RouteKind.PREFER_CLOUD
     weights: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     confidence: float = 0.5
-    hedge_ratio: float = 0.01
+    hedge_ratio: float = 0.004
     deadline_s: float = 10.0
     max_queue_wait_s: float = 1.0
     idempotent: bool = True

@@ -24,7 +24,7 @@ class RouterSettings:
         max_probe_bytes: probes are not larger than this.
         ramp_shares: of requests, step by step.
         ramp_step_s: at least; longer where answers take longer.
-        errors_in_a_row: so many answers that blame the site mean that it does not work.
+        errors_in_a_row: so many answers that blame the site mean that it does not work; twice as many that it has no room.
         resets_in_a_row: so many broken connections mean that the link does not.
         stall_s: when the caller was away this long, what looks late may only not have been read yet.
         max_models: models whose latencies are learned apart.

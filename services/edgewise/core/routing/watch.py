@@ -223,7 +223,7 @@ class LinkWatch:
                 return
         if now_s - link.ramp_since_s < max(settings.ramp_step_s, link.typical_s()):
             return
-        if link.ramp_sent and not link.ramp_answered:
+        if link.ramp_sent and not link.ramp_answered and link.in_flight:
             return
         link.ramp_step += 1
         link.ramp_since_s = now_s
