@@ -12,6 +12,7 @@ from edgewise.core.errors import FailedPreconditionError
 from edgewise.core.routing.router import Router
 from edgewise.gateway.carrier import Carrier
 from edgewise.gateway.config import GatewayConfig, SiteConfig
+from edgewise.gateway.grpc_upstream import make_upstream
 from edgewise.gateway.metrics import GatewayMetrics
 from edgewise.gateway.options import GatewayOptions
 from edgewise.gateway.service import GatewayService
@@ -170,7 +171,9 @@ def make_site(config: SiteConfig) -> Site:
 
     Raises: FailedPreconditionError: a file it names cannot be used.
     """
-    return Site(config)
+    site = Site(config)
+    site.grpc = make_upstream(config, site.authorization)
+    return site
 
 
 def _stamps(config: GatewayConfig) -> Mapping[str, tuple[_Stamp | None, ...]]:

@@ -87,6 +87,12 @@ def encode_failure(status: int, message: str, trailers: Iterable[Field] = (), *,
     return block
 
 
+def can_be_sent(field: Field) -> bool:
+    """Whether a trailer can be sent as it is."""
+    name, value = field
+    return bool(_NAME.fullmatch(name)) and name not in _OURS and bool(_VALUE.fullmatch(value))
+
+
 def escape_message(message: str) -> bytes:
     """A status message percent-encoded; a very long one is cut."""
     text = message.encode("utf-8", "replace")

@@ -162,6 +162,11 @@ class UnaryCall(Call):
         if not self.closed:
             self._connection.answer(self, message, encode_ok(trailers) if trailers else OK_BLOCK)
 
+    def respond_encoded(self, message: Message, block: bytes) -> None:
+        """Answer with OK and with trailers that `encode_ok` has encoded. Does nothing once `closed`."""
+        if not self.closed:
+            self._connection.answer(self, message, block)
+
     def fail(self, status: int, message: str, trailers: Iterable[Field] = ()) -> None:
         """Answer with an error."""
         if not self.closed:

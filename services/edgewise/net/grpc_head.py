@@ -6,7 +6,7 @@ Source: gRPC over HTTP2, "Requests"; RFC 9113, section 8.
 import re
 from collections.abc import Iterable
 from math import ldexp
-from typing import Final
+from typing import Any, Final
 
 from edgewise.net import grpc_exchange
 from edgewise.net.errors import NetError
@@ -42,9 +42,10 @@ class CallHead:
         encoding: b"gzip", b"deflate", or None for messages as they are.
         refusal: the block of trailers that such a call is answered with, None when it can be served.
         size_bytes: as SETTINGS_MAX_HEADER_LIST_SIZE counts.
+        note: the front door may keep here what it made of the head.
     """
 
-    __slots__ = ("encoding", "grain_s", "metadata", "method", "refusal", "size_bytes", "timeout_s")
+    __slots__ = ("encoding", "grain_s", "metadata", "method", "note", "refusal", "size_bytes", "timeout_s")
 
     def __init__(self, method: str, metadata: dict[bytes, bytes], size_bytes: int) -> None:
         self.method = method
@@ -54,6 +55,7 @@ class CallHead:
         self.encoding: bytes | None = None
         self.refusal: bytes | None = None
         self.size_bytes = size_bytes
+        self.note: Any = None
 
 
 def read_head(fields: Iterable[Field], size_bytes: int, max_bytes: int) -> CallHead:

@@ -22,6 +22,11 @@ class HealthService:
         self._serving = dict.fromkeys(services, False)
         self._watchers: dict[str, set[GrpcStream]] = {}
 
+    @property
+    def watched(self) -> bool:
+        """Whether anybody wants to be told of changes."""
+        return any(self._watchers.values())
+
     def say(self, *, serving: bool) -> None:
         """What is told of every service from now on; those who watch are told at once."""
         for name, before in self._serving.items():

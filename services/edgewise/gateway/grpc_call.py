@@ -1,0 +1,228 @@
+"""One gRPC call of an app, from its arrival to its answer."""
+
+from time import monotonic
+from typing import TYPE_CHECKING, Final, cast
+
+from edgewise.core.errors import Code, EdgewiseError
+from edgewise.core.routing.calls import Attempt, Failure, Request
+from edgewise.gateway.answer_fields import attempt_fields
+from edgewise.gateway.grpc_answer import SiteAnswer, read_http, read_http2
+from edgewise.gateway.grpc_methods import ForwardedMethod
+from edgewise.gateway.grpc_request import GrpcRequest
+from edgewise.net.errors import HttpClientError
+from edgewise.net.exchange import Body
+from edgewise.net.grpc_answer import encode_ok
+from edgewise.net.grpc_call import UnaryCall
+from edgewise.net.grpc_client import encode_timeout
+from edgewise.net.grpc_client_answer import GrpcAnswer
+from edgewise.net.grpc_exchange import Field
+from edgewise.net.hpack import encode_field
+from edgewise.net.http_response_reader import ResponseHead
+from edgewise.protocols.deadline_header import MAX_DEADLINE_MS
+from edgewise.protocols.grpc_status import CODES, STATUS
+
+if TYPE_CHECKING:
+    from edgewise.gateway.grpc_door import GrpcDoor
+    from edgewise.gateway.grpc_upstream import Http2Upstream
+    from edgewise.gateway.site import Site
+
+# A message up to this size is copied behind its head, which costs less than a second buffer for writev.
+_JOINED_BODY_BYTES: Final = 16 * 1024
+_OK: Final = 0
+
+
+class GrpcCall:
+    """The `AppCall` of gRPC, and who its upstreams tell what comes of it.
+
+    It lives until its last attempt has ended, which may be after its answer.
+
+    Raises: InvalidArgumentError: there is no such route.
+    """
+
+    __slots__ = ("_asked", "_door", "_exchange", "_id", "_message", "_model", "_peer", "_request")
+
+    def __init__(self, door: "GrpcDoor", exchange: UnaryCall, method: ForwardedMethod, asked: GrpcRequest) -> None:
+        message = exchange.message
+        self._model = model = method.find_model(message)
+        route = asked.route_for(model)
+        self._door = door
+        self._exchange = exchange
+        self._asked = asked
+        self._message = message
+        request_id = asked.request_id
+        if request_id is None:
+            door.sequence += 1
+            request_id = b"%b%x" % (door.id_prefix, door.sequence)
+        self._id = request_id
+        # The exchange forgets its client once it is answered.
+        self._peer = exchange.peer if door.logs else ""
+        timeout_s = exchange.timeout_s
+        if timeout_s is None:
+            timeout_s = asked.timeout_s
+            if timeout_s is None:
+                timeout_s = route.deadline_s
+        elif asked.timeout_s is not None and asked.timeout_s < timeout_s:
+            timeout_s = asked.timeout_s
+        arrived_s = exchange.received_s
+        if not method.predicts:
+            model = ""
+            idempotent = True
+        else:
+            idempotent = route.idempotent if asked.idempotent is None else asked.idempotent
+        self._request = request = Request(
+            model,
+            route,
+            arrived_s=arrived_s,
+            deadline_s=arrived_s + timeout_s,
+            size_bytes=len(message),
+            idempotent=idempotent,
+            context=self,
+        )
+        exchange.on_cancel = self._cancelled
+        door.carrier.arrived(request)
+
+    # --- what the carrier asks ---
+
+    def send(self, attempt: Attempt, site: "Site") -> None:
+        """Put the call on the wire to a site."""
+        request = self._request
+        left_s = request.deadline_s - monotonic()
+        if site.grpc is not None:
+            self._send_http2(attempt, site, cast("Http2Upstream", site.grpc), left_s)
+            return
+        upstream = site.rest
+        assert upstream is not None, "a site has an address"  # noqa: S101
+        left_ms = int(left_s * 1e3)
+        if left_ms > MAX_DEADLINE_MS:
+            left_ms = MAX_DEADLINE_MS
+        elif left_ms < 1:
+            left_ms = 1
+        message = self._message
+        size = len(message)
+        start = self._asked.http_head(site)
+        id_line = b"x-request-id: %b\r\n" % self._id
+        own = b"%bx-edgewise-deadline-ms: %d\r\ncontent-length: %d\r\n\r\n" % (id_line, left_ms, size)
+        if size <= _JOINED_BODY_BYTES:
+            parts: list[Body] = [b"%b%b%b" % (start, own, message)]  # type: ignore[str-format]
+        else:
+            parts = [start + own, message]
+        upstream.send(parts, self, attempt, idempotent=request.idempotent, echo=id_line)
+
+    def _send_http2(self, attempt: Attempt, site: "Site", upstream: "Http2Upstream", left_s: float) -> None:
+        head = self._asked.http2_head(site, upstream)
+        block = b"%b%b%b" % (head, encode_timeout(left_s), encode_field(b"x-request-id", self._id))
+        upstream.send(block, self._message, self, attempt)
+
+    def answer(self, attempt: Attempt) -> None:
+        """Give the app the site's answer."""
+        answer: SiteAnswer
+        answer, body = attempt.answer
+        request = self._request
+        exchange = self._exchange
+        if answer.status == _OK:
+            if request.attempts == 1 and not request.degraded:
+                block = answer.only
+            else:
+                block = encode_ok(answer.trailers(request.attempts, request.degraded))
+            exchange.respond_encoded(body, block + encode_field(b"x-request-id", self._id))
+        else:
+            trailers = answer.trailers(request.attempts, request.degraded)
+            exchange.fail(answer.status, answer.message, (*trailers, (b"x-request-id", self._id)))
+        request.context = None
+        if self._door.logs:
+            code = CODES.get(answer.status)
+            self._account(attempt.link.name, "OK" if not answer.status else code.value if code else "UNKNOWN")
+
+    def reject(self, error: EdgewiseError) -> None:
+        """Tell the app why there is no answer."""
+        request = self._request
+        refuse(self._exchange, error, self._id, request.attempts, request.degraded)
+        request.context = None
+        if self._door.logs:
+            self._account("", error.code.value)
+
+    # --- what upstreams tell ---
+
+    def sent(self, ticket: Attempt) -> None:
+        """See `UpstreamCall`."""
+        self._door.carrier.sent(ticket)
+
+    def bytes_came(self, ticket: Attempt) -> None:
+        """See `UpstreamCall`."""
+        self._door.carrier.bytes_came(ticket)
+
+    def site_answered(self, ticket: Attempt, head: ResponseHead, body: bytes | bytearray) -> None:
+        """See `UpstreamCall`."""
+        answer = head.note
+        if type(answer) is not SiteAnswer:
+            answer = read_http(head, self._door.carrier.sites[ticket.link.name])
+            # A head without a gRPC status may answer REST requests too, which keep there what they made of it.
+            if b"grpc-status" in head.headers:
+                head.note = answer
+        self._answered(ticket, answer, body)
+
+    def http2_answered(self, ticket: Attempt, answer: GrpcAnswer) -> None:
+        """As `site_answered`, of a site's HTTP/2 side."""
+        tail = answer.tail
+        read = tail.note if tail is not None and not answer.headers else None
+        if read is None:
+            read = read_http2(answer, self._door.carrier.sites[ticket.link.name])
+            if tail is not None and not answer.headers:
+                tail.note = read
+        self._answered(ticket, read, cast("bytes | bytearray", answer.body))
+
+    def _answered(self, ticket: Attempt, answer: SiteAnswer, body: bytes | bytearray) -> None:
+        ticket.answer = (answer, body)
+        ticket.confidence = answer.confidence
+        self._door.carrier.answered(
+            ticket, answer.outcome, queue_depth=answer.queue_depth, retry_after_s=answer.retry_after_s
+        )
+
+    def failed(self, ticket: Attempt, failure: Failure, error: HttpClientError) -> None:
+        """See `UpstreamCall`."""
+        del error
+        self._door.carrier.failed(ticket, failure)
+
+    # --- the end ---
+
+    def _cancelled(self) -> None:
+        self._door.carrier.cancelled(self._request)
+        self._request.context = None
+        if self._door.logs:
+            self._account("", Code.CANCELLED.value)
+
+    def _account(self, site: str, code: str) -> None:
+        request = self._request
+        self._door.service.account(
+            protocol="grpc",
+            model=self._model,
+            site=site,
+            code=code,
+            attempts=request.attempts,
+            received_s=request.arrived_s,
+            request_id=self._id,
+            peer=self._peer,
+            degraded=request.degraded,
+        )
+
+
+def refuse(exchange: UnaryCall, error: EdgewiseError, request_id: bytes, attempts: int, degraded: str) -> None:
+    """Answer with an error of the gateway's own.
+
+    Args:
+        request_id: b"" for none.
+        attempts: how many were made; 0 says nothing.
+        degraded: see `attempt_fields`.
+    """
+    trailers: list[Field] = []
+    if error.retry_after_s is not None:
+        milliseconds = b"%d" % max(1, round(error.retry_after_s * 1e3))
+        trailers += [
+            (b"grpc-retry-pushback-ms", milliseconds),
+            (b"retry-after", b"%d" % max(1, round(error.retry_after_s))),
+        ]
+    if attempts:
+        trailers += attempt_fields(attempts, degraded)
+    if request_id:
+        trailers.append((b"x-request-id", request_id))
+    exchange.fail(STATUS[error.code], error.message, trailers)
