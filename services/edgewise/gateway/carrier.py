@@ -298,7 +298,9 @@ class Carrier:
             case SendProbe(probe=probe):
                 self.sites[probe.link.name].send_probe(probe, self)
             case CloseConnections(link=link):
-                self.sites[link.name].close_connections()
+                site = self.sites.get(link.name)
+                if site is not None:  # its site may have been taken away
+                    site.close_connections()
             case Warm(link=link, connections=connections):
                 self.sites[link.name].warm(connections)
             case LinkChanged(link=link, before=before, after=after, why=why):

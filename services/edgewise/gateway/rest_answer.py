@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _OUTCOMES: Final = {
     404: Outcome.NOT_SERVED,
+    # What the model does not offer is the app's mistake, not the site's.
+    501: Outcome.OK,
     429: Outcome.OVERLOADED,
     503: Outcome.OVERLOADED,
     504: Outcome.EXPIRED,
