@@ -26,6 +26,7 @@ from bench_gateway.rounds import LATENCY, Sample, Settings, Stage, StageRun, Way
 SAMPLES_PER_S = 500
 SECONDS = 6
 FUNCTIONS = 40
+GATEWAYS = (OURS, OURS_CARRIED, OURS_HTTP2)
 LOOP = "the event loop in C (uvloop: epoll, recv, accept)"
 
 Shares = list[tuple[str, float]]
@@ -69,8 +70,8 @@ def run(stages: Mapping[str, Stage], keys: Sequence[str], settings: Settings, co
             print(stage.title, flush=True)
             stage_run = StageRun(stage, settings, generator, Path(name))
             try:
-                stage_run.start({OURS, OURS_CARRIED, OURS_HTTP2})
-                for contestant in [one for one in stage.proxies if one in {OURS, OURS_CARRIED, OURS_HTTP2}]:
+                stage_run.start(set(GATEWAYS))
+                for contestant in filter(stage_run.runs, GATEWAYS):
                     profiles += [_profile(stage_run, contestant, way, settings, Path(name)) for way in _worth_it(stage)]
             finally:
                 stage_run.stop()

@@ -86,9 +86,16 @@ def ours_http2(place: Place) -> Running:
     """`edgewise gateway`, gRPC in front, HTTP/2 to sites that have a gRPC address."""
     rest, grpc = free_port(), free_port()
     config = place.directory / f"gateway-{grpc}.toml"
-    sites = (("cloud", place.sites.cloud_grpc), ("edge", place.sites.edge_grpc))
+    sites = (
+        ("cloud", place.sites.cloud, place.sites.cloud_grpc),
+        ("edge", place.sites.edge, place.sites.edge_grpc),
+    )
     config.write_text(
-        "".join(f'[[site]]\nname = "{tier}"\ntier = "{tier}"\ngrpc = "127.0.0.1:{port}"\n\n' for tier, port in sites)
+        "".join(
+            f'[[site]]\nname = "{tier}"\ntier = "{tier}"\nrest = "http://127.0.0.1:{rest_port}"\n'
+            f'grpc = "127.0.0.1:{grpc_port}"\n\n'
+            for tier, rest_port, grpc_port in sites
+        )
     )
     command = [sys.executable, "-m", "edgewise", "gateway", "--config", str(config)]
     command += ["--rest-port", str(rest), "--grpc-port", str(grpc)]

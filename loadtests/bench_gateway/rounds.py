@@ -117,7 +117,9 @@ def run_stage(
     Args:
         only: proxies to run; None for all.
 
-    Raises: ServerError: a proxy did not start, or gave a wrong answer. WrkError: wrk failed.
+    A proxy that does not start or gives a wrong answer is left out.
+
+    Raises: ServerError: the sites did not start, or a proxy ended under load. WrkError: wrk failed.
     """
     run = StageRun(stage, settings, generator, directory)
     try:
@@ -128,7 +130,11 @@ def run_stage(
 
 
 class StageRun:
-    """A stage under way."""
+    """A stage under way.
+
+    Attributes:
+        voids: what does not count, and why.
+    """
 
     def __init__(self, stage: Stage, settings: Settings, generator: Generator, directory: Path) -> None:
         self._stage = stage
@@ -137,12 +143,16 @@ class StageRun:
         self._directory = directory
         self._servers: list[Server] = []
         self._spinners: list[int] = []
+        self.voids: list[str] = []
         self._running: dict[str, Running] = {}
         self._counting: Sites | None = None
         self._answer_bytes: dict[tuple[str, Question], int] = {}
 
     def start(self, only: set[str] | None) -> None:
-        """Start everything; every proxy has given a right answer to every question when this returns."""
+        """Start everything.
+
+        Every proxy that is not left out has given a right answer to every question when this returns.
+        """
         grpc = any(way.kind == GRPC for way in self._stage.ways)
         sites = self._stage.sites(set(self._settings.load_cpus), self._directory)
         self._servers += sites.servers
@@ -151,13 +161,25 @@ class StageRun:
         self._counting = sites if sites.counts else None
         self._running[DIRECT] = Running(DIRECT, sites.servers[0], sites.cloud_grpc if grpc else sites.cloud)
         place = Place(sites, self._settings.proxy_cpus, self._directory)
+        for way in self._stage.ways:
+            self._await_answer(self._running[DIRECT], way)
         for name, starter in self._stage.proxies.items():
             if only is None or name in only:
-                self._running[name] = starter(place)
-                self._servers.append(self._running[name].server)
-        for running in self._running.values():
+                self._start(name, starter, place)
+
+    def _start(self, name: str, starter: Starter, place: Place) -> None:
+        running = starter(place)
+        self._servers.append(running.server)
+        try:
             for way in self._stage.ways:
                 self._await_answer(running, way)
+        except ServerError as error:
+            self.voids.append(f"{self._stage.title}, {name}: left out: {str(error).splitlines()[0]}")
+            print(f"    {name} is left out: {error}", flush=True)
+            self._servers.remove(running.server)
+            running.server.stop()
+        else:
+            self._running[name] = running
 
     def stop(self) -> None:
         """End every server, the sites last."""
@@ -167,7 +189,7 @@ class StageRun:
     def rounds(self) -> StageResult:
         """Run them."""
         names = tuple(self._running)
-        result = StageResult(self._stage, names)
+        result = StageResult(self._stage, names, voids=self.voids)
         for way in self._stage.ways:
             for name in names:
                 self.once(name, way, warm_up=True)
@@ -177,7 +199,7 @@ class StageRun:
             turned = names[number % len(names) :] + names[: number % len(names)]
             for way in self._stage.ways:
                 with self._kept_awake(way):
-                    samples = self._way(turned, way, result.voids)
+                    samples = self._way(turned, way)
                 for case, sample in samples.items():
                     result.samples.setdefault(case, []).append(sample)
         return result
@@ -188,17 +210,17 @@ class StageRun:
             yield
         self._spinners = []
 
-    def _way(self, names: tuple[str, ...], way: Way, voids: list[str]) -> dict[Case, Sample | None]:
+    def _way(self, names: tuple[str, ...], way: Way) -> dict[Case, Sample | None]:
         """One way, every contestant; where it is about latency, the sites alone run before and after each."""
         if way.kind != LATENCY:
-            return {(name, way): self._judged(name, way, self.once(name, way), voids) for name in names}
+            return {(name, way): self._judged(name, way, self.once(name, way)) for name in names}
         samples: dict[Case, Sample | None] = {}
-        before = first = self._judged(DIRECT, way, self.once(DIRECT, way), voids)
+        before = first = self._judged(DIRECT, way, self.once(DIRECT, way))
         for name in names:
             if name == DIRECT:
                 continue
-            sample = self._judged(name, way, self.once(name, way), voids)
-            after = self._judged(DIRECT, way, self.once(DIRECT, way), voids)
+            sample = self._judged(name, way, self.once(name, way))
+            after = self._judged(DIRECT, way, self.once(DIRECT, way))
             around = [one.measured for one in (before, after) if one is not None]
             if sample is not None and around:
                 sample = replace(sample, direct=_mean(around))
@@ -236,6 +258,10 @@ class StageRun:
             sent_ratio=sent_ratio,
             edge_ratio=edge_ratio,
         )
+
+    def runs(self, name: str) -> bool:
+        """Whether the proxy has been started and not left out."""
+        return name in self._running
 
     def pid(self, name: str) -> int:
         """The process of a proxy that runs."""
@@ -313,14 +339,14 @@ class StageRun:
             return ""
         return f"a wrong answer: {status} {body[:200]!r}"
 
-    def _judged(self, name: str, way: Way, sample: Sample, voids: list[str]) -> Sample | None:
+    def _judged(self, name: str, way: Way, sample: Sample) -> Sample | None:
         problem = sample.measured.problem
         if not problem and sample.foreign > self._settings.foreign_limit:
             problem = f"other programs used {sample.foreign:.0%} of a core"
         if not problem:
             return sample
-        voids.append(f"{self._stage.title}, {way.title}, {name}: {problem}")
-        print(f"    void: {voids[-1]}", flush=True)
+        self.voids.append(f"{self._stage.title}, {way.title}, {name}: {problem}")
+        print(f"    void: {self.voids[-1]}", flush=True)
         return None
 
 
