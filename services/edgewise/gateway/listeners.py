@@ -102,11 +102,15 @@ class Listeners:
         """Tell clients to go elsewhere; what they ask is still answered."""
         if self._http is not None:
             self._http.announce_close()
+        if self._grpc_door is not None:
+            self._grpc_door.health.say(serving=False)
         if self._grpc is not None:
             self._grpc.announce_close()
 
     async def stop(self, timeout_s: float) -> None:
         """Refuse new connections and finish what is in flight, at most for so long."""
+        if self._grpc_door is not None:
+            self._grpc_door.health.end()
         async with asyncio.TaskGroup() as doors:
             for server in (self._http, self._grpc):
                 if server is not None:
