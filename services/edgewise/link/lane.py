@@ -309,7 +309,7 @@ class Lane:
         if at_s == _NEVER or at_s >= self._armed_s:
             return
         now_s = self.way.clock()
-        if at_s <= now_s:
+        if at_s <= now_s + SLACK_S:
             self._deliver(now_s)
         else:
             self._armed_s = at_s

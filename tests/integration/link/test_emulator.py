@@ -49,8 +49,10 @@ def test_an_answer_takes_the_round_trip_and_connecting_one_more(links):
     async def main():
         profile = Profile(name="mine", conditions=Conditions(delay_up_ms=40, delay_down_ms=20), source="this test")
         async with links.linked(profile=profile) as place:
-            client = await place.connect()
             began_s = time.monotonic()
+            client = await place.connect()
+            await place.on_server()
+            assert time.monotonic() - began_s >= 0.039
             await client.ask(b"x")
             assert time.monotonic() - began_s >= 0.119
             began_s = time.monotonic()

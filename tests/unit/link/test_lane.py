@@ -146,14 +146,15 @@ def test_backoff_sends_again_when_the_doubling_timer_of_tcp_would(track, conditi
     up, _, _, server = link.connect()
     link.up.change(blackhole(Held.BACKOFF))
     up.take(b"x")
+    up.take(b"y")
     link.time.go_on(2.2)
     link.up.change(None)
     link.time.go_on(0.1)
     up.take(b"behind it")
     link.time.go_on(10)
     # The timer is 0.3 s, then 0.6, 1.2, 2.4: it runs out at 0.3, 0.9, 2.1 and 4.5 s.
-    assert server.times[0] == pytest.approx(4.55)
-    assert server.text == b"xbehind it"
+    assert server.times == pytest.approx([4.55] * 3)
+    assert server.text == b"xybehind it"
 
 
 def test_dropped_bytes_are_lost_for_good_and_known_to_be(track, conditions):
@@ -223,6 +224,9 @@ def test_stall_above_passes_small_messages_and_never_a_large_one(track, conditio
     assert two.text == b"head"
     link.up.change(None)
     assert two.text == b"head" + b"y" * 100 + b"z"
+    link.up.change(Fault(kind=Kind.STALL_ABOVE, bytes=100_000))
+    large.take(b"!")
+    assert two.text.endswith(b"!")
 
 
 def test_stall_above_lets_pass_what_was_sent_before(track, conditions):
