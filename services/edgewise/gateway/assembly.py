@@ -13,7 +13,6 @@ from edgewise.core.routing.router import Router
 from edgewise.gateway.carrier import Carrier
 from edgewise.gateway.config import GatewayConfig, SiteConfig
 from edgewise.gateway.grpc_upstream import make_upstream
-from edgewise.gateway.grpc_upstream import make_upstream
 from edgewise.gateway.metrics import GatewayMetrics
 from edgewise.gateway.options import GatewayOptions
 from edgewise.gateway.service import GatewayService

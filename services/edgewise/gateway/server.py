@@ -74,6 +74,8 @@ class Gateway:
         service.pages.siblings = self._siblings
 
     def _reload_soon(self) -> None:
+        if self.assembly.service.draining:
+            return
         task = asyncio.get_running_loop().create_task(self._reload())
         self._followers.append(task)
         task.add_done_callback(self._followers.remove)
@@ -121,7 +123,6 @@ class Gateway:
 
     async def _say_not_ready(self) -> None:
         self.assembly.service.draining = True
-        asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
         for follower in list(self._followers):
             follower.cancel()
         self.listeners.announce_close()
@@ -147,6 +148,8 @@ def gateway(options: GatewayOptions) -> int:
     """
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     check_options(options)
+    # Until there is something to read again; by default it would end the process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if options.workers == 1:
         return run(partial(_serve, options))
     return _serve_with_workers(options)

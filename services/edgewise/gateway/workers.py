@@ -181,7 +181,8 @@ class Workers:
             os.setpgid(0, 0)
             signal.set_wakeup_fd(-1)
             for number in _HANDLED:
-                signal.signal(number, signal.SIG_DFL)
+                # A worker that starts reads the config anyway; by default SIGHUP would end it.
+                signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else signal.SIG_DFL)
             for other in self._workers:
                 # Held by a sibling, the pipe of another worker would not end with the parent.
                 if other.stop_fd >= 0:

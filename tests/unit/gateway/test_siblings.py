@@ -37,7 +37,7 @@ async def started(directory, count, told=lambda *_: None):
 
 async def until(predicate):
     async with asyncio.timeout(20):
-        while not predicate():
+        while not predicate():  # noqa: ASYNC110 - there is nothing to wait on
             await asyncio.sleep(0.001)
 
 
