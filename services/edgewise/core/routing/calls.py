@@ -77,6 +77,7 @@ class Request:
         "idempotent",
         "kept",
         "key",
+        "missing_at",
         "model",
         "order",
         "queued_at",
@@ -111,7 +112,8 @@ class Request:
         self.done = False
         self.degraded = ""
         # The router's own. `size_class`: sizes of a class behave alike. `order`: links in the order of the route. `tried`:
-        # where it has been. `seen`: some site may have run it. `kept`: an answer in case no better one comes.
+        # where it has been. `seen`: some site may have run it. `kept`: an answer in case no better one comes. `missing_at`: did not
+        # have the model.
         self.key = 0
         self.size_class = ((size_bytes >> 10).bit_length() + 1) >> 1 if size_bytes < _LARGEST_CLASS_BYTES else 8
         self.order: tuple[Link, ...] = ()
@@ -120,6 +122,7 @@ class Request:
         self.seen = False
         self.hedged = False
         self.kept: Attempt | None = None
+        self.missing_at: Link | None = None
 
 
 class Attempt:

@@ -500,7 +500,7 @@ class Router:
                 self._refused(attempt, outcome, now_s, out)
         self._note_outcome(link, outcome, retry_after_s, now_s, out)
         if link.state is not _UP:
-            self._watch.answered(link, request.size_class, now_s, out)
+            self._watch.answered(link, request.size_class, now_s, out, good=outcome is _OK)
         self._fill(link, now_s, out)
         self._wake_at(now_s + self._grain_s)
         return out
@@ -539,6 +539,8 @@ class Router:
             return
         if outcome is Outcome.SITE_ERROR:
             request.seen = True
+        elif outcome is Outcome.NOT_SERVED:
+            request.missing_at = attempt.link
         allowed = (request.idempotent or not request.seen) and (
             outcome is not Outcome.SITE_ERROR or self._retries.take(now_s)
         )
@@ -584,9 +586,9 @@ class Router:
             request.degraded = "cascade"
         elif attempt.reason is not Reason.CASCADE and attempt.link is not request.order[0]:
             request.degraded = _degraded(attempt)
-        if attempt.link is not request.order[0] and kept is not None and kept is not attempt:
+        if request.missing_at is not None and kept is not attempt:
             # Another site has what this one did not: look there first for a while.
-            self._note_missing(kept, now_s)
+            self._note_missing(request.missing_at, request.model, now_s)
         out.append(Answer(request, attempt))
         self._drop_running(request, attempt, out, now_s)
 
@@ -629,11 +631,11 @@ class Router:
 
     # --- evidence ---
 
-    def _note_missing(self, kept: Attempt, now_s: float) -> None:
-        missing = kept.link.missing
-        if len(missing) >= _MOST_MISSING:
-            missing.clear()
-        missing[kept.request.model] = now_s + _MISSING_S
+    @staticmethod
+    def _note_missing(link: Link, model: str, now_s: float) -> None:
+        if len(link.missing) >= _MOST_MISSING:
+            link.missing.clear()
+        link.missing[model] = now_s + _MISSING_S
 
     def _note_outcome(
         self, link: Link, outcome: Outcome, retry_after_s: float | None, now_s: float, out: list[Instruction]
@@ -646,7 +648,11 @@ class Router:
                 self._watch.probe(link, 0, now_s, out, fresh=False)
         elif outcome is Outcome.SITE_ERROR:
             link.errors += 2
-        if link.errors >= 2 * self.settings.errors_in_a_row and self.has_alternative(link):
+        else:
+            return
+        # On the ramp one is too many.
+        most = 2 * self.settings.errors_in_a_row if link.state is _UP else 1
+        if link.state in {_UP, _RAMP} and link.errors >= most and self.has_alternative(link):
             self._watch.move(link, LinkEvent.DECLINED, "it answers with errors only", now_s, out)
 
     def _note_broken(self, link: Link, failure: Failure, now_s: float, out: list[Instruction]) -> None:

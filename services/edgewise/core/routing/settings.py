@@ -38,7 +38,7 @@ class RouterSettings:
     hedge_floor_s: float = 0.010
     overdue_floor_s: float = 0.030
     overdue_factor: float = 1.3
-    silence_evidence: float = 16.0
+    silence_evidence: float = 14.0
     overdue_count: int = 4
     slow_factor: float = 1.3
     slow_margin_s: float = 0.030

@@ -21,6 +21,8 @@ RAMP: Final = LinkState.RAMP
 PROBE_CAUSE: Final = -1
 """`Link.cause_class` when a probe was overdue and no request."""
 _MOST_PROBES: Final = 6
+# Of the most that was in flight, a tick later.
+_PEAK_KEPT: Final = 0.9999
 # A second suspicion within this time of the last one that proved wrong is not forgiven.
 _FORGIVEN_AGAIN_S: Final = 10.0
 # Medians of the last answers speak for the ramp once most of them are of the ramp.
@@ -91,7 +93,9 @@ class LinkWatch:
         """
         state = link.state
         if state is UP:
-            if trusted and link.in_flight:
+            in_flight = len(link.in_flight)
+            link.peak_in_flight = max(in_flight, link.peak_in_flight * _PEAK_KEPT)
+            if trusted and in_flight:
                 why = link.overdue(now_s)
                 if why:
                     self.move(link, LinkEvent.OVERDUE, why, now_s, out)
@@ -107,7 +111,7 @@ class LinkWatch:
         elif now_s >= link.next_probe_s:
             self._ask_again(link, now_s, out)
 
-    def answered(self, link: Link, size_class: int, now_s: float, out: list[Instruction]) -> None:
+    def answered(self, link: Link, size_class: int, now_s: float, out: list[Instruction], *, good: bool) -> None:
         """A whole answer came from a link that is not up."""
         state = link.state
         if state is SUSPECT and size_class >= link.cause_class:
@@ -115,7 +119,7 @@ class LinkWatch:
                 self.move(link, LinkEvent.BROKEN, "flapping", now_s, out)
             else:
                 self.move(link, LinkEvent.HEARD, "answers come again", now_s, out)
-        elif state is DOWN:
+        elif state is DOWN and good:
             self.move(link, LinkEvent.PROBED, "an answer came", now_s, out)
             link.next_probe_s = now_s
         elif state is RAMP:
@@ -174,7 +178,6 @@ class LinkWatch:
 
     def _suspected(self, link: Link, now_s: float, out: list[Instruction]) -> None:
         link.payload_bytes = max((attempt.request.size_bytes for attempt in link.in_flight), default=0)
-        link.peak_in_flight = max(link.peak_in_flight, len(link.in_flight))
         self.probe(link, 0, now_s, out, fresh=True)
         self._requests.rescue(link, now_s, out)
 
@@ -204,7 +207,7 @@ class LinkWatch:
         # The first request of each step goes, so that a step without much traffic has a request to be judged by.
         link.ramp_credit = 1.0
         link.ramp_sent = link.ramp_answered = 0
-        out.append(Warm(link, max(2, min(link.peak_in_flight, link.limit))))
+        out.append(Warm(link, max(2, min(int(link.peak_in_flight), link.limit))))
 
     def _watch_ramp(self, link: Link, now_s: float, out: list[Instruction], *, trusted: bool) -> None:
         if trusted and link.in_flight:
