@@ -107,7 +107,7 @@ def _wait_until_up() -> None:
     while time.monotonic() < deadline_s:
         status, body = _request(REST_PORT, "GET", "/edgewise/v1/links", None)
         if status == http.HTTPStatus.OK:
-            states = {link["name"]: link["state"] for link in json.loads(body)["links"]}
+            states = {link["name"]: link["state"] for link in json.loads(body)["sites"]}
             if set(states.values()) == {"UP"}:
                 return
         time.sleep(0.05)
