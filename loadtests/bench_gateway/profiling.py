@@ -23,9 +23,9 @@ from bench_serve.report import commit, cpu_model
 from bench_gateway.proxies import OURS, OURS_CARRIED, OURS_HTTP2
 from bench_gateway.rounds import LATENCY, Sample, Settings, Stage, StageRun, Way
 
-SAMPLES_PER_S = 500
+SAMPLES_PER_S = 250
 SECONDS = 6
-FUNCTIONS = 40
+FUNCTIONS, SYMBOLS = 40, 25
 GATEWAYS = (OURS, OURS_CARRIED, OURS_HTTP2)
 LOOP = "the event loop in C (uvloop: epoll, recv, accept)"
 
@@ -43,7 +43,8 @@ class Profile:
     Attributes:
         unobserved: the measurement without a profiler.
         modules, functions: shares of Python code's time, greatest first.
-        libraries, calls: shares by library and by system call; empty where perf does not run.
+        libraries, calls, symbols: shares by library, by system call, and by function in C outside the kernel; empty
+            where perf does not run.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Profile:
     functions: Shares
     libraries: Shares
     calls: Shares
+    symbols: Shares
 
 
 def run(stages: Mapping[str, Stage], keys: Sequence[str], settings: Settings, command: str) -> str:
@@ -104,10 +106,8 @@ def _profile(stage_run: StageRun, name: str, way: Way, settings: Settings, direc
     modules: Counter[str] = Counter()
     for function, count in counts.items():
         modules[_module(function)] += count
-    libraries, calls = _perf(pid, directory / "perf.data", under_load)
-    return Profile(
-        name, way, unobserved, counts.total(), _shares(modules), _shares(counts)[:FUNCTIONS], libraries, calls
-    )
+    native = _perf(pid, directory / "perf.data", under_load)
+    return Profile(name, way, unobserved, counts.total(), _shares(modules), _shares(counts)[:FUNCTIONS], *native)
 
 
 UnderLoad = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
@@ -118,7 +118,7 @@ def _py_spy(pid: int, path: Path, under_load: UnderLoad) -> Counter[str]:
     program = Path(sys.executable).with_name("py-spy")
     if not program.exists():
         raise ProfileError("py-spy is not installed: pip install -r loadtests/bench_gateway/requirements.txt")
-    command = [str(program), "record", "--format", "raw", "--nonblocking", "--function", "--pid", str(pid)]
+    command = [str(program), "record", "--format", "raw", "--function", "--pid", str(pid)]
     command += ["--rate", str(SAMPLES_PER_S), "--duration", str(SECONDS - 2), "--output", str(path)]
     done = under_load(command)
     if done.returncode or not path.exists():
@@ -147,14 +147,14 @@ def _module(function: str) -> str:
     return function if function == LOOP else function.partition(": ")[0]
 
 
-def _perf(pid: int, path: Path, under_load: UnderLoad) -> tuple[Shares, Shares]:
-    """Shares by library, and by system call with all that the kernel does in it."""
+def _perf(pid: int, path: Path, under_load: UnderLoad) -> tuple[Shares, Shares, Shares]:
+    """Shares by library, by system call with all that the kernel does in it, and by function in C outside the kernel."""
     program = shutil.which("perf")
     if program is None:
-        return [], []
+        return [], [], []
     command = [program, "record", "-F", "997", "-g", "-p", str(pid), "-o", str(path), "--", "sleep", str(SECONDS - 2)]
     if under_load(command).returncode or not path.exists():
-        return [], []
+        return [], [], []
 
     def report(*arguments: str) -> str:
         command = [program, "report", "-i", str(path), "--stdio", "-g", "none", *arguments]
@@ -170,8 +170,12 @@ def _perf(pid: int, path: Path, under_load: UnderLoad) -> tuple[Shares, Shares]:
         if match := re.match(r"\s*(\d+\.\d+)%\s+\d+\.\d+%\s+\[k\] (?:__x64_sys|ksys|__sys)_(\w+)", line):
             # One call has several entries; the outermost has it all.
             calls[match[2]] = max(calls.get(match[2], 0.0), float(match[1]) / 100)
+    symbols: dict[str, float] = {}
+    for line in report("--no-children", "--sort", "symbol").splitlines():
+        if match := re.match(r"\s*(\d+\.\d+)%\s+\[\.\] (\S+)", line):
+            symbols[match[2]] = symbols.get(match[2], 0.0) + float(match[1]) / 100
     path.unlink()
-    return _greatest_first(libraries), _greatest_first(calls)
+    return _greatest_first(libraries), _greatest_first(calls), _greatest_first(symbols)[:SYMBOLS]
 
 
 def _greatest_first(shares: Mapping[str, float]) -> Shares:
@@ -194,8 +198,9 @@ def _markdown(profiles: Sequence[Profile], command: str) -> str:
     lines += [f"Measured {when}, commit {commit()}, on {os.cpu_count()} cores of {cpu_model()}.", ""]
     lines += [" ".join((__doc__ or "").split()), ""]
     lines.append(
-        f"py-spy takes {SAMPLES_PER_S} samples a second while the process is not idle; µs are its shares of the CPU time "
-        "that a request takes unobserved. Shares under 0.3 % are left out."
+        f"py-spy takes {SAMPLES_PER_S} samples a second while the process is not idle, running or not: where other programs "
+        "want the core it overstates the calls in which the process is put aside, the sends above all. perf samples CPU "
+        "time. µs are shares of the CPU time that a request takes unobserved. Shares under 0.3 % are left out."
     )
     for profile in profiles:
         measured = profile.unobserved.measured
@@ -203,12 +208,14 @@ def _markdown(profiles: Sequence[Profile], command: str) -> str:
         lines += ["", f"## {profile.name}: {profile.way.title}", ""]
         lines.append(
             f"{measured.requests_per_s:,.0f} requests/s, {cpu_us:.1f} µs of CPU a request, the core "
-            f"{profile.unobserved.proxy_share:.0%} busy; {profile.samples} samples."
+            f"{profile.unobserved.proxy_share:.0%} busy, {profile.unobserved.foreign:.0%} of a core used by other programs; "
+            f"{profile.samples} samples of py-spy."
         )
         lines += _table("module", profile.modules, cpu_us) + _table("function", profile.functions, cpu_us)
         if profile.libraries:
             lines += _table("library (perf)", profile.libraries, cpu_us)
             lines += _table("system call, with what the kernel does in it (perf)", profile.calls, cpu_us)
+            lines += _table("function in C, outside the kernel (perf)", profile.symbols, cpu_us)
         else:
             lines += ["", "perf is not there, or may not be used here."]
     return "\n".join(lines) + "\n"
