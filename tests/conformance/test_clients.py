@@ -1,4 +1,8 @@
-"""Public clients of both protocols, unmodified, each in its own process: predict, metadata, status."""
+"""Public clients of both protocols, unmodified, each in its own process: predict, metadata, status.
+
+They ask the model server itself, and the same through the gateway: with gRPC carried to the site over HTTP/1.1, and over
+HTTP/2 as to a site that is not ours.
+"""
 
 import numpy as np
 import onnxruntime as ort
@@ -9,9 +13,15 @@ pytestmark = pytest.mark.timeout(600)  # the first run installs the clients
 MODEL = ("tiny", "x", "y", "8")
 
 
-@pytest.fixture(scope="module")
-def server(start_server, tiny_repository):
-    return start_server("--repository", str(tiny_repository), "--site", "here", "--tier", "cloud")
+@pytest.fixture(scope="module", params=["server", "gateway", "gateway-http2"])
+def server(request, start_server, start_gateway, tiny_repository, tmp_path_factory):
+    site = start_server("--repository", str(tiny_repository), "--site", "here", "--tier", "cloud")
+    if request.param == "server":
+        return site
+    grpc = f'grpc = "{site.grpc_target}"' if request.param == "gateway-http2" else ""
+    config = tmp_path_factory.mktemp("gateway") / "gateway.toml"
+    config.write_text(f'[[site]]\nname = "here"\ntier = "cloud"\nrest = "{site.rest_url}"\n{grpc}\n')
+    return start_gateway("--config", str(config))
 
 
 @pytest.fixture(scope="module")
