@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint con
 say = @printf '\n\033[1m==> %s\033[0m\n' "$(1)"
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test lint format bench-serve bench-failover bench-gateway protos check-protos conformance slow clean
+.PHONY: help simulate up down test lint format bench-serve bench-failover bench-gateway protos check-protos conformance slow clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ conformance: $(VENV)/.installed-dev ## unmodified public clients against a real 
 slow: $(VENV)/.installed-dev ## conformance, end-to-end and chaos suites
 	$(call say,Running the conformance end-to-end and chaos suites)
 	$(BIN)/python -m pytest tests/conformance tests/e2e tests/chaos
+
+simulate: $(VENV)/.installed-dev ## a million virtual requests through a hundred failing sites
+	$(BIN)/python loadtests/simulate_routing.py $(SIMULATE)
 
 $(VENV)/.installed-bench: loadtests/bench_serve/requirements.txt $(VENV)/.installed-dev
 	$(call say,Installing the servers to compare with)

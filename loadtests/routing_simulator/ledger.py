@@ -3,19 +3,21 @@
     one-end       each request ends once: answered, rejected, or cancelled by its app
     promise       no request is lost (rejected, late, or answered with an error) while a site could have answered it
     share         hedges stay within their route's share
-    one-site      a request that is not idempotent goes to no second site once the first may have seen it
+    one-site      a request that is not idempotent goes to no second site once the first may have run it: bytes of it
+                  left, and no answer said that it had no room (429, 503) or no such model
     limit         no site has more in flight than its own limit and the learned one
     late-send     nothing is sent for a request that is over or past its deadline
     table         links change as the transition table says, and never in one place while the router says another
     hold-down     a link that was lost carries requests again no sooner than its hold-down says
-    ghost         what was given up while the network held it is never run by the site
+    ghost         what the network held back is not delivered to a site long after its request was over
     forever       nothing stays in flight past its deadline
     return        some time after the last fault everything is as it was at first, with nothing left over
 
 A site *could have answered* a request when, for the whole of the `PATIENCE_S` before the request was lost, it was
 reachable both ways without any fault, its process well, and its own queue short; when the route names it and the model
 is served there; and when the budget allowed for finding out: `FAIR_BUDGET_S` and what ten runs and four round trips take.
-Requests that were open while the caller itself stood still or its clock jumped are no part of the promise.
+Requests that were open while the caller itself stood still or its clock jumped are no part of the promise, nor are those
+that may not run twice and have been given to a site.
 """
 
 from collections import Counter
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
 PATIENCE_S: Final = 3.0
 FAIR_BUDGET_S: Final = 0.4
 TOLERANCE_S: Final = 0.010  # of the caller's timers: their grain, and one more
-MOST_VIOLATIONS: Final = 20
+GHOST_AFTER_S: Final = 1.0  # a link stays suspect no longer; until then slow attempts are left as its witnesses
+TOLD_OF_EACH: Final = 5  # violations of one invariant
 
 LEGAL_MOVES: Final = frozenset((before, after) for (before, _), after in TRANSITIONS.items())
 
@@ -55,11 +58,11 @@ class Ticket:
         number: in order of arrival.
         arrived_s: in the world's time; `deadline_s` is in the caller's.
         ends: how often it has ended.
-        seen_at: the first site that may have seen it.
+        seen_at: the first site that may have run it.
         runs: how often a site started to run it.
     """
 
-    __slots__ = ("arrived_s", "deadline_s", "ends", "load", "number", "request", "runs", "seen_at")
+    __slots__ = ("arrived_s", "deadline_s", "ended_s", "ends", "load", "number", "request", "runs", "seen_at")
 
     def __init__(self, number: int, load: "Load", arrived_s: float, deadline_s: float) -> None:
         self.number = number
@@ -67,6 +70,7 @@ class Ticket:
         self.arrived_s = arrived_s
         self.deadline_s = deadline_s
         self.ends = 0
+        self.ended_s = 0.0
         self.seen_at: Site | None = None
         self.runs = 0
         self.request: Request | None = None
@@ -116,7 +120,7 @@ class Ledger:
     def violation(self, invariant: str, now_s: float, text: str) -> None:
         """Note that an invariant did not hold."""
         self.found[invariant] += 1
-        if len(self.violations) < MOST_VIOLATIONS:
+        if self.found[invariant] <= TOLD_OF_EACH:
             self.violations.append(f"{invariant} at {now_s:.4f} s: {text}")
 
     # Requests.
@@ -151,7 +155,7 @@ class Ledger:
             self.violation(
                 "one-site",
                 now_s,
-                f"request {ticket.number} is not idempotent and goes to {site.name}; {ticket.seen_at.name} saw it",
+                f"request {ticket.number} is not idempotent and goes to {site.name}; {ticket.seen_at.name} may have run it",
             )
         if reason is Reason.HEDGE:
             route, counts = self._hedges[request.model]
@@ -162,6 +166,7 @@ class Ledger:
     def ended(self, ticket: Ticket, how: int, site: Site | None, now_s: float, clock_s: float) -> None:
         """The request is over; `how` is one of ANSWERED, FAILED, REJECTED, CANCELLED."""
         ticket.ends += 1
+        ticket.ended_s = now_s
         self.checks += 2
         if ticket.ends > 1:
             self.violation("one-end", now_s, f"request {ticket.number} ends {ticket.ends} times")
@@ -174,8 +179,10 @@ class Ledger:
         if how in (FAILED, REJECTED, LATE):
             self._lost(ticket, how, now_s, clock_s)
         if self.rest_since_s <= ticket.arrived_s < self.rest_until_s and how != CANCELLED:
-            self.rest_requests += 1
-            self.rest_elsewhere += site is None or site.tier != _PREFERRED.get(ticket.load.route.kind, site.tier)
+            tier = _PREFERRED.get(ticket.load.route.kind)
+            if tier is not None and any(has_fair_budget(ticket, other) for other in self._sites if other.tier == tier):
+                self.rest_requests += 1
+                self.rest_elsewhere += site is None or site.tier != tier
         request = ticket.request
         if self._keep_records and request is not None:
             self.records.append(
@@ -191,7 +198,7 @@ class Ledger:
         late_s = max(0.0, clock_s - ticket.deadline_s)
         self.late_s = max(self.late_s, late_s)
         could = self._could(ticket, now_s, late_s)
-        if could is None or (request is not None and not request.idempotent and ticket.seen_at is not None):
+        if could is None or (request is not None and not request.idempotent and request.attempts):
             self.lost_without_a_site += 1
             return
         self.violation(
@@ -204,13 +211,11 @@ class Ledger:
     def _could(self, ticket: Ticket, now_s: float, late_s: float) -> Site | None:
         """A site that could have answered, as the module says."""
         route = ticket.load.route
-        budget_s = ticket.deadline_s - ticket.arrived_s
         since_s = now_s - late_s - PATIENCE_S
         for site in self._sites:
             if not site.was_good(since_s) or not allows(route, site):
                 continue
-            plan = site.plan
-            if budget_s >= FAIR_BUDGET_S + 10 * plan.service_s + 4 * (plan.rtt_s + 2 * plan.jitter_s):
+            if has_fair_budget(ticket, site):
                 return site
         return None
 
@@ -226,9 +231,13 @@ class Ledger:
     def released(self, job: Job, now_s: float) -> None:
         """The network delivers what it held, to a site that does not know better."""
         self.checks += 1
-        if job.ticket.ends:
+        ticket = job.ticket
+        if ticket.ends and now_s - ticket.ended_s > GHOST_AFTER_S:
             self.ghosts += 1
-            self.violation("ghost", now_s, f"request {job.ticket.number} is over and reaches {job.site.name} now")
+            over_s = now_s - ticket.ended_s
+            self.violation(
+                "ghost", now_s, f"request {ticket.number}, over for {over_s:.3f} s, reaches {job.site.name} now"
+            )
 
     def closed(self, site: Site, now_s: float) -> None:
         """The router has the connections to the site closed; what is still on them must be wanted."""
@@ -242,7 +251,9 @@ class Ledger:
                 )
 
     def sweep(self, now_s: float, clock_s: float) -> None:
-        """Look for what has been in flight past its deadline."""
+        """Look for what has been in flight past its deadline; the caller may have to wake up first."""
+        if now_s - self.jumped_s < TOLERANCE_S:
+            return
         for site in self._sites:
             for job in site.way.jobs:
                 self.checks += 1
@@ -306,6 +317,13 @@ class Ledger:
     def lost(self) -> int:
         """Requests without a good answer in time, those that apps took back left aside."""
         return self.ends[FAILED] + self.ends[REJECTED] + self.ends[LATE]
+
+
+def has_fair_budget(ticket: Ticket, site: Site) -> bool:
+    """Whether the request's budget leaves time to find out that another site is lost, and then to ask this one."""
+    plan = site.plan
+    needed_s = FAIR_BUDGET_S + 10 * plan.service_s + 4 * (plan.rtt_s + 2 * plan.jitter_s)
+    return (ticket.load.deadline_s or ticket.load.route.deadline_s) >= needed_s
 
 
 def allows(route: Route, site: Site) -> bool:

@@ -45,6 +45,7 @@ RETURNS_WITHIN_S: Final = 150.0
 RETURN_STEP_S: Final = 0.5
 REST_S: Final = 2.0
 EVEN_CONFIDENCE: Final = 0.9  # of a site in the cloud
+_NOT_RUN: Final = frozenset({Outcome.OVERLOADED, Outcome.NOT_SERVED})
 # Instructions in the decision log.
 SEND, CANCEL, ANSWER, REJECT, PROBE, CLOSE, WARM, CHANGE = range(8)
 
@@ -355,6 +356,8 @@ class Simulation(World):
         attempt = job.attempt
         attempt.answer, retry_after_s = answer
         site = job.site
+        if attempt.answer in _NOT_RUN and job.ticket.seen_at is site:
+            job.ticket.seen_at = None
         if job.ticket.load.route.confidence:
             attempt.confidence = self._service() if site.tier == "edge" else EVEN_CONFIDENCE
         self._told(
@@ -465,6 +468,7 @@ class Simulation(World):
         """The caller stands still: what it would have done meanwhile comes all at once afterwards, in order."""
         heap = self._heap
         late: list[tuple[Handler, Any, Any]] = []
+        self.ledger.jumped_s = goes_on_s
         while heap and heap[0][0] < goes_on_s:
             now_s, _, handler, a, b = heappop(heap)
             if handler in self._callers:
@@ -472,6 +476,5 @@ class Simulation(World):
             else:
                 self.now_s = now_s
                 handler(now_s, a, b)
-        self.ledger.jumped_s = goes_on_s
         for handler, a, b in late:
             self.at(goes_on_s, handler, a, b)
