@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +14,12 @@ from typing import Final
 
 from bench_failover import namespaces, report
 from bench_failover.children import ChildError
-from bench_failover.faults import CORE, FAULTS
+from bench_failover.faults import CORE, FAULTS, REAL
 from bench_failover.link_world import LinkWorld
 from bench_failover.opponents import GRPC, OPPONENTS, OURS, REST, Opponent, find
 from bench_failover.run import Case, Result, as_json, run
 from bench_failover.world import NamespaceWorld, World, why_no_namespaces
+from edgewise.model_server.building import tiny
 
 RESULT: Final = Path(__file__).parents[1] / "results" / "bench-failover.md"
 _RTTS_MS: Final = (5.0, 60.0, 300.0)
@@ -36,15 +38,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="of the service times")
     parser.add_argument("--repeat", type=int, default=1, help="runs of each case, with seeds that follow")
     parser.add_argument("--duration", type=float, default=0.0, metavar="S", help="of the fault `none`, such as 600")
+    parser.add_argument("--real", action="store_true", help="real model servers with a small model, over REST")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time; more than 1 only on idle cores")
     parser.add_argument("--keep", type=Path, metavar="DIRECTORY", help="keep logs and records there")
     parser.add_argument("--out", type=Path, default=RESULT, metavar="FILE", help="and FILE with .json")
     return parser.parse_args()
 
 
-def _cases(arguments: argparse.Namespace) -> list[Case]:
-    """All that is to be run: ours through everything, the opponents through what they are asked for."""
-    faults = arguments.only or (list(CORE) if arguments.core else list(FAULTS))
+def _cases(arguments: argparse.Namespace, repository: Path | None) -> list[Case]:
+    """All that is to be run."""
+    faults = arguments.only or list(CORE if arguments.core else REAL if repository else FAULTS)
+    protocols = [REST] if repository else arguments.protocol
     names = arguments.opponents or list(OPPONENTS)
     return [
         Case(
@@ -56,10 +60,11 @@ def _cases(arguments: argparse.Namespace) -> list[Case]:
             body_bytes=arguments.body_bytes,
             seed=arguments.seed + number,
             lasts_s=arguments.duration if fault == "none" else 0.0,
+            repository=repository,
         )
         for fault in faults
-        for protocol in arguments.protocol
-        for rtt_ms in arguments.rtt or (_RTTS_MS if fault in {*CORE, "none"} else (60.0,))
+        for protocol in protocols
+        for rtt_ms in arguments.rtt or (_RTTS_MS if fault in {*CORE, "none"} and not repository else (60.0,))
         for name in names
         # Opponents are given addresses; what becomes of names is not asked of them.
         if protocol in OPPONENTS[name].protocols and (name == OURS or not FAULTS[fault].by_name)
@@ -100,8 +105,12 @@ def _carry_out(
         left_s -= (case.duration_s + _OVERHEAD_S) / arguments.jobs
         print(f"[{len(results) + len(problems)}/{len(cases)}, {left_s / 60:.0f} min left] {text}", flush=True)
 
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        list(pool.map(one, enumerate(cases)))
+    if arguments.jobs == 1:
+        for numbered in enumerate(cases):
+            one(numbered)
+    else:
+        with ThreadPoolExecutor(arguments.jobs) as pool:
+            list(pool.map(one, enumerate(cases)))
     return results, problems
 
 
@@ -121,15 +130,27 @@ def main() -> int:
     arguments = _arguments()
     # Children and namespaces are taken away on the way out; a plain SIGTERM would leave them.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    reason = why_no_namespaces()
-    cases = _cases(arguments)
+    if not arguments.real:
+        return _bench(arguments, None)
+    with tempfile.TemporaryDirectory(prefix="bench-failover-models-") as directory:
+        tiny.build(Path(directory))
+        return _bench(arguments, Path(directory))
+
+
+def _bench(arguments: argparse.Namespace, repository: Path | None) -> int:
+    cases = _cases(arguments, repository)
     make_world: Callable[..., World] = NamespaceWorld
+    world = "network namespaces, TCP over a wire with delay"
+    reason = why_no_namespaces()
     if reason:
         print(f"bench_failover: no network namespaces ({reason}); the link emulator stands in", file=sys.stderr)
         make_world = LinkWorld
+        world = f"the link emulator on loopback, since there are no namespaces: {reason}"
         cases = [case for case in cases if FAULTS[case.fault].by_link]
     else:
         namespaces.sweep()
+    if repository:
+        world += "; real model servers with the model `tiny`, which keep no record of what they run"
     names = dict.fromkeys(case.opponent for case in cases)
     missing = [name for name in names if OPPONENTS[name].missing()]
     if missing:
@@ -137,9 +158,6 @@ def main() -> int:
         cases = [case for case in cases if case.opponent not in missing]
     started_s = time.monotonic()
     results, problems = _carry_out(cases, arguments, make_world)
-    world = (
-        f"the link emulator on loopback, since {reason}" if reason else "network namespaces, TCP over a wire with delay"
-    )
     versions = {name: _version(OPPONENTS[name]) for name in names if name not in missing}
     text = report.markdown(results, world, versions, time.monotonic() - started_s)
     print(text)

@@ -1,6 +1,7 @@
 """Child processes that are told what to do by lines of JSON, and end when they are told or when we do."""
 
 import contextlib
+import ctypes
 import json
 import os
 import selectors
@@ -13,6 +14,15 @@ from typing import Any, Final
 
 ANSWER_TIMEOUT_S: Final = 20.0
 STOP_TIMEOUT_S: Final = 5.0
+
+
+_PR_SET_PDEATHSIG: Final = 1
+_LIBC: Final = ctypes.CDLL(None)
+
+
+def _end_with_parent() -> None:
+    """Let the kernel end this process when the thread that started it ends, however that may be."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class ChildError(Exception):
@@ -42,6 +52,7 @@ class Child:
                 stdout=subprocess.PIPE if talks else (output or subprocess.DEVNULL),
                 stderr=output if talks else subprocess.STDOUT if output else subprocess.DEVNULL,
                 env={**os.environ, **(env or {})},
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - it calls one function of the C library
             )
 
     @property

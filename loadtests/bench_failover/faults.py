@@ -175,3 +175,6 @@ FAULTS: Final = {
 
 CORE: Final = ("cut",)
 """What all opponents are put through at every RTT."""
+
+REAL: Final = ("cut", "size", "rst", "stop", "kill")
+"""What is tried with real model servers as well."""

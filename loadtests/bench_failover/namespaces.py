@@ -1,6 +1,7 @@
 """Two network namespaces, the app's and the cloud's, joined by a wire."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,9 +38,13 @@ def possible() -> str:
 
 def sweep() -> None:
     """Remove what runs that were killed have left."""
-    for entry in Path("/run/netns").glob(f"{PREFIX}-*"):
+    for entry in [*Path("/run/netns").glob(f"{PREFIX}-*"), *_ETC.glob(f"{PREFIX}-*")]:
         pid = entry.name.removeprefix(f"{PREFIX}-").split("-")[0]
-        if not Path(f"/proc/{pid}").exists():
+        if Path(f"/proc/{pid}").exists():
+            continue
+        if entry.parent == _ETC:
+            shutil.rmtree(entry)
+        else:
             subprocess.run(["ip", "netns", "del", entry.name], check=False, capture_output=True, timeout=10)
 
 
@@ -109,6 +114,4 @@ class Namespaces:
         self.wire.stop()
         for name in (self.app, self.cloud):
             subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True, timeout=10)
-        for file in self.app_etc.iterdir():
-            file.unlink()
-        self.app_etc.rmdir()
+        shutil.rmtree(self.app_etc)

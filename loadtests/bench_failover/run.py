@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,11 +19,8 @@ from bench_failover.opponents import GRPC, OPPONENTS, REST
 from bench_failover.site import SiteSettings, service_s
 from bench_failover.world import CLOUD, EDGE, NamespaceWorld, World, WorldSettings
 
-WARMUP_S: Final = 4.0
-AFTER_S: Final = phases.FAILBACK_S + 4.0
 LAG_LIMIT_MS: Final = 1.0
 _START_S: Final = {REST: 0.8, GRPC: 1.8}
-_READY_TIMEOUT_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +30,10 @@ class Case:
     Attributes:
         fault: by name.
         before_s: measured before the fault.
-        lasts_s: for the case without a fault: how long to look; 0 for the usual.
+        warmup_s: before that; not counted.
+        lasts_s: of the fault; 0 for its own.
+        after_s: how long to look at it afterwards.
+        repository: as in `WorldSettings`.
     """
 
     opponent: str
@@ -45,7 +44,10 @@ class Case:
     body_bytes: int = 20_000
     seed: int = 1
     before_s: float = 10.0
+    warmup_s: float = 4.0
     lasts_s: float = 0.0
+    after_s: float = phases.FAILBACK_S + 4.0
+    repository: Path | None = None
 
     @property
     def fault_s(self) -> float:
@@ -55,7 +57,7 @@ class Case:
     @property
     def duration_s(self) -> float:
         """Of the load."""
-        return WARMUP_S + self.before_s + self.fault_s + AFTER_S
+        return self.warmup_s + self.before_s + self.fault_s + self.after_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,30 +121,20 @@ def run(
         directory.mkdir(parents=True, exist_ok=True)
         fault = FAULTS[case.fault]
         settings = WorldSettings(
-            case.rtt_ms, edge_service_ms=fault.edge_service_ms, seed=case.seed, by_name=fault.by_name
+            case.rtt_ms,
+            edge_service_ms=fault.edge_service_ms,
+            seed=case.seed,
+            by_name=fault.by_name,
+            repository=case.repository,
         )
         world = stack.enter_context(make_world(settings, directory))
         command = OPPONENTS[case.opponent].command(case.protocol, world.gateway_port, world.sites, directory)
         gateway = world.start(command, "gateway.log")
-        _wait_until_open(world, gateway)
+        world.wait_for(gateway, "127.0.0.1", world.gateway_port)
         times = _load(case, world, gateway)
         books = ledger.read(directory / "records", {site: world.executions(site) for site in (CLOUD, EDGE)})
     result = _result(case, books, times, settings)
     return dataclasses.replace(result, bars=bars.judge(fault.bars, result))
-
-
-def _wait_until_open(world: World, gateway: Child) -> None:
-    """Wait until the gateway accepts connections."""
-    script = f"import socket; socket.create_connection(('127.0.0.1', {world.gateway_port}), 1).close()"
-    until_s = time.monotonic() + _READY_TIMEOUT_S
-    while True:
-        gateway.check()
-        if not subprocess.run(
-            world.app_side([sys.executable, "-c", script]), check=False, capture_output=True
-        ).returncode:
-            return
-        if time.monotonic() > until_s:
-            raise ChildError(f"the gateway does not listen after {_READY_TIMEOUT_S:.0f} s{gateway.log_tail()}")
 
 
 def _load(case: Case, world: World, gateway: Child) -> Times:
@@ -158,11 +150,12 @@ def _load(case: Case, world: World, gateway: Child) -> Times:
         out=str(world.directory / "records"),
         body_bytes=case.body_bytes,
         deadline_ms=fault.deadline_ms,
+        path=f"/v1/models/{'tiny' if case.repository else 'm'}:predict",
     )
     load = world.start(
         [sys.executable, "-m", "bench_failover.load", json.dumps(dataclasses.asdict(settings))], "load.log"
     )
-    fault_s = start_s + WARMUP_S + case.before_s
+    fault_s = start_s + case.warmup_s + case.before_s
     begin_s = heal_s = 0.0
     for step in fault.steps:
         at_s = case.fault_s if step is fault.steps[-1] else step.at_s
@@ -175,7 +168,7 @@ def _load(case: Case, world: World, gateway: Child) -> Times:
     if load.process.returncode:
         raise ChildError(f"the generator ended with {load.process.returncode}{load.log_tail()}")
     gateway.check()
-    return Times(start_s + WARMUP_S, begin_s, heal_s)
+    return Times(start_s + case.warmup_s, begin_s, heal_s)
 
 
 def _result(case: Case, books: ledger.Ledger, times: Times, settings: WorldSettings) -> Result:
@@ -201,7 +194,7 @@ def _result(case: Case, books: ledger.Ledger, times: Times, settings: WorldSetti
         errors=counts["error"],
         lost=counts["lost"],
         residual=books.residual,
-        unaccounted=books.unaccounted,
+        unaccounted=0 if case.repository else books.unaccounted,
         duplicates=books.duplicates,
         ghosts=ghosts,
         ghost_s=ghost_s,
@@ -254,4 +247,6 @@ def _cloud_own_p99_ms(records: list[ledger.Record], settings: WorldSettings) -> 
 
 def as_json(result: Result) -> dict[str, Any]:
     """The result as plain values."""
-    return {**dataclasses.asdict(result), "passed": result.passed}
+    values = {**dataclasses.asdict(result), "passed": result.passed}
+    values["case"]["repository"] = bool(result.case.repository)
+    return values

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -13,7 +14,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from bench_failover import namespaces
-from bench_failover.children import Child
+from bench_failover.children import Child, ChildError
 from bench_failover.faults import Step
 from bench_failover.opponents import Sites
 
@@ -25,6 +26,7 @@ _GRPC_PORT: Final = 8500
 _EDGE_REST_PORT: Final = 8601
 _EDGE_GRPC_PORT: Final = 8600
 GATEWAY_PORT: Final = 8080
+READY_TIMEOUT_S: Final = 20.0
 _numbers = itertools.count()
 
 
@@ -34,6 +36,7 @@ class WorldSettings:
 
     Attributes:
         by_name: the gateway is given the cloud's name, not its address.
+        repository: of a model `tiny`: the sites are real model servers then, without records; None for the bench's own.
     """
 
     rtt_ms: float
@@ -44,6 +47,7 @@ class WorldSettings:
     service: str = "exponential"
     seed: int = 1
     by_name: bool = False
+    repository: Path | None = None
 
 
 class World(ABC):
@@ -108,11 +112,38 @@ class World(ABC):
         """Where a site listens: host, rest_port, grpc_port."""
 
     def _start_site(self, name: str) -> Child:
+        if self.settings.repository is not None:
+            return self._start_server(name, self.settings.repository)
         command = [sys.executable, "-m", "bench_failover.site", json.dumps(self.site_arguments(name))]
         inside = self.cloud_side(command) if name == CLOUD else self.app_side(command)
         child = Child(inside, log=self.directory / f"{name}.log", env={"PYTHONPATH": PACKAGE_PARENT})
         child.read()
         return child
+
+    def _start_server(self, name: str, repository: Path) -> Child:
+        ports = self._ports(name)
+        command = [sys.executable, "-m", "edgewise", "serve", "--repository", str(repository), "--host", ports["host"]]
+        command += ["--site", name, "--tier", name, "--threads", "1", "--poll-interval-s", "0"]
+        command += ["--rest-port", str(ports["rest_port"]), "--grpc-port", str(ports["grpc_port"])]
+        inside = self.cloud_side(command) if name == CLOUD else self.app_side(command)
+        child = Child(inside, log=self.directory / f"{name}.log", talks=False)
+        self.executions(name).touch()
+        self.wait_for(child, ports["host"], ports["rest_port"], on_cloud_side=name == CLOUD)
+        return child
+
+    def wait_for(self, child: Child, host: str, port: int, *, on_cloud_side: bool = False) -> None:
+        """Wait until a child accepts connections.
+
+        Raises: ChildError: it ended, or does not listen in time.
+        """
+        script = f"import socket; socket.create_connection(({host!r}, {port}), 1).close()"
+        command = [sys.executable, "-S", "-c", script]
+        inside = self.cloud_side(command) if on_cloud_side else self.app_side(command)
+        until_s = time.monotonic() + READY_TIMEOUT_S
+        while subprocess.run(inside, check=False, capture_output=True).returncode:
+            child.check()
+            if time.monotonic() > until_s:
+                raise ChildError(f"port {port} is not open after {READY_TIMEOUT_S:.0f} s{child.log_tail()}")
 
     def start_sites(self) -> None:
         """Start both."""
