@@ -274,7 +274,10 @@ class ConcurrencyLimit:
             self._learn(latency_s, per_s, binding=binding, steady=steady)
         self._needed = _SAMPLES
         room = _GAIN * max(per_s, self._pace_per_s) * self._base_s + _SPARE
-        if least > _STANDING * room and self._base_s and (steady or self._known):
+        if not steady and per_s < _SAME * self._pace_per_s:
+            # Fewer answers because they now take longer to come, or because there is less to answer them: wait and see.
+            self._begin(now_s)
+        elif least > _STANDING * room and self._base_s and (steady or self._known):
             self._try(room if self._known else max(room, _TRIAL_RATIO * limit), per_s, now_s)
         elif binding and limit > self._least_trial and self._is_doubtful(room, per_s, now_s):
             self._try(_TRIAL_RATIO * limit, per_s, now_s)
@@ -294,6 +297,8 @@ class ConcurrencyLimit:
         if self._known:
             self._known = room > self.limit or now_s - self._trial_s < self._trial_each_s
             return not self._known
+        if self._base_s and room <= self.limit:
+            return True
         # More in flight than there once was, and no more answered.
         if self.limit < _MORE * self._once_in_flight:
             return False
@@ -322,7 +327,7 @@ class ConcurrencyLimit:
             self._once_in_flight = self._least
         elif self._least > 1:
             known_per_s = self._pace_per_s
-            pace = _PACE if _SAME * known_per_s < per_s < known_per_s / _SAME else 1.0
+            pace = _PACE if not steady or _SAME * known_per_s < per_s < known_per_s / _SAME else 1.0
             self._pace_per_s = known_per_s + pace * (per_s - known_per_s)
         else:
             self._pace_per_s = max(self._pace_per_s, per_s)
@@ -334,7 +339,8 @@ class ConcurrencyLimit:
 
     def _try(self, room: float, per_s: float, now_s: float) -> None:
         """Lower the limit, to compare what is answered."""
-        self._trial_per_s = max(self._pace_per_s, _CAUTION * per_s)
+        outdated = per_s < _SAME * self._pace_per_s
+        self._trial_per_s = per_s if outdated else max(self._pace_per_s, _CAUTION * per_s)
         self._trial_from = self.limit
         self._trial_s = now_s
         self.limit = max(int(room), self._least_trial)
@@ -351,14 +357,13 @@ class ConcurrencyLimit:
             self._begin(now_s)
             return
         as_much = per_s / self._trial_per_s
-        if _MUCH_LESS < as_much < _AS_MUCH and self._samples < _MOST_SAMPLES:
+        if _MUCH_LESS < as_much < _AS_MUCH and self._samples < _MOST_SAMPLES and now_s < self._long_s:
             self._needed = min(2 * self._samples, _MOST_SAMPLES)
-            self._long_s = float("inf")
             return
         self._trial_from = 0
         self._needed = _SAMPLES
         if as_much >= _AS_MUCH:
-            self._pace_per_s += _PACE * (per_s - self._pace_per_s)
+            self._pace_per_s = self._trial_per_s + _PACE * (per_s - self._trial_per_s)
             if self._known:
                 self._skip = limit
                 return
@@ -369,7 +374,7 @@ class ConcurrencyLimit:
         base_s = limit / per_s
         changed = not base_s / _ALIKE < self._base_s < base_s * _ALIKE
         self._trial_each_s = _TRIAL_EACH_S if changed else min(2.0 * self._trial_each_s, _RARELY_S)
-        self._base_s = base_s
+        self._base_s = self._quickest_s = base_s
         self._known = True
         room = _GAIN * max(per_s, self._trial_per_s) * base_s + _SPARE
         self.limit = min(limit_before, int(room))
