@@ -11,6 +11,7 @@ from edgewise.gateway.answer_fields import (
 )
 from edgewise.gateway.forwarding import OWN_ANSWER_FIELDS, end_to_end
 from edgewise.net.http_answer import encode_fields, reason_phrase
+from edgewise.net.http_head_shape import is_count
 from edgewise.net.http_response_reader import ResponseHead
 
 if TYPE_CHECKING:
@@ -34,15 +35,16 @@ def outcome_of(status: int) -> Outcome:
     return Outcome.OK if status < 500 else Outcome.SITE_ERROR
 
 
-class AnswerHead:
-    """What one response head of a site comes to.
+class AnswerShape:
+    """What heads of a site's answers come to that differ in a few values only; see `HeadShape`.
 
     Attributes:
-        outcome, confidence, queue_depth, retry_after_s: what it says to the router.
+        outcome, retry_after_s: what it says to the router.
         status: of the answer.
         dated: the site said when; otherwise the date of the answer is ours to add.
-        length_bytes: what it says of the body's length; None where it does not.
         only: the encoded head for the one attempt of a request that went where its route prefers.
+        confidence, queue_depth: where every head of the shape says the same.
+        varies: more than the length differs.
     """
 
     __slots__ = (
@@ -50,34 +52,71 @@ class AnswerHead:
         "_who",
         "confidence",
         "dated",
-        "length_bytes",
         "only",
         "outcome",
         "queue_depth",
         "retry_after_s",
         "status",
+        "varies",
     )
 
     def __init__(self, head: ResponseHead, site: "Site") -> None:
         headers = head.headers
         self.status = head.status
         self.outcome = outcome_of(head.status)
+        self.retry_after_s = parse_retry_after_s(headers.get(b"retry-after"))
         self.confidence = parse_confidence(headers.get(b"x-edgewise-confidence"))
         self.queue_depth = parse_queue_depth(headers.get(b"x-edgewise-queue-depth"))
-        self.retry_after_s = parse_retry_after_s(headers.get(b"retry-after"))
         self.dated = b"date" in headers
-        length = headers.get(b"content-length")
-        self.length_bytes = int(length) if length is not None and length.isdigit() and len(length) < 20 else None
-        passed_on = end_to_end(head.fields, headers.get(b"connection"), OWN_ANSWER_FIELDS)
-        self._fields = encode_fields(passed_on)
+        self.varies = any(name != b"content-length" for name in head.shape.names)
+        dropped = OWN_ANSWER_FIELDS.union(head.shape.names)
+        self._fields = encode_fields(end_to_end(head.fields, headers.get(b"connection"), dropped))
         self._who = site.who
         self.only = self.start(1, "")
 
     def start(self, attempts: int, degraded: str) -> bytes:
-        """Status line and fields.
+        """Status line and fields, without those that vary.
 
         Args:
             attempts, degraded: see `attempt_fields`.
         """
         line = b"HTTP/1.1 %d %b\r\n" % (self.status, reason_phrase(self.status).encode("ascii"))
         return b"%b%b%b" % (line, self._fields, encode_fields((*self._who, *attempt_fields(attempts, degraded))))
+
+
+class RestAnswer:
+    """A site's answer, for `Attempt.answer`.
+
+    Attributes:
+        shape: what its head comes to.
+        confidence, queue_depth: what it says.
+        varied: the encoded fields of the head that its shape does not have.
+        length_bytes: what Content-Length has to say where that is not the body's length.
+        body: all of it.
+    """
+
+    __slots__ = ("body", "confidence", "length_bytes", "queue_depth", "shape", "varied")
+
+    def __init__(self, shape: AnswerShape, head: ResponseHead, body: bytes | bytearray) -> None:
+        self.shape = shape
+        self.body = body
+        self.length_bytes: int | None = None
+        self.confidence = shape.confidence
+        self.queue_depth = shape.queue_depth
+        self.varied = b""
+        if shape.varies:
+            said = head.varied
+            depth = said.get(b"x-edgewise-queue-depth")
+            if depth is not None:
+                self.queue_depth = int(depth)
+                self.varied = b"x-edgewise-queue-depth: %b\r\n" % depth
+            confidence = said.get(b"x-edgewise-confidence")
+            if confidence is not None:
+                self.confidence = parse_confidence(confidence)
+                self.varied = b"%bx-edgewise-confidence: %b\r\n" % (self.varied, confidence)
+
+
+def length_said(head: ResponseHead) -> int | None:
+    """What a head says of the body's length, where it says a number."""
+    length = head.headers.get(b"content-length")
+    return int(length) if length is not None and is_count(length) else None

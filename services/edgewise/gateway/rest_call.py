@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from edgewise.core.errors import Code, EdgewiseError
 from edgewise.core.routing.calls import Attempt, Failure, Request
-from edgewise.gateway.rest_answer import AnswerHead
+from edgewise.gateway.rest_answer import AnswerShape, RestAnswer, length_said
 from edgewise.gateway.rest_request import RestRequest
 from edgewise.net.errors import HttpClientError
 from edgewise.net.exchange import Body
 from edgewise.net.http_exchange import HttpExchange
-from edgewise.net.http_head import CHUNKED
 from edgewise.net.http_response_reader import ResponseHead
-from edgewise.protocols.deadline_header import MAX_DEADLINE_MS
+from edgewise.protocols.deadline_header import DEADLINE_HEADER, MAX_DEADLINE_MS, parse_deadline_ms
 
 if TYPE_CHECKING:
     from edgewise.gateway.rest_door import RestDoor
@@ -27,9 +26,11 @@ class RestCall:
     """The `AppCall` of REST, and who its upstreams tell what comes of it.
 
     It lives until its last attempt has ended, which may be after its answer.
+
+    Raises: InvalidArgumentError: a field says what it cannot; nothing has begun then.
     """
 
-    __slots__ = ("_asked", "_body", "_door", "_exchange", "_id_line", "_peer", "_request")
+    __slots__ = ("_asked", "_body", "_door", "_exchange", "_id_line", "_passed_on", "_peer", "_request")
 
     def __init__(self, door: "RestDoor", exchange: HttpExchange, asked: RestRequest) -> None:
         self._door = door
@@ -37,10 +38,22 @@ class RestCall:
         self._asked = asked
         self._body: Body = exchange.body
         request_id = asked.request_id
+        timeout_s = asked.timeout_s
+        passed_on = b""
+        if asked.varies:
+            varied = exchange.head.varied
+            request_id = varied.get(b"x-request-id", request_id)
+            deadline = varied.get(DEADLINE_HEADER)
+            if deadline is not None:
+                timeout_s = parse_deadline_ms(deadline)
+            trace = varied.get(b"traceparent")
+            if trace is not None:
+                passed_on = b"traceparent: %b\r\n" % trace
         if request_id is None:
             door.sequence += 1
             request_id = b"%b%x" % (door.id_prefix, door.sequence)
-        self._id_line = b"x-request-id: %b\r\n" % request_id
+        self._id_line = id_line = b"x-request-id: %b\r\n" % request_id
+        self._passed_on = id_line + passed_on if passed_on else id_line
         # The exchange forgets its client once it is answered.
         self._peer = exchange.peer if door.logs else ""
         arrived_s = exchange.received_s
@@ -48,7 +61,7 @@ class RestCall:
             asked.model,
             asked.route,
             arrived_s=arrived_s,
-            deadline_s=arrived_s + asked.timeout_s,
+            deadline_s=arrived_s + timeout_s,
             size_bytes=len(self._body),
             idempotent=asked.idempotent,
             context=self,
@@ -72,32 +85,36 @@ class RestCall:
             left_ms = MAX_DEADLINE_MS
         elif left_ms < 1:
             left_ms = 1
-        own = b"%bx-edgewise-deadline-ms: %d\r\n\r\n" % (self._id_line, left_ms)
         start = asked.start_for(site)
-        if self._exchange.head.content_length == CHUNKED:
-            start = b"%bcontent-length: %d\r\n" % (start, len(body))
-        if len(body) <= _JOINED_BODY_BYTES:
-            parts: list[Body] = [b"%b%b%b" % (start, own, body)]  # type: ignore[str-format]
+        parts: list[Body]
+        if asked.bodyless:
+            parts = [b"%b%bx-edgewise-deadline-ms: %d\r\n\r\n" % (start, self._passed_on, left_ms)]
         else:
-            parts = [start + own, body]
+            size = len(body)
+            head = b"%b%bx-edgewise-deadline-ms: %d\r\ncontent-length: %d\r\n\r\n" % (
+                *(start, self._passed_on),
+                *(left_ms, size),
+            )
+            parts = [head + body] if size <= _JOINED_BODY_BYTES else [head, body]
         upstream.send(parts, self, attempt, head_only=asked.head_only, idempotent=asked.idempotent, echo=self._id_line)
 
     def answer(self, attempt: Attempt) -> None:
         """Give the app the site's answer."""
-        answer: AnswerHead
-        answer, body = attempt.answer
+        answer: RestAnswer = attempt.answer
+        shape = answer.shape
         request = self._request
         if request.attempts == 1 and not request.degraded:
-            start = answer.only
+            start = shape.only
         else:
-            start = answer.start(request.attempts, request.degraded)
-        if not answer.dated:
+            start = shape.start(request.attempts, request.degraded)
+        if not shape.dated:
             start = self._door.dated(start)
-        length_bytes = answer.length_bytes if self._asked.head_only else None
-        self._exchange.respond_encoded(start + self._id_line, body, length_bytes=length_bytes)
+        self._exchange.respond_encoded(
+            b"%b%b%b" % (start, answer.varied, self._id_line), answer.body, length_bytes=answer.length_bytes
+        )
         request.context = None
         if self._door.logs:
-            self._account(attempt.link.name, str(answer.status))
+            self._account(attempt.link.name, str(shape.status))
 
     def reject(self, error: EdgewiseError) -> None:
         """Tell the app why there is no answer."""
@@ -118,13 +135,15 @@ class RestCall:
 
     def site_answered(self, ticket: Attempt, head: ResponseHead, body: bytes | bytearray) -> None:
         """See `UpstreamCall`."""
-        answer = head.note
         carrier = self._door.carrier
-        if answer is None:
-            answer = head.note = AnswerHead(head, carrier.sites[ticket.link.name])
-        ticket.answer = (answer, body)
+        shape = head.shape.note
+        if type(shape) is not AnswerShape:
+            shape = head.shape.note = AnswerShape(head, carrier.sites[ticket.link.name])
+        ticket.answer = answer = RestAnswer(shape, head, body)
+        if self._asked.head_only:
+            answer.length_bytes = length_said(head)
         ticket.confidence = answer.confidence
-        carrier.answered(ticket, answer.outcome, queue_depth=answer.queue_depth, retry_after_s=answer.retry_after_s)
+        carrier.answered(ticket, shape.outcome, queue_depth=answer.queue_depth, retry_after_s=shape.retry_after_s)
 
     def failed(self, ticket: Attempt, failure: Failure, error: HttpClientError) -> None:
         """See `UpstreamCall`."""

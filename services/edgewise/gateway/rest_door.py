@@ -1,7 +1,7 @@
 """The gateway's REST front door: understands heads, not bodies.
 
-Every request under /v1 and /v2 goes to a site, but for the gateway's own pages. What a head comes to is kept with the
-head, so a client that repeats it costs one look. No task is made for a request.
+Every request under /v1 and /v2 goes to a site, but for the gateway's own pages. What a head comes to is kept with its
+shape, so a client that repeats itself costs one look. No task is made for a request.
 """
 
 import secrets
@@ -57,24 +57,19 @@ class RestDoor:
 
     def __call__(self, exchange: HttpExchange) -> None:
         """Answer one request, now or later."""
-        asked = exchange.head.note
+        head = exchange.head
+        asked = head.shape.note
         service = self.service
-        if asked is None or asked.config is not service.config:
-            try:
+        try:
+            if asked is None or asked.config is not service.config:
                 asked = self._understand(exchange)
-            except EdgewiseError as error:
-                self._turn_away(exchange, error)
-                return
-            if asked is None:
-                return
-        if service.api_keys is not None:
-            headers = exchange.head.headers
-            try:
-                service.check_key(headers.get(b"authorization"), headers.get(b"x-api-key"))
-            except EdgewiseError as error:
-                self._turn_away(exchange, error)
-                return
-        RestCall(self, exchange, asked)
+                if asked is None:
+                    return
+            if service.api_keys is not None:
+                service.check_key(head.get(b"authorization"), head.get(b"x-api-key"))
+            RestCall(self, exchange, asked)
+        except EdgewiseError as error:
+            self._turn_away(exchange, error)
 
     def _understand(self, exchange: HttpExchange) -> RestRequest | None:
         """What a head comes to; None when one of the gateway's own pages answered.
@@ -87,12 +82,12 @@ class RestDoor:
         endpoint = parse_path(exchange.method, exchange.path)
         if endpoint is None:
             raise NotFoundError("no such path; models are under /v1/models and /v2/models")
-        asked = exchange.head.note = RestRequest(exchange.head, endpoint, service.config)
+        asked = exchange.head.shape.note = RestRequest(exchange.head, endpoint, service.config)
         return asked
 
     def _turn_away(self, exchange: HttpExchange, error: EdgewiseError) -> None:
         self.service.metrics.refused(error)
-        request_id = exchange.head.headers.get(b"x-request-id")
+        request_id = exchange.head.get(b"x-request-id")
         line = b"" if not request_id else b"x-request-id: %b\r\n" % request_id[:MAX_REQUEST_ID_BYTES]
         self.refuse(exchange, error, line, 0)
 

@@ -1,4 +1,4 @@
-"""What a request head of an app comes to: made once for each head that a client repeats."""
+"""What a request head of an app comes to: made once for heads that differ in a few values only."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +23,7 @@ class RestRequest:
     """A request head, understood.
 
     Args:
-        head: of the request.
+        head: of the request; what varies in its shape is not looked at.
         endpoint: what its method and path ask.
         config: what is in force.
 
@@ -33,10 +33,12 @@ class RestRequest:
         model: whose latencies the answer belongs to; "" for questions, whose answers say nothing of predictions.
         named: the model that is asked about, "" for none.
         route: the rule for it.
-        timeout_s: from the head on.
+        timeout_s: from the head on, where the head does not say otherwise.
         idempotent: running it twice does no harm.
-        request_id: the app's; None where it gave none.
+        request_id: the app's; None where it gave none or it varies.
         head_only: HEAD.
+        bodyless: there is no body, and nothing is said of its length.
+        varies: more than the length differs between heads of this shape.
 
     Raises: InvalidArgumentError: a field says what it cannot.
     """
@@ -44,6 +46,7 @@ class RestRequest:
     __slots__ = (
         "_head",
         "_starts",
+        "bodyless",
         "config",
         "endpoint",
         "head_only",
@@ -53,6 +56,7 @@ class RestRequest:
         "request_id",
         "route",
         "timeout_s",
+        "varies",
     )
 
     def __init__(self, head: RequestHead, endpoint: Endpoint, config: GatewayConfig) -> None:
@@ -65,17 +69,18 @@ class RestRequest:
         predicts = endpoint.action in PREDICTIONS
         self.model = self.named if predicts else ""
         self.route = _route(config.routes.get(self.named, config.route), headers.get(b"x-edgewise-route"))
-        deadline = headers.get(DEADLINE_HEADER)
+        varying = head.shape.names
+        self.varies = any(name != b"content-length" for name in varying)
+        deadline = None if DEADLINE_HEADER in varying else headers.get(DEADLINE_HEADER)
         self.timeout_s = self.route.deadline_s if deadline is None else parse_deadline_ms(deadline)
         self.idempotent = not predicts or _idempotent(headers.get(b"x-edgewise-idempotent"), self.route)
-        request_id = headers.get(b"x-request-id")
+        request_id = None if b"x-request-id" in varying else headers.get(b"x-request-id")
         self.request_id = request_id[:MAX_REQUEST_ID_BYTES] if request_id else None
         self.head_only = head.method == b"HEAD"
+        self.bodyless = head.content_length == 0 and head.method != b"POST"
 
     def start_for(self, site: "Site") -> bytes:
         """The request line and header fields as they go to a site, without those that each request has its own of.
-
-        Content-Length is in it where the app said it; a chunked body gets one when it is known.
 
         Args:
             site: with a REST side.
@@ -90,7 +95,9 @@ class RestRequest:
         upstream = site.rest
         assert upstream is not None, "a site with a REST side"  # noqa: S101
         headers = head.headers
-        dropped = OWN_REQUEST_FIELDS if site.authorization is None else OWN_REQUEST_FIELDS | CREDENTIALS
+        dropped = OWN_REQUEST_FIELDS.union(head.shape.names)
+        if site.authorization is not None:
+            dropped |= CREDENTIALS
         fields = end_to_end(headers.items(), headers.get(b"connection"), dropped)
         via = headers.get(b"via")
         fields = [field for field in fields if field[0] != b"via"]
@@ -98,8 +105,6 @@ class RestRequest:
         fields.append((b"via", own if via is None else via + b", " + own))
         if site.authorization is not None:
             fields.append((b"authorization", site.authorization))
-        if head.content_length > 0 or (head.content_length == 0 and head.method == b"POST"):
-            fields.append((b"content-length", b"%d" % head.content_length))
         target = upstream.base_path + head.path + (b"?" + head.query if head.query else b"")
         return encode_start(head.method, target, upstream.host_field) + encode_fields(fields)
 

@@ -29,7 +29,7 @@ from edgewise.net.errors import (
 )
 from edgewise.net.exchange import Body
 from edgewise.net.http_client_connection import ClientConnection
-from edgewise.net.http_response_reader import ResponseHead
+from edgewise.net.http_response_reader import KnownHeads, ResponseHead
 
 _LOG: Final = logging.getLogger(__name__)
 _RECEIVE_BYTES: Final = 256 * 1024
@@ -121,7 +121,7 @@ class _Connection(ClientConnection):
         upstream: "HttpUpstream",
         receive_buffer: bytearray,
         limits: tuple[int, int],
-        known_heads: dict[bytes, ResponseHead],
+        known_heads: KnownHeads,
     ) -> None:
         super().__init__(receive_buffer, max_head_bytes=limits[0], max_body_bytes=limits[1], known_heads=known_heads)
         self.upstream = upstream
@@ -211,7 +211,7 @@ class HttpUpstream:
         self._idle_timeout_s = idle_timeout_s
         self._user_timeout_ms = user_timeout_ms
         self._limits = (max_head_bytes, max_body_bytes)
-        self._known_heads: dict[bytes, ResponseHead] = {}
+        self._known_heads = KnownHeads()
         self._receive_buffer = bytearray(_RECEIVE_BYTES)
         self._connections: set[_Connection] = set()
         self._idle: list[_Connection] = []

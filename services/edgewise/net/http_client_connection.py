@@ -20,7 +20,7 @@ from edgewise.net.errors import (
 )
 from edgewise.net.exchange import Body, Header
 from edgewise.net.http_answer import encode_fields
-from edgewise.net.http_response_reader import BodyTooLargeError, ResponseHead, ResponseReader
+from edgewise.net.http_response_reader import BodyTooLargeError, KnownHeads, ResponseHead, ResponseReader
 
 # A body up to this size is copied behind its head, which costs less than a second buffer for writev.
 _JOINED_BODY_BYTES: Final = 16 * 1024
@@ -113,7 +113,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         *,
         max_head_bytes: int,
         max_body_bytes: int,
-        known_heads: dict[bytes, ResponseHead] | None = None,
+        known_heads: KnownHeads | None = None,
     ) -> None:
         self.busy = False
         self.usable = False

@@ -6,14 +6,25 @@ differently (request smuggling).
 """
 
 import re
-from typing import Any, Final, NoReturn
+from types import MappingProxyType
+from typing import Final, NoReturn
 
 import httptools
 
 from edgewise.net.errors import HttpProtocolError
+from edgewise.net.http_head_shape import HeadShape, is_count, is_word
 from edgewise.net.http_limits import HttpLimits
 
 CHUNKED: Final = -1
+VARYING: Final = MappingProxyType(
+    {
+        b"content-length": is_count,
+        b"traceparent": is_word,
+        b"x-edgewise-deadline-ms": is_count,
+        b"x-request-id": is_word,
+    }
+)
+"""Fields of requests that differ from one to the next."""
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:\[\]%-]*\Z")
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]\Z")
@@ -22,39 +33,86 @@ _NO_VERSION: Final = "the request line names no HTTP version; send `METHOD TARGE
 
 
 class RequestHead:
-    """A parsed request head.
+    """A parsed request head; requests that repeat it share it, so read only.
 
     Attributes:
-        method, path, query, headers: as in `Exchange`.
+        method, path, query: as in `Exchange`.
         content_length: bytes of body that follow; 0 when none, `CHUNKED` when the transfer coding is chunked.
         http_1_0: the client speaks HTTP/1.0.
         keep_alive: the client would use the connection again.
         expects_continue: the client waits for `100 Continue` before it sends the body.
-        note: the front door may keep here what it made of the head, which is shared by requests that repeat it.
+        shape: what it has in common with heads that differ in `varied` only; has a note for the front door.
+        varied: values by name of fields that differ between heads of one shape; those of this head are in `headers`.
     """
 
     __slots__ = (
+        "_headers",
+        "_shared_headers",
         "content_length",
         "expects_continue",
-        "headers",
         "http_1_0",
         "keep_alive",
         "method",
-        "note",
         "path",
         "query",
+        "shape",
+        "varied",
     )
 
-    def __init__(self, method: bytes, path: bytes, query: bytes, headers: dict[bytes, bytes]) -> None:
+    def __init__(self, method: bytes, path: bytes, query: bytes, headers: dict[bytes, bytes], shape: HeadShape) -> None:
         self.method = method
         self.path = path
         self.query = query
-        self.headers = headers
         self.content_length = 0
         self.http_1_0 = False
         self.keep_alive = True
         self.expects_continue = False
-        self.note: Any = None
+        self.shape = shape
+        self.varied: dict[bytes, bytes] = {name: headers[name] for name in shape.names}
+        self._headers: dict[bytes, bytes] | None = headers
+        self._shared_headers = headers
+
+    @property
+    def headers(self) -> dict[bytes, bytes]:
+        """As in `Exchange`."""
+        headers = self._headers
+        if headers is None:
+            headers = self._headers = {**self._shared_headers, **self.varied}
+        return headers
+
+    def get(self, name: bytes) -> bytes | None:
+        """The value of one field."""
+        value = self.varied.get(name)
+        return self._shared_headers.get(name) if value is None else value
+
+    def like(self, values: list[bytes], limits: HttpLimits) -> "RequestHead | None":
+        """Another head of the same shape.
+
+        Args:
+            values: of the shape's names.
+            limits: the body's applies.
+        Returns: None where this shape does not say how it is framed.
+        """
+        other = RequestHead.__new__(RequestHead)
+        other.varied = varied = dict(zip(self.shape.names, values, strict=True))
+        length = varied.get(b"content-length")
+        content_length = self.content_length
+        if length is not None:
+            content_length = int(length)
+            # Zero changes more than a number: there is no body to wait for.
+            if not 0 < content_length <= limits.max_body_bytes or not self.content_length:
+                return None
+        other.content_length = content_length
+        other.method = self.method
+        other.path = self.path
+        other.query = self.query
+        other.http_1_0 = self.http_1_0
+        other.keep_alive = self.keep_alive
+        other.expects_continue = self.expects_continue
+        other.shape = self.shape
+        other._headers = None  # noqa: SLF001 - of this class
+        other._shared_headers = self._shared_headers  # noqa: SLF001 - of this class
+        return other
 
 
 class FieldCollector:
@@ -133,7 +191,7 @@ def parse_request_head(head: bytes, limits: HttpLimits) -> RequestHead:
     if len(fields) > limits.max_header_count:
         raise HttpProtocolError(431, f"more than {limits.max_header_count} header fields")
     path, query = _split_target(method, target)
-    request = RequestHead(method, path, query, _collect(head, fields))
+    request = RequestHead(method, path, query, _collect(head, fields), HeadShape(head, VARYING))
     request.http_1_0 = http_1_0
     _frame(request, limits)
     return request

@@ -5,7 +5,8 @@
      ├──body incomplete, long────► DIRECT ───►┤   (received into its own buffer, past everything here)
      └──chunked──────────────────► CHUNKED ──►┘
 
-A client most often repeats its head byte for byte, so the last head is kept with what it parsed to and compared first.
+A client most often repeats its head byte for byte, so the last head is kept with what it parsed to and compared first; then
+the last few shapes (see `http_head_shape`).
 """
 
 from enum import IntEnum
@@ -18,6 +19,7 @@ from edgewise.net.http_head import CHUNKED, RequestHead, check_request_line, par
 from edgewise.net.http_limits import HttpLimits
 
 _REMEMBERED_HEAD_BYTES: Final = 4096
+_REMEMBERED_SHAPES: Final = 4
 _CARRIAGE_RETURN: Final = 13
 
 
@@ -60,6 +62,7 @@ class RequestReader:
         "_pooled",
         "_request",
         "_scanned_bytes",
+        "_shapes",
         "stage",
         "wants_continue",
     )
@@ -74,6 +77,7 @@ class RequestReader:
         self._last_request = cast("RequestHead", None)
         self._request = cast("RequestHead", None)
         self._scanned_bytes = 0
+        self._shapes: list[RequestHead] = []
         self._body = bytearray()
         self._filled_bytes = 0
         self._decoder: ChunkedDecoder | None = None
@@ -100,6 +104,8 @@ class RequestReader:
                 request: RequestHead | None = self._last_request
                 start += len(last_head)
                 self._scanned_bytes = 0
+            elif (found := self._take_like(data, start, end)) is not None:
+                request, start = found
             else:
                 request, start = self._take_head(data, start, end)
             if request is None:
@@ -165,6 +171,7 @@ class RequestReader:
         self._body = bytearray()
         self._decoder = None
         self._last_head = None
+        self._shapes.clear()
 
     def _take_head(self, data: bytearray, start: int, end: int) -> tuple[RequestHead | None, int]:
         while data.startswith(b"\r\n", start, end):
@@ -182,7 +189,26 @@ class RequestReader:
         if stop - start <= _REMEMBERED_HEAD_BYTES:
             self._last_head = head
             self._last_request = request
+            del self._shapes[_REMEMBERED_SHAPES - 1 :]
+            self._shapes.insert(0, request)
         return request, stop
+
+    def _take_like(self, data: bytearray, start: int, end: int) -> tuple[RequestHead, int] | None:
+        """A head that differs from one this client sent before in a few values only."""
+        for index, known in enumerate(self._shapes):
+            match = known.shape.match(data, start, end)
+            if match is not None:
+                stop, values = match
+                request = known.like(values, self._limits)
+                if request is None:
+                    return None
+                if index:
+                    self._shapes.insert(0, self._shapes.pop(index))
+                self._scanned_bytes = 0
+                self._last_head = bytes(data[start:stop])
+                self._last_request = request
+                return request, stop
+        return None
 
     def _check_partial_head(self, data: bytearray, start: int, end: int) -> None:
         """Refuse as soon as it is clear that waiting for the rest is of no use."""

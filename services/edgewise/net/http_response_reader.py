@@ -8,6 +8,7 @@ HEAD ──1xx──► HEAD
 """
 
 from enum import IntEnum
+from types import MappingProxyType
 from typing import Any, Final
 
 import httptools
@@ -15,10 +16,22 @@ import httptools
 from edgewise.net.errors import HttpProtocolError
 from edgewise.net.http_chunked import ChunkedDecoder
 from edgewise.net.http_head import CHUNKED, FieldCollector
+from edgewise.net.http_head_shape import HeadShape, is_count, is_decimal
 
 UNTIL_CLOSE: Final = -2
 _BODY_STEP_BYTES: Final = 1024 * 1024
 _MAX_KNOWN_HEADS: Final = 256
+_MAX_KNOWN_SHAPES: Final = 12
+_MAX_SHAPE_BYTES: Final = 4096
+VARYING: Final = MappingProxyType(
+    {
+        b"content-length": is_count,
+        b"x-edgewise-confidence": is_decimal,
+        b"x-edgewise-queue-depth": is_count,
+    }
+)
+"""Fields of answers that differ from one to the next."""
+
 _LINE_FEED: Final = 10
 _BODYLESS: Final = frozenset({204, 304})
 
@@ -28,30 +41,60 @@ class ResponseHead:
 
     Attributes:
         status: 100 to 999.
-        headers: names in lower case; a repeated header has its values joined by b", ".
-        fields: as they came, names in lower case.
         content_length: bytes of body, `CHUNKED`, or `UNTIL_CLOSE`.
         keep_alive: the connection can be used again after this response.
-        note: the reader's user may keep here what it made of the head.
+        shape: what it has in common with heads that differ in `varied` only; has a note of its own.
+        varied: values by name of fields that differ between heads of one shape.
+        note: the reader's user may keep here what it made of this very head.
     """
 
-    __slots__ = ("content_length", "fields", "headers", "keep_alive", "note", "status")
+    __slots__ = ("_fields", "_headers", "content_length", "keep_alive", "note", "shape", "status", "varied")
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - once a response
         self,
         status: int,
         fields: list[tuple[bytes, bytes]],
-        headers: dict[bytes, bytes],
         content_length: int,
-        *,
-        keep_alive: bool,
+        keep_alive: bool,  # noqa: FBT001 - once a response
+        shape: HeadShape,
+        varied: dict[bytes, bytes],
     ) -> None:
         self.status = status
-        self.fields = fields
-        self.headers = headers
         self.content_length = content_length
         self.keep_alive = keep_alive
+        self.shape = shape
+        self.varied = varied
         self.note: Any = None
+        self._fields = fields
+        self._headers: dict[bytes, bytes] | None = None
+
+    @property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """Header fields as they came, names in lower case."""
+        varied = self.varied
+        return [(name, varied.get(name, value)) for name, value in self._fields] if varied else self._fields
+
+    @property
+    def headers(self) -> dict[bytes, bytes]:
+        """Header fields, names in lower case; a repeated one has its values joined by b", "."""
+        headers = self._headers
+        if headers is None:
+            headers = self._headers = _join(self.fields)
+        return headers
+
+    def like(self, values: list[bytes]) -> "ResponseHead":
+        """Another head of the same shape.
+
+        Args:
+            values: of the shape's names.
+        """
+        varied = dict(zip(self.shape.names, values, strict=True))
+        length = varied.get(b"content-length")
+        # Where there is no body, a length says nothing of one.
+        content_length = self.content_length if length is None or self.content_length < 0 else int(length)
+        if self.status in _BODYLESS:
+            content_length = 0
+        return ResponseHead(self.status, self._fields, content_length, self.keep_alive, self.shape, varied)
 
 
 def parse_response_head(head: bytes, *, head_only: bool) -> ResponseHead:
@@ -77,14 +120,20 @@ def parse_response_head(head: bytes, *, head_only: bool) -> ResponseHead:
     if not collector.complete:
         raise HttpProtocolError(502, "malformed response head")
     fields = [(name.lower(), value.rstrip(b" \t")) for name, value in collector.fields]
-    headers: dict[bytes, bytes] = {}
-    for name, value in fields:
-        headers[name] = headers[name] + b", " + value if name in headers else value
+    headers = _join(fields)
     status: int = parser.get_status_code()
     length = 0 if head_only or status < 200 or status in _BODYLESS else _framing(headers)
     options = [option.strip() for option in headers.get(b"connection", b"").lower().split(b",")]
     keep_alive = length != UNTIL_CLOSE and b"close" not in options and (not http_1_0 or b"keep-alive" in options)
-    return ResponseHead(status, fields, headers, length, keep_alive=keep_alive)
+    shape = HeadShape(head, VARYING)
+    return ResponseHead(status, fields, length, keep_alive, shape, {name: headers[name] for name in shape.names})
+
+
+def _join(fields: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    headers: dict[bytes, bytes] = {}
+    for name, value in fields:
+        headers[name] = headers[name] + b", " + value if name in headers else value
+    return headers
 
 
 def _framing(headers: dict[bytes, bytes]) -> int:
@@ -119,12 +168,53 @@ class BodyTooLargeError(HttpProtocolError):
     """The body is over the limit."""
 
 
+class KnownHeads:
+    """Heads that were parsed before, for readers of one server to share.
+
+    Attributes:
+        by_bytes: whole heads.
+        shapes: one head of each shape, the one met last in front.
+    """
+
+    __slots__ = ("by_bytes", "shapes")
+
+    def __init__(self) -> None:
+        self.by_bytes: dict[bytes, ResponseHead] = {}
+        self.shapes: list[ResponseHead] = []
+
+    def parse(self, raw: bytes) -> ResponseHead:
+        """The head that these bytes are, parsed only where nothing like it is known.
+
+        Raises: HttpProtocolError: as `parse_response_head`.
+        """
+        head = self.by_bytes.get(raw)
+        if head is not None:
+            return head
+        end = len(raw)
+        for index, known in enumerate(self.shapes):
+            match = known.shape.match(raw, 0, end)
+            if match is not None and match[0] == end:
+                head = known.like(match[1])
+                if index:
+                    self.shapes.insert(0, self.shapes.pop(index))
+                break
+        else:
+            head = parse_response_head(raw, head_only=False)
+            if end <= _MAX_SHAPE_BYTES and head.status >= 200:
+                del self.shapes[_MAX_KNOWN_SHAPES - 1 :]
+                self.shapes.insert(0, head)
+        if len(self.by_bytes) >= _MAX_KNOWN_HEADS:
+            self.by_bytes.clear()
+        self.by_bytes[raw] = head
+        return head
+
+
 class ResponseReader:
     """Reads one response after the other, each announced with `expect`.
 
     Args:
         max_head_bytes, max_body_bytes: bounds.
-        known_heads: heads that were parsed before, by their bytes; readers of one server share it.
+        known_heads: heads that were parsed before.
 
     Attributes:
         head: the head of the current response once it is there.
@@ -148,12 +238,10 @@ class ResponseReader:
         "head",
     )
 
-    def __init__(
-        self, *, max_head_bytes: int, max_body_bytes: int, known_heads: dict[bytes, ResponseHead] | None = None
-    ) -> None:
+    def __init__(self, *, max_head_bytes: int, max_body_bytes: int, known_heads: KnownHeads | None = None) -> None:
         self.direct = False
         self._echo = b""
-        self._known_heads = known_heads if known_heads is not None else {}
+        self._known_heads = known_heads if known_heads is not None else KnownHeads()
         self.head: ResponseHead | None = None
         self._max_head_bytes = max_head_bytes
         self._max_body_bytes = max_body_bytes
@@ -260,14 +348,7 @@ class ResponseReader:
             found = raw.find(echo)
             if found > 0 and raw[found - 1] == _LINE_FEED:
                 raw = raw[:found] + raw[found + len(echo) :]
-        known = self._known_heads
-        head = known.get(raw)
-        if head is None:
-            head = parse_response_head(raw, head_only=False)
-            if len(known) >= _MAX_KNOWN_HEADS:
-                known.clear()
-            known[raw] = head
-        return head
+        return self._known_heads.parse(raw)
 
     def _start_body(self, data: bytearray, start: int, end: int) -> bytes | bytearray | None:
         length = self.head.content_length if self.head is not None else 0
