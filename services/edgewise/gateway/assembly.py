@@ -143,6 +143,7 @@ class Assembly:
                 await asyncio.sleep(wait_s)
             finally:
                 await site.close()
+                self.service.carrier.forget(site)
 
         task = asyncio.get_running_loop().create_task(later())
         self._goodbyes.add(task)

@@ -160,12 +160,15 @@ class Carrier:
     def reconfigure(self, sites: Mapping[str, "Site"], specs: Sequence[SiteSpec]) -> None:
         """Take over another set of sites; links that stay keep their state.
 
-        Sites that are no longer there are the caller's to close, once what is in flight has ended.
+        Sites that are no longer there answer what is in flight; `forget` them once they are closed.
         """
-        gone = {name: site for name, site in self.sites.items() if name not in sites}
-        self.sites = {**gone, **sites}
+        self.sites = {**self.sites, **sites}
         self._carry_out(self.router.reconfigure(specs, monotonic()))
-        self.sites = dict(sites)
+
+    def forget(self, site: "Site") -> None:
+        """A site that is no longer configured has been closed."""
+        if self.sites.get(site.name) is site:
+            del self.sites[site.name]
 
     def close(self) -> None:
         """Stop the timer; nothing is carried out after this."""

@@ -9,7 +9,7 @@ from edgewise.core.routing.calls import Reason
 from edgewise.core.routing.link_state import LinkState
 from edgewise.gateway.address_text import address_text
 from edgewise.gateway.history import added
-from edgewise.gateway.metrics import DUPLICATING
+from edgewise.gateway.metrics import DUPLICATING, MAX_CHANGES
 
 if TYPE_CHECKING:
     from edgewise.gateway.service import GatewayService
@@ -116,7 +116,7 @@ def merged_view(views: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "requests": _summed([view["requests"] for view in views]),
         "attempts": _summed([view["attempts"] for view in views]),
         "sites": sites,
-        "changes": changes[: max(len(view["changes"]) for view in views)],
+        "changes": changes[:MAX_CHANGES],
     }
 
 

@@ -212,6 +212,9 @@ async def _work(options: GatewayOptions, seat: WorkerSeat, stop: StopSignal) -> 
         stop.set("the parent is stopping")
 
     loop.add_reader(seat.stop_fd, parent_ended)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Whoever signals every process of the group does not mean it twice; the parent ends those who linger.
+        loop.add_signal_handler(number, stop.set, number.name)
     one = Gateway(options, seat)
     await _start(one)
     seat.say_ready()

@@ -16,14 +16,12 @@ from typing import Any, Final
 import orjson
 
 from edgewise.core.routing.calls import LinkChanged
-from edgewise.core.routing.link_state import LinkState
 
 _LOG: Final = logging.getLogger(__name__)
 _ANSWER_TIMEOUT_S: Final = 0.5
 _MAX_ANSWER_BYTES: Final = 16 << 20
 _MAX_DATAGRAM_BYTES: Final = 4096
 _QUESTION_BYTES: Final = 64
-_TOLD: Final = frozenset({LinkState.UP.value, LinkState.SUSPECT.value, LinkState.DOWN.value})
 
 Told = Callable[[str, str], None]
 Answers = Mapping[str, Callable[[], dict[str, Any]]]
@@ -80,7 +78,7 @@ class Siblings:
 
     def tell(self, change: LinkChanged) -> None:
         """Tell the others what this worker saw."""
-        if self._datagrams is None or not self._telling or change.after not in _TOLD:
+        if self._datagrams is None or not self._telling:
             return
         message = orjson.dumps([change.link.name, str(change.after)])
         for other in self._others:

@@ -18,7 +18,7 @@ from edgewise.core.routing.settings import RouterSettings
 from edgewise.gateway.config import Address, GatewayConfig, SiteConfig
 from edgewise.gateway.history import SECONDS, added
 from edgewise.gateway.links_view import merged_view, own_view
-from edgewise.gateway.metrics import GatewayMetrics
+from edgewise.gateway.metrics import MAX_CHANGES, GatewayMetrics
 from edgewise.gateway.options import GatewayOptions
 from edgewise.gateway.service import GatewayService
 
@@ -279,3 +279,14 @@ def test_a_worker_that_does_not_know_a_site_yet_does_not_matter(service):
     views = [own_view(service), own_view(make_service())]
     views[1]["sites"] = views[1]["sites"][:1]
     assert [site["name"] for site in merged_view(views)["sites"]] == ["cloud", "edge"]
+
+
+def test_changes_of_all_workers_are_shown_newest_first(service):
+    other = make_service()
+    link = service.router.links["edge"]
+    for number in range(MAX_CHANGES):
+        for one in (service, other):
+            one.metrics.link_changed(LinkChanged(link, "UP", "DOWN", "silence", float(number)))
+    changes = merged_view([own_view(service), own_view(other)])["changes"]
+    assert len(changes) == MAX_CHANGES
+    assert changes == sorted(changes, key=lambda change: change["ago_s"])

@@ -70,20 +70,6 @@ def test_a_change_reaches_the_others_and_goes_no_further(directory):
     assert sorted(heard) == [(number, "cloud", state) for number in (1, 2) for state in ("DOWN", "UP")]
 
 
-def test_states_that_each_worker_finds_out_for_itself_are_not_told(directory):
-    async def scenario():
-        heard = []
-        first, second = await started(directory, 2, lambda *words: heard.append(words))
-        for state in ("PROBING", "RAMP", "SUSPECT"):
-            first.tell(change(state))
-        await until(lambda: heard)
-        first.close()
-        second.close()
-        return heard
-
-    assert asyncio.run(scenario()) == [("cloud", "SUSPECT")]
-
-
 def test_questions(directory):
     async def scenario():
         siblings = await started(directory, 3)
