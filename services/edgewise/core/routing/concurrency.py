@@ -157,8 +157,8 @@ class ConcurrencyLimit:
         # Mean latency of the last window, and of the quickest.
         self._latency_s = 0.0
         self._quickest_s = 0.0
-        # A trial: the limit before it, 0 when none is on; what was answered a second before; when it began; how long
-        # until the next.
+        # A trial: the limit before it, 0 when none is on, and what was answered a second before. When B was last tried
+        # anew, and how long until the next time.
         self._trial_from = 0
         self._trial_per_s = 0.0
         self._trial_s = _NEVER
@@ -327,8 +327,12 @@ class ConcurrencyLimit:
             self._once_in_flight = self._least
         elif self._least > 1:
             known_per_s = self._pace_per_s
-            pace = _PACE if not steady or _SAME * known_per_s < per_s < known_per_s / _SAME else 1.0
-            self._pace_per_s = known_per_s + pace * (per_s - known_per_s)
+            if not steady or _SAME * known_per_s < per_s < known_per_s / _SAME:
+                self._pace_per_s = known_per_s + _PACE * (per_s - known_per_s)
+            else:
+                # Another site than it was: B may be another one too.
+                self._pace_per_s = per_s
+                self._trial_each_s = _TRIAL_EACH_S
         else:
             self._pace_per_s = max(self._pace_per_s, per_s)
 
@@ -342,7 +346,8 @@ class ConcurrencyLimit:
         outdated = per_s < _SAME * self._pace_per_s
         self._trial_per_s = per_s if outdated else max(self._pace_per_s, _CAUTION * per_s)
         self._trial_from = self.limit
-        self._trial_s = now_s
+        if not self._known:
+            self._trial_s = now_s
         self.limit = max(int(room), self._least_trial)
         self._needed = _SAMPLES
         self._drain(now_s)
