@@ -1,9 +1,17 @@
 """`edgewise up` and `edgewise down`, as a newcomer types them: the whole system on this machine."""
 
+import signal
+import socket
 import subprocess
 import sys
 
 import pytest
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory):
+    """One for all tests, so that the models are built once."""
+    return tmp_path_factory.mktemp("up") / "state"
 
 
 def edgewise(*words):
@@ -12,25 +20,84 @@ def edgewise(*words):
     )
 
 
+def tables(output):
+    """The rows of each phase's table: words of the lines about photographs."""
+    phases = {}
+    rows = []
+    for line in output.splitlines():
+        if line in {"link whole", "link cut", "link healed"}:
+            rows = phases[line] = []
+        elif ".jpg " in line:
+            rows.append(line.split())
+    return phases
+
+
 @pytest.mark.timeout(600)
-def test_up_shows_predictions_twice_and_down_stops_everything(tmp_path, images):
-    state = tmp_path / "state"
+def test_up_predicts_through_a_cut_and_stops_what_it_started(state, tmp_path, images):
     try:
-        for _ in range(2):
-            up = edgewise("up", "--state", str(state), "--images", str(images))
-            assert up.returncode == 0, up.stdout + up.stderr
-            cats = [line.split() for line in up.stdout.splitlines() if line.startswith("cat.jpg ")]
-            # Two sites, each over REST and gRPC; both see the cat.
-            assert len(cats) == 4
-            assert {row[1] for row in cats} == {"cat"}
-            assert [any("cloud/cloud" in word for word in row) for row in cats] == [True, True, False, False]
-        assert "already running" in up.stdout
+        up = edgewise("up", "--state", str(state), "--images", str(images))
+        assert up.returncode == 0, up.stdout + up.stderr
+        phases = tables(up.stdout)
+        photographs = len(list(images.glob("*.jpg")))
+        cats = {phase: next(row for row in rows if row[0] == "cat.jpg") for phase, rows in phases.items()}
+        assert all(row[1] == "cat" for row in cats.values())
+        assert "cloud/cloud" in cats["link whole"]
+        assert "edge/edge" in cats["link cut"]
+        assert "cloud/cloud" in cats["link healed"]
+        assert len(phases["link cut"]) == photographs
+        assert all("edge/edge" in row for row in phases["link cut"])
+        closing = [line.split() for line in up.stdout.splitlines() if line.startswith("link cut ")][-1]
+        assert closing[2:6] == [str(photographs), str(photographs), "edge", str(photographs)]
+        assert up.stderr.count("stopped process") == 4
+        # A second time, and left running until it is told to end.
+        keep = subprocess.Popen(
+            [sys.executable, "-m", "edgewise", "up", "--keep", "--state", str(state), "--images", str(images)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with keep:
+            while (line := keep.stdout.readline()) and not line.startswith("  gRPC: "):
+                pass
+            assert line, keep.stderr.read()
+            asked = edgewise("predict", str(images / "dog.jpg"), "--url", "http://127.0.0.1:8080")
+            assert "cloud/cloud" in asked.stdout, asked.stdout + asked.stderr
+            (tmp_path / "other").mkdir()
+            (tmp_path / "other" / "models").symlink_to(state / "models")
+            other = edgewise("up", "--state", str(tmp_path / "other"), "--images", str(images))
+            assert other.returncode == 1
+            assert "taken by another program" in other.stderr
+            keep.send_signal(signal.SIGINT)
+            _, errors = keep.communicate(timeout=60)
+        assert keep.returncode == 0, errors
+        assert errors.count("stopped process") == 4
     finally:
         down = edgewise("down", "--state", str(state))
     assert down.returncode == 0
-    assert down.stdout.count("stopping process") == 2
-    again = edgewise("down", "--state", str(state))
-    assert again.stdout.count("not running") == 2
+    assert down.stderr.count("not running") == 4
+
+
+@pytest.mark.timeout(300)
+def test_down_stops_what_an_up_that_was_killed_left(state, images):
+    up = subprocess.Popen(
+        [sys.executable, "-m", "edgewise", "up", "--keep", "--state", str(state), "--images", str(images)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        with up:
+            while (line := up.stdout.readline()) and not line.startswith("  gRPC: "):
+                pass
+            up.kill()
+        assert line
+    finally:
+        down = edgewise("down", "--state", str(state))
+    assert down.returncode == 0
+    assert down.stderr.count("stopped process") == 4
+    for port in (8080, 8081, 8500, 8501, 8510, 8511, 8521, 8522):
+        with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=5):
+            pass
 
 
 def test_up_without_photographs_says_so(tmp_path):
