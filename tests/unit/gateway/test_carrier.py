@@ -71,6 +71,8 @@ class Hooks:
 
 
 class Site:
+    name = "cloud"
+
     def __init__(self, log):
         self.log = log
 
