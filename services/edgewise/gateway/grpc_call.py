@@ -8,7 +8,7 @@ from edgewise.core.routing.calls import Attempt, Failure, Request
 from edgewise.gateway.answer_fields import attempt_fields
 from edgewise.gateway.grpc_answer import SiteAnswer, read_http, read_http2
 from edgewise.gateway.grpc_methods import ForwardedMethod
-from edgewise.gateway.grpc_request import GrpcRequest
+from edgewise.gateway.grpc_request import GrpcHead
 from edgewise.net.errors import HttpClientError
 from edgewise.net.exchange import Body
 from edgewise.net.grpc_answer import encode_ok
@@ -41,7 +41,8 @@ class GrpcCall:
 
     __slots__ = ("_asked", "_door", "_exchange", "_id", "_message", "_model", "_peer", "_request")
 
-    def __init__(self, door: "GrpcDoor", exchange: UnaryCall, method: ForwardedMethod, asked: GrpcRequest) -> None:
+    def __init__(self, door: "GrpcDoor", exchange: UnaryCall, method: ForwardedMethod, head: GrpcHead) -> None:
+        asked = head.asked
         message = exchange.message
         self._model = model = method.find_model(message)
         route = asked.route_for(model)
@@ -49,7 +50,7 @@ class GrpcCall:
         self._exchange = exchange
         self._asked = asked
         self._message = message
-        request_id = asked.request_id
+        request_id = head.request_id
         if request_id is None:
             door.sequence += 1
             request_id = b"%b%x" % (door.id_prefix, door.sequence)
@@ -58,11 +59,11 @@ class GrpcCall:
         self._peer = exchange.peer if door.logs else ""
         timeout_s = exchange.timeout_s
         if timeout_s is None:
-            timeout_s = asked.timeout_s
+            timeout_s = head.timeout_s
             if timeout_s is None:
                 timeout_s = route.deadline_s
-        elif asked.timeout_s is not None and asked.timeout_s < timeout_s:
-            timeout_s = asked.timeout_s
+        elif head.timeout_s is not None and head.timeout_s < timeout_s:
+            timeout_s = head.timeout_s
         arrived_s = exchange.received_s
         if not method.predicts:
             model = ""

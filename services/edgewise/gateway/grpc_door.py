@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 from edgewise.core.errors import EdgewiseError, UnimplementedError
 from edgewise.gateway.grpc_call import GrpcCall, refuse
 from edgewise.gateway.grpc_methods import FORWARDED, RELOAD, SERVER_LIVE, SERVER_READY, SERVICES, ForwardedMethod
-from edgewise.gateway.grpc_request import MAX_REQUEST_ID_BYTES, GrpcRequest
+from edgewise.gateway.grpc_request import MAX_REQUEST_ID_BYTES, GrpcHeads
 from edgewise.net.grpc_answer import can_be_sent
 from edgewise.net.grpc_call import UnaryCall
 from edgewise.net.grpc_exchange import GrpcExchange, GrpcStream, Message, Method, StreamingMethod, UnaryMethod
@@ -51,6 +51,7 @@ class GrpcDoor:
         self.id_prefix = secrets.token_hex(6).encode("ascii") + b"-"
         self.sequence = 0
         self.health = HealthService(("", *SERVICES))
+        self._heads = GrpcHeads()
         self._looking: asyncio.TimerHandle | None = None
         self._reflection: dict[str, Method] = {}
         self._methods: dict[str, Method] = {
@@ -83,15 +84,15 @@ class GrpcDoor:
     def _forward(self, method: ForwardedMethod, exchange: GrpcExchange) -> None:
         call = cast("UnaryCall", exchange)
         head = call.head
-        asked = head.note
+        understood = head.note
         service = self.service
         try:
-            if asked is None or asked.config is not service.config:
-                asked = head.note = GrpcRequest(head, method, service.config)
+            if understood is None or understood.asked.config is not service.config:
+                understood = head.note = self._heads.read(head, method, service.config)
             if service.api_keys is not None:
                 metadata = head.metadata
                 service.check_key(metadata.get(b"authorization"), metadata.get(b"x-api-key"))
-            GrpcCall(self, call, method, asked)
+            GrpcCall(self, call, method, understood)
         except EdgewiseError as error:
             self._turn_away(call, error)
 

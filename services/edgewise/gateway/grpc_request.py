@@ -1,6 +1,10 @@
-"""What the head of an app's gRPC call comes to: made once for each head that a client repeats."""
+"""What the head of an app's gRPC call comes to: made once for each head that a client repeats.
+
+Ids and deadlines differ from call to call, so what they say is kept apart from the rest.
+"""
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from edgewise.core.errors import InvalidArgumentError
@@ -10,6 +14,7 @@ from edgewise.gateway.forwarding import CREDENTIALS, OWN_REQUEST_FIELDS
 from edgewise.gateway.grpc_methods import ForwardedMethod
 from edgewise.net.exchange import Header
 from edgewise.net.grpc_client import encode_metadata
+from edgewise.net.grpc_exchange import Field
 from edgewise.net.grpc_head import CallHead
 from edgewise.net.http_answer import encode_fields
 from edgewise.net.http_client_connection import encode_start
@@ -35,48 +40,42 @@ _OWN_METADATA: Final = OWN_REQUEST_FIELDS | {
 _PRINTABLE: Final = re.compile(rb"[ -~]*")
 _VIA: Final[Header] = (b"via", b"2.0 edgewise")
 _MAX_ROUTES: Final = 64
+_MAX_KNOWN: Final = 256
+# Larger heads are not kept, so that memory is bounded.
+_MAX_KEPT_BYTES: Final = 4096
+_EACH_ITS_OWN: Final = frozenset({b"grpc-timeout", b"x-edgewise-deadline-ms", b"x-request-id"})
 
 
 class GrpcRequest:
-    """A call's head, understood.
+    """What calls of a method with the same metadata have in common.
 
     Args:
-        head: of the call.
-        method: what it calls.
+        method: what is called.
+        fields: the metadata, but for those that each call has its own of.
         config: what is in force.
 
     Attributes:
         config: what it was understood under; another one wants another look.
-        timeout_s: what `x-edgewise-deadline-ms` gives it; None without.
-        idempotent: what it says of that; None where it says nothing.
-        request_id: the app's; None where it gave none.
+        idempotent: what the metadata say of that; None where they say nothing.
 
     Raises: InvalidArgumentError: a field says what it cannot, or cannot be passed on.
     """
 
-    __slots__ = ("_fields", "_http2_heads", "_http_heads", "_method", "_routes", "_wish", "config", "idempotent",
-                 "request_id", "timeout_s")  # fmt: skip
+    __slots__ = ("_fields", "_http2_heads", "_http_heads", "_method", "_routes", "_wish", "config", "idempotent")
 
-    def __init__(self, head: CallHead, method: ForwardedMethod, config: GatewayConfig) -> None:
-        metadata = head.metadata
+    def __init__(self, method: ForwardedMethod, fields: Iterable[Field], config: GatewayConfig) -> None:
+        metadata = dict(fields)
         self.config = config
         self._method = method
         self._http_heads: dict[Site, bytes] = {}
         self._http2_heads: dict[Site, bytes] = {}
         self._routes: dict[str, Route] = {}
         self._fields = [field for field in metadata.items() if field[0] not in _OWN_METADATA]
-        for name, value in (*self._fields, (b"x-request-id", metadata.get(b"x-request-id", b""))):
-            if not _PRINTABLE.fullmatch(value):
-                raise InvalidArgumentError(
-                    f"the metadata {name.decode('ascii', 'replace')} are not printable ASCII; names in -bin take bytes"
-                )
+        for field in self._fields:
+            _check_printable(*field)
         wish = metadata.get(b"x-edgewise-route")
         self._wish = None if wish is None else wish.decode("ascii", "replace").strip()
-        deadline = metadata.get(DEADLINE_HEADER)
-        self.timeout_s = None if deadline is None else parse_deadline_ms(deadline)
         self.idempotent = _idempotent(metadata.get(b"x-edgewise-idempotent"))
-        request_id = metadata.get(b"x-request-id")
-        self.request_id = request_id[:MAX_REQUEST_ID_BYTES] if request_id else None
 
     def route_for(self, model: str) -> Route:
         """The rule for a model, with what the call wishes.
@@ -122,6 +121,61 @@ class GrpcRequest:
         fields = [field for field in self._fields if field[0] not in CREDENTIALS]
         fields.append((b"authorization", site.authorization))
         return fields
+
+
+class GrpcHead:
+    """What one head of a call comes to.
+
+    Attributes:
+        asked: what it has in common with others.
+        request_id: the app's; None where it gave none.
+        timeout_s: what `x-edgewise-deadline-ms` gives it; None without.
+    """
+
+    __slots__ = ("asked", "request_id", "timeout_s")
+
+    def __init__(self, asked: GrpcRequest, request_id: bytes | None, timeout_s: float | None) -> None:
+        self.asked = asked
+        self.request_id = request_id
+        self.timeout_s = timeout_s
+
+
+class GrpcHeads:
+    """Understands heads."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[bytes | Field, ...], GrpcRequest] = {}
+
+    def read(self, head: CallHead, method: ForwardedMethod, config: GatewayConfig) -> GrpcHead:
+        """What a head comes to.
+
+        Raises: InvalidArgumentError: a field says what it cannot, or cannot be passed on.
+        """
+        metadata = head.metadata
+        fields = [field for field in metadata.items() if field[0] not in _EACH_ITS_OWN]
+        key: tuple[bytes | Field, ...] = (method.path, *fields)
+        asked = self._known.get(key)
+        if asked is None or asked.config is not config:
+            asked = GrpcRequest(method, fields, config)
+            if head.size_bytes <= _MAX_KEPT_BYTES:
+                if len(self._known) >= _MAX_KNOWN:
+                    self._known.clear()
+                self._known[key] = asked
+        request_id = metadata.get(b"x-request-id")
+        if request_id:
+            _check_printable(b"x-request-id", request_id)
+            request_id = request_id[:MAX_REQUEST_ID_BYTES]
+        deadline = metadata.get(DEADLINE_HEADER)
+        return GrpcHead(asked, request_id or None, None if deadline is None else parse_deadline_ms(deadline))
+
+
+def _check_printable(name: bytes, value: bytes) -> None:
+    if not _PRINTABLE.fullmatch(value):
+        raise InvalidArgumentError(
+            f"the metadata {name.decode('ascii', 'replace')} are not printable ASCII; names in -bin take bytes"
+        )
 
 
 def _idempotent(value: bytes | None) -> bool | None:

@@ -77,9 +77,14 @@ class GrpcCalls(Http2Connection):
             else:
                 outflow.out += (opening, message, closing)
                 outflow.out_bytes += len(opening) + size + len(closing)
-            del self._calls[stream_id]
+            calls = self._calls
+            del calls[stream_id]
             if not outflow.corked:
-                outflow.touch()
+                if calls:
+                    outflow.touch()
+                else:
+                    # There is no other answer to wait for: a turn of the loop sooner.
+                    outflow.flush()
             if self._ending:
                 self._close_if_done()
             return

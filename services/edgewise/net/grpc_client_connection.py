@@ -178,7 +178,11 @@ class GrpcClientConnection(Http2Connection):
                 outflow.out += (head, data, message)
                 outflow.out_bytes += len(head) + len(data) + size
             if not outflow.corked:
-                outflow.touch()
+                if len(self._calls) > 1:
+                    outflow.touch()
+                else:
+                    # Others have nothing to do with it yet: a turn of the loop sooner.
+                    outflow.flush()
         else:
             if head:
                 outflow.put(head)

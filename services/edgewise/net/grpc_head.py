@@ -21,6 +21,9 @@ _CONNECTION_SPECIFIC: Final = frozenset(
 )
 FIELD_NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 FIELD_VALUE_BAD: Final = re.compile(rb"[\0\r\n]|\A[ \t]|[ \t]\Z")
+_MAX_GOOD_FIELDS: Final = 512
+_MAX_KEPT_BYTES: Final = 128
+_good_fields: set[Field] = set()
 _TIMEOUT: Final = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _UNITS_S: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _METHOD: Final = re.compile(rb"/[!-.0-~]+/[!-.0-~]+")
@@ -99,7 +102,10 @@ def check_trailers(fields: Iterable[Field]) -> None:
 def _part(fields: Iterable[Field]) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
     pseudo: dict[bytes, bytes] = {}
     metadata: dict[bytes, bytes] = {}
-    for name, value in fields:
+    for field in fields:
+        if field not in _good_fields:
+            _check_field(field)
+        name, value = field
         if name[:1] == b":":
             if metadata or name in pseudo or name not in _PSEUDO:
                 raise MalformedHeadError("a pseudo-header field that is unknown, repeated or late")
@@ -107,12 +113,21 @@ def _part(fields: Iterable[Field]) -> tuple[dict[bytes, bytes], dict[bytes, byte
         elif name in metadata:
             metadata[name] += b"," + value
         else:
-            if not FIELD_NAME.fullmatch(name) or name in _CONNECTION_SPECIFIC:
-                raise MalformedHeadError("a header field's name is not allowed in HTTP/2")
             metadata[name] = value
-        if FIELD_VALUE_BAD.search(value):
-            raise MalformedHeadError("a header field's value has a character that is not allowed in HTTP/2")
     return pseudo, metadata
+
+
+def _check_field(field: Field) -> None:
+    """Look at a field that has not been seen lately; clients send the same ones again and again."""
+    name, value = field
+    if name[:1] != b":" and (not FIELD_NAME.fullmatch(name) or name in _CONNECTION_SPECIFIC):
+        raise MalformedHeadError("a header field's name is not allowed in HTTP/2")
+    if FIELD_VALUE_BAD.search(value):
+        raise MalformedHeadError("a header field's value has a character that is not allowed in HTTP/2")
+    if len(name) + len(value) <= _MAX_KEPT_BYTES:
+        if len(_good_fields) >= _MAX_GOOD_FIELDS:
+            _good_fields.clear()
+        _good_fields.add(field)
 
 
 def _read_grpc_fields(head: CallHead, path: bytes) -> None:
