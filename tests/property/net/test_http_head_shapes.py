@@ -95,6 +95,12 @@ def _read_request(reader: RequestReader, raw: bytes):
         b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
     ]
 )
+@example(
+    [
+        b"POST /a HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n",
+        b"POST /a HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+    ]
+)
 def test_requests_are_read_alike_with_and_without_a_memory(heads):
     remembering = RequestReader(LIMITS, BufferPool())
     for raw in heads:
