@@ -10,7 +10,9 @@ round are compared. Servers, generators for HTTP/1.1 latency and for gRPC, and w
     proxies        the contestants
     wrk            the load generator for HTTP/1.1 throughput
     awake          keeps the cores from sleeping where latencies are measured
-    rounds         the plan, and its execution
+    cores          how busy the cores are
+    plan           stages, ways of loading, settings, results
+    rounds         a stage under way
     report         ratios, and the markdown table
     profiling      where the gateway's microseconds go
     baselines/     configurations, and the proxies that are ours but not the gateway

@@ -12,7 +12,8 @@ from bench_serve.generator import Generator
 from bench_serve.processes import ServerError
 
 from bench_gateway import profiling, programs, proxies, questions, report, sites
-from bench_gateway.rounds import GRPC, LATENCY, THROUGHPUT, Settings, Stage, Way, run_stage
+from bench_gateway.plan import GRPC, LATENCY, THROUGHPUT, Settings, Stage, Way
+from bench_gateway.rounds import run_stage
 from bench_gateway.wrk import WrkError
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -63,6 +64,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--foreign-limit", type=float, default=0.25, metavar="CORES", help="void when other programs use more"
     )
+    parser.add_argument(
+        "--patience-s", type=float, default=0.0, metavar="S", help="wait this long for other programs to use less"
+    )
     parser.add_argument("--profile", action="store_true", help="record where the gateway's time goes instead")
     parser.add_argument("--out", type=Path, metavar="FILE")
     return parser.parse_args()
@@ -78,6 +82,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         warmup_s=0.2 if arguments.quick else 0.3,
         latency_window_s=0.5 if arguments.quick else 2.0,
         foreign_limit=arguments.foreign_limit,
+        patience_s=arguments.patience_s,
         proxy_cpus=frozenset(cpus[:1]),
         load_cpus=frozenset(cpus[-1:]),
     )

@@ -20,8 +20,9 @@ from pathlib import Path
 from bench_serve.generator import Generator
 from bench_serve.report import commit, cpu_model
 
+from bench_gateway.plan import LATENCY, Sample, Settings, Stage, Way
 from bench_gateway.proxies import OURS, OURS_CARRIED, OURS_HTTP2
-from bench_gateway.rounds import LATENCY, Sample, Settings, Stage, StageRun, Way
+from bench_gateway.rounds import StageRun
 
 SAMPLES_PER_S = 250
 SECONDS = 6

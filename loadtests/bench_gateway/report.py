@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from bench_serve.report import Ratio, Target, commit, cpu_model, shown, spread
 
 from bench_gateway import programs
+from bench_gateway.plan import GRPC, LATENCY, THROUGHPUT, Sample, Settings, StageResult, Way
 from bench_gateway.proxies import DIRECT, ENVOY, GRPC_RELAY, NGINX, OURS, OURS_CARRIED, OURS_HTTP2
 from bench_gateway.questions import GRPC_ANSWER, GRPC_REQUEST, LARGE_ANSWER, LARGE_REQUEST, SMALL_ANSWER, SMALL_REQUEST
-from bench_gateway.rounds import GRPC, LATENCY, THROUGHPUT, Sample, Settings, StageResult, Way
 
 PACKAGES = ("aiohttp", "edgewise", "grpcio", "httptools", "uvloop")
 BUSY_SHARE = 0.9

@@ -1,112 +1,23 @@
-"""The plan, and its execution: stages of proxies on one core, rounds in which every case runs once."""
+"""A stage under way: proxies on one core, rounds in which every one of them is loaded every way once."""
 
-import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from bench_serve.generator import Generator, Job, Measured
 from bench_serve.processes import Server, ServerError, ask, cpu_s, tree, wait_for
 
-from bench_gateway import questions, wrk
+from bench_gateway import cores, questions, wrk
 from bench_gateway.awake import awake
+from bench_gateway.plan import GRPC, LATENCY, THROUGHPUT, Case, Sample, Settings, Stage, StageResult, Way
 from bench_gateway.proxies import DIRECT, Place, Running, Starter
 from bench_gateway.questions import Exact, Question
 from bench_gateway.sites import HEALTH, Sites
 
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-SETTLE_TIMEOUT_S = 20.0
-
-THROUGHPUT, LATENCY, GRPC = "throughput", "latency", "gRPC"
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """One way of loading a proxy.
-
-    Attributes:
-        kind: THROUGHPUT runs wrk; LATENCY and GRPC run bench_serve's generators, which look at every answer.
-        question: what is asked over HTTP/1.1.
-        connections, streams: concurrency is their product; `streams` counts for gRPC alone.
-        awake: the cores are kept from sleeping.
-    """
-
-    title: str
-    kind: str
-    question: Question = questions.SMALL
-    connections: int = 1
-    streams: int = 1
-    awake: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """Sites, the proxies before them, and the ways in which each is loaded."""
-
-    title: str
-    sites: Callable[[set[int], Path], Sites]
-    proxies: Mapping[str, Starter]
-    ways: tuple[Way, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How long and how often.
-
-    Attributes:
-        window_s: whole seconds, of wrk.
-        latency_window_s: of each measurement by bench_serve's generators, after `warmup_s`.
-        foreign_limit: more CPU seconds a second than this used by programs that are none of the bench's make a
-            measurement void.
-        proxy_cpus, load_cpus: the cores of the proxies; of the load and the sites.
-    """
-
-    rounds: int
-    window_s: int
-    warmup_s: float
-    latency_window_s: float
-    foreign_limit: float
-    proxy_cpus: frozenset[int]
-    load_cpus: frozenset[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One measurement in its round.
-
-    Attributes:
-        measured: CPU a request is that of the proxy; the generator's share is in seconds a second.
-        proxy_share, load_share: of their cores, busy with anything.
-        foreign: CPU seconds a second, over all cores, of programs that are none of the bench's.
-        sent_ratio: requests that the sites got for each request asked; None where it is not counted.
-        edge_ratio: of these, sent to the edge; health checks are among them.
-        direct: the sites asked with nothing between, just before and just after; None but for LATENCY.
-    """
-
-    measured: Measured
-    proxy_share: float
-    load_share: float
-    foreign: float
-    sent_ratio: float | None = None
-    edge_ratio: float | None = None
-    direct: Measured | None = None
-
-
-Case = tuple[str, Way]
-"""A contestant, loaded one way."""
-
-
-@dataclass(slots=True)
-class StageResult:
-    """What a stage gave; `samples[case][round]`, None where a measurement was void."""
-
-    stage: Stage
-    names: tuple[str, ...]
-    samples: dict[Case, list[Sample | None]] = field(default_factory=dict)
-    voids: list[str] = field(default_factory=list)
+SETTLE_TIMEOUT_S, QUIET_S = 20.0, 0.5
 
 
 def run_stage(
@@ -232,15 +143,17 @@ class StageRun:
     def once(self, name: str, way: Way, *, warm_up: bool = False) -> Sample:
         """One measurement."""
         running, settings = self._running[name], self._settings
-        every = [*self._spinners, *(pid for server in self._servers for pid in tree(server.process.pid))]
+        if not warm_up:
+            self._wait_for_quiet()
+        every = self._every()
         mine, all_before = self._handled(), cpu_s(every)
-        busy, clock_s = _busy_s(), time.monotonic()
+        busy, clock_s = cores.busy_s(), time.monotonic()
         if way.kind == THROUGHPUT:
             measured, generator_s = self._wrk(running, way, 1 if warm_up else settings.window_s)
         else:
             measured, generator_s = self._generate(running, way, 0.3 if warm_up else settings.latency_window_s)
         elapsed_s = time.monotonic() - clock_s
-        shares = {cpu: (after - busy[cpu]) / elapsed_s for cpu, after in _busy_s().items()}
+        shares = cores.shares(busy, elapsed_s)
         own = cpu_s(every) - all_before + generator_s
         handled = self._handled()
         running.server.check()
@@ -258,6 +171,19 @@ class StageRun:
             sent_ratio=sent_ratio,
             edge_ratio=edge_ratio,
         )
+
+    def _every(self) -> list[int]:
+        """The bench's processes but for the generators, which use nothing between measurements."""
+        return [*self._spinners, *(pid for server in self._servers for pid in tree(server.process.pid))]
+
+    def _wait_for_quiet(self) -> None:
+        until_s = time.monotonic() + self._settings.patience_s
+        foreign = self._settings.foreign_limit
+        while time.monotonic() < until_s and foreign >= self._settings.foreign_limit:
+            every = self._every()
+            busy, mine = cores.busy_s(), cpu_s(every)
+            time.sleep(QUIET_S)
+            foreign = sum(cores.shares(busy, QUIET_S).values()) - (cpu_s(every) - mine) / QUIET_S
 
     def runs(self, name: str) -> bool:
         """Whether the proxy has been started and not left out."""
@@ -372,14 +298,3 @@ def _mean(measured: list[Measured]) -> Measured:
         generator_share=mean("generator_share"),
         count=sum(one.count for one in measured),
     )
-
-
-def _busy_s() -> dict[int, float]:
-    """CPU seconds that each core was not idle, stolen time included."""
-    busy = {}
-    for line in Path("/proc/stat").read_text().splitlines():
-        name, *fields = line.split()
-        if name.startswith("cpu") and name != "cpu":
-            user, nice, system, _idle, _iowait, irq, softirq, steal = (int(word) for word in fields[:8])
-            busy[int(name[3:])] = (user + nice + system + irq + softirq + steal) / TICKS_PER_S
-    return busy
