@@ -1,0 +1,140 @@
+"""`edgewise gateway` before real model servers, asked by grpcio's client while the cloud dies, comes back and drains."""
+
+import signal
+import socket
+import threading
+
+import grpc
+import numpy as np
+import pytest
+
+from edgewise.wire import serving_pb2
+
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
+WAIT_S = 30.0
+
+
+def tfs_request(model="tiny"):
+    request = serving_pb2.PredictRequest()
+    request.model_spec.name = model
+    request.inputs["x"].dtype = 1
+    for size in (1, 8):
+        request.inputs["x"].tensor_shape.dim.add(size=size)
+    request.inputs["x"].tensor_content = np.full((1, 8), 0.5, "<f4").tobytes()
+    return request.SerializeToString()
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+class Load:
+    """Callers that ask one after the other until they are told to stop, and count who answered."""
+
+    def __init__(self, target, callers=8):
+        self.channels = [grpc.insecure_channel(target, [("x", n)]) for n in range(2)]
+        self.stopping = threading.Event()
+        self.lock = threading.Lock()
+        self.by = {}
+        self.failures = []
+        self.threads = [threading.Thread(target=self._ask, args=(n,)) for n in range(callers)]
+        for thread in self.threads:
+            thread.start()
+
+    def _ask(self, number):
+        predict = self.channels[number % 2].unary_unary(PREDICT)
+        message = tfs_request()
+        while not self.stopping.is_set():
+            try:
+                _, call = predict.with_call(message, timeout=10)
+            except grpc.RpcError as error:
+                with self.lock:
+                    self.failures.append((error.code(), error.details()))
+                continue
+            site = dict(call.trailing_metadata())["x-edgewise-site"]
+            with self.lock:
+                self.by[site] = self.by.get(site, 0) + 1
+
+    def count(self, site):
+        with self.lock:
+            return self.by.get(site, 0)
+
+    def stop(self):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join(WAIT_S)
+        for channel in self.channels:
+            channel.close()
+
+
+@pytest.fixture
+def load():
+    running = []
+
+    def make(gateway, **words):
+        running.append(Load(gateway.grpc_target, **words))
+        return running[-1]
+
+    yield make
+    for one in running:
+        one.stop()
+
+
+@pytest.mark.parametrize("carriage", ["http", "http2"])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_no_call_is_lost_when_the_cloud_goes(
+    start_server, start_gateway, tiny_repository, load, until, ask, carriage, how
+):
+    words = ("--repository", str(tiny_repository))
+    cloud = start_server(*words, "--tier", "cloud")
+    edge = start_server(*words)
+
+    def address(site):
+        return site.rest_url if carriage == "http" else f"{site.rest_url},grpc://{site.grpc_target}"
+
+    gateway = start_gateway("--cloud", address(cloud), "--edge", address(edge))
+    asked = ask(gateway)
+    until(lambda: asked.state("cloud") == "UP")
+    callers = load(gateway)
+    until(lambda: callers.count("cloud") > 200)
+    cloud.stop(how)
+    before = callers.count("edge")
+    until(lambda: callers.count("edge") > before + 200)
+    callers.stop()
+    assert callers.failures == []
+    assert set(callers.by) == {"cloud", "edge"}
+    metrics = asked.metrics()
+    assert metrics["edgewise_gateway_in_flight_requests"] == 0
+
+
+def test_a_gateway_that_drains_loses_no_call(start_server, start_gateway, tiny_repository, load, until):
+    edge = start_server("--repository", str(tiny_repository))
+    port = free_port()
+    first = start_gateway("--edge", edge.rest_url, "--grpc-port", str(port))
+    callers = load(first)
+    until(lambda: callers.count("edge") > 200)
+    assert first.stop() == 0
+    until(lambda: callers.failures)
+    callers.stop()
+    # What was in flight was answered; what came later found nobody there.
+    assert {code for code, _ in callers.failures} == {grpc.StatusCode.UNAVAILABLE}
+
+
+def test_questions_and_errors_are_those_of_a_site(start_server, start_gateway, tiny_repository, grpc_calls):
+    edge = start_server("--repository", str(tiny_repository))
+    gateway = start_gateway("--edge", edge.rest_url)
+    direct, through = grpc_calls(edge), grpc_calls(gateway)
+    status = serving_pb2.GetModelStatusRequest()
+    status.model_spec.name = "tiny"
+    for method, message in (
+        (PREDICT, tfs_request()),
+        (PREDICT, tfs_request("absent")),
+        (PREDICT, b"\xff"),
+        (PREDICT, b""),
+        (STATUS, status.SerializeToString()),
+        (STATUS, b""),
+    ):
+        assert through.call(method, message)[:3] == direct.call(method, message)[:3]
