@@ -94,9 +94,15 @@ Case = tuple[str, Way]
 
 @dataclass(slots=True)
 class StageResult:
-    """What a stage gave; `samples[case][round]`, None where a measurement was void."""
+    """What a stage gave; `samples[case][round]`, None where a measurement was void.
+
+    Attributes:
+        link_changes: what the gateways logged of their links by contestant; nothing is cut here, so each is a false alarm
+            or its end.
+    """
 
     stage: Stage
     names: tuple[str, ...]
     samples: dict[Case, list[Sample | None]] = field(default_factory=dict)
     voids: list[str] = field(default_factory=list)
+    link_changes: dict[str, list[str]] = field(default_factory=dict)

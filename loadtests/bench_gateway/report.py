@@ -5,6 +5,7 @@ import os
 import platform
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from bench_serve.report import Ratio, Target, commit, cpu_model, shown, spread
@@ -93,7 +94,18 @@ def markdown(results: Sequence[StageResult], settings: Settings, elapsed_s: floa
             lines += ["", f"## {way.title}", "", *_table(result, way)]
     lines += ["", "## Void measurements", ""]
     lines += [f"- {void}" for result in results for void in result.voids] or ["None."]
+    lines += ["", "## Link changes", "", "Nothing is cut here: each is a false alarm of the gateway's, or its end.", ""]
+    lines += _link_changes(results) or ["None."]
     return "\n".join(lines) + "\n"
+
+
+def _link_changes(results: Sequence[StageResult]) -> list[str]:
+    lines = []
+    for result in results:
+        for name, changes in result.link_changes.items():
+            kinds = "; ".join(f"{count} × {change}" for change, count in Counter(changes).most_common(8))
+            lines.append(f"- {result.stage.title}, {name}: {len(changes)} changes: {kinds}")
+    return lines
 
 
 def _circumstances(settings: Settings, elapsed_s: float) -> list[str]:

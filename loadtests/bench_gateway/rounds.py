@@ -1,5 +1,6 @@
 """A stage under way: proxies on one core, rounds in which every one of them is loaded every way once."""
 
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from bench_gateway.questions import Exact, Question
 from bench_gateway.sites import HEALTH, Sites
 
 SETTLE_TIMEOUT_S, QUIET_S = 20.0, 0.5
+LINK_CHANGE = re.compile(r"link (\S+: [A-Z]+ -> [A-Z]+: .*)")
 
 
 def run_stage(
@@ -113,6 +115,10 @@ class StageRun:
                     samples = self._way(turned, way)
                 for case, sample in samples.items():
                     result.samples.setdefault(case, []).append(sample)
+        for name, running in self._running.items():
+            changes = LINK_CHANGE.findall(running.server.log.read_text(errors="replace"))
+            if changes:
+                result.link_changes[name] = changes
         return result
 
     @contextmanager
