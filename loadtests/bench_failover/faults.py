@@ -109,8 +109,8 @@ FAULTS: Final = {
             "squeeze",
             "64 kbit/s each way",
             _lasting("squeeze", bits_per_s=64_000),
-            bars=(*_SAFE, "rest", "back"),
-            note="packets go on coming, and what is in the line's queue at the heal has still to drain",
+            bars=("lost", "errors", "rest", "back"),
+            note="packets go on coming; what is in the line's own queue (64 kB, 8 s) at the switch arrives in the end and is run",
             by_link=True,
         ),
         Fault(

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench_failover.children import Child
 from bench_failover.opponents import Sites
-from bench_failover.world import CLOUD, PACKAGE_PARENT, World, WorldSettings
+from bench_failover.world import CLOUD, ENVIRONMENT, World, WorldSettings
 
 
 def free_ports(count: int) -> list[int]:
@@ -34,7 +34,7 @@ class LinkWorld(World):
         ways = list(zip(relay_ports, self._cloud_ports, strict=True))
         command = [sys.executable, "-m", "bench_failover.link_host"]
         command.append(json.dumps({"rtt_ms": settings.rtt_ms, "ways": ways}))
-        self._link = Child(command, log=directory / "link.log", env={"PYTHONPATH": PACKAGE_PARENT})
+        self._link = Child(command, log=directory / "link.log", env=ENVIRONMENT)
         self._link.read()
 
     def cloud_side(self, command: list[str]) -> list[str]:

@@ -46,6 +46,7 @@ class Passage:
         strays: requests of the fault after the switch that did not go straight to the edge.
         back_ms: from the heal until 95 % of a quarter of a second is answered by the cloud; None when never.
         switches: changes of the site that answers most, over the whole run.
+        departures: how often, in the fault, the traffic left the cloud.
     """
 
     switch_ms: float | None
@@ -53,7 +54,7 @@ class Passage:
     strays: int
     back_ms: float | None
     switches: int
-    switches_in_fault: int
+    departures: int
 
 
 def quantile(values: Sequence[float], ratio: float) -> float:
@@ -124,8 +125,8 @@ def passage(ledger: Ledger, measured_s: float, begin_s: float, heal_s: float) ->
         late,
         strays,
         _back_ms(within(records, heal_s, math.inf), heal_s),
-        _switches(records),
-        _switches(within(records, begin_s - 0.5, heal_s)),
+        len(_switches(records)),
+        _switches(within(records, begin_s - 0.5, heal_s)).count(EDGE),
     )
 
 
@@ -147,13 +148,14 @@ def _back_ms(records: list[Record], heal_s: float) -> float | None:
     return None
 
 
-def _switches(records: list[Record]) -> int:
-    """Changes of the site that answers most, with hysteresis, by windows of a quarter of a second at 200 requests/s."""
-    count, serving = 0, ""
+def _switches(records: list[Record]) -> list[str]:
+    """Where the traffic went each time it moved: by the site that answers most of a window, with hysteresis."""
+    moves, serving = [], ""
     for start in range(0, len(records) - _WINDOW + 1, _WINDOW):
         window = records[start : start + _WINDOW]
         ratio = sum(record.site == CLOUD for record in window) / _WINDOW
         now = CLOUD if ratio >= 0.75 else EDGE if ratio <= 0.25 else serving
-        count += bool(serving) and now != serving
+        if serving and now != serving:
+            moves.append(now)
         serving = now
-    return count
+    return moves

@@ -185,6 +185,7 @@ def _result(case: Case, books: ledger.Ledger, times: Times, settings: WorldSetti
         if record.detail:
             details[record.detail] = details.get(record.detail, 0) + 1
     deadline_s = FAULTS[case.fault].deadline_ms / 1e3
+    latest_s = deadline_s + bars.DEADLINE_GRACE_S
     return Result(
         case=case,
         phases=[phases.summarize("whole run", books.records), *(phases.summarize(*item) for item in split.items())],
@@ -203,9 +204,7 @@ def _result(case: Case, books: ledger.Ledger, times: Times, settings: WorldSetti
         lag_p99_ms=lag_ms,
         error_details=dict(sorted(details.items(), key=lambda item: -item[1])[:6]),
         retry_after=sum(record.retry_after for record in books.records),
-        late_answers=sum(
-            record.state == "ok" and record.ended_s - record.due_s > deadline_s for record in books.records
-        )
+        late_answers=sum(record.state == "ok" and record.ended_s - record.due_s > latest_s for record in books.records)
         if deadline_s
         else 0,
         bars=[],

@@ -20,7 +20,12 @@ from bench_failover.opponents import Sites
 
 CLOUD: Final = "cloud"
 EDGE: Final = "edge"
-PACKAGE_PARENT: Final = str(Path(__file__).resolve().parents[1])
+ENVIRONMENT: Final = {
+    "PYTHONPATH": os.pathsep.join(
+        filter(None, (str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")))
+    )
+}
+"""What children need to find this package."""
 _REST_PORT: Final = 8501
 _GRPC_PORT: Final = 8500
 _EDGE_REST_PORT: Final = 8601
@@ -83,7 +88,7 @@ class World(ABC):
 
     def start(self, command: list[str], log: str) -> Child:
         """Start something on the app's side; it ends with the world."""
-        env = {"PYTHONPATH": PACKAGE_PARENT}
+        env = ENVIRONMENT
         child = Child(self.app_side(command), log=self.directory / log, env=env, talks=False)
         self._others.append(child)
         return child
@@ -116,7 +121,7 @@ class World(ABC):
             return self._start_server(name, self.settings.repository)
         command = [sys.executable, "-m", "bench_failover.site", json.dumps(self.site_arguments(name))]
         inside = self.cloud_side(command) if name == CLOUD else self.app_side(command)
-        child = Child(inside, log=self.directory / f"{name}.log", env={"PYTHONPATH": PACKAGE_PARENT})
+        child = Child(inside, log=self.directory / f"{name}.log", env=ENVIRONMENT)
         child.read()
         return child
 
