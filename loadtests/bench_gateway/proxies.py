@@ -60,14 +60,16 @@ class Place:
         return str(programs.configuration(file, self.directory / f"proxy-{port}", values))
 
 
-def _gateway(place: Place) -> tuple[list[str], int, int]:
+def _gateway(place: Place, *, http2: bool = False) -> tuple[list[str], int, int]:
     rest, grpc = free_port(), free_port()
     command = [sys.executable, "-m", "edgewise", "gateway", "--rest-port", str(rest), "--grpc-port", str(grpc)]
-    return [*command, *_site_arguments(place.sites)], rest, grpc
-
-
-def _site_arguments(sites: Sites) -> list[str]:
-    return ["--cloud", f"http://127.0.0.1:{sites.cloud}", "--edge", f"http://127.0.0.1:{sites.edge}"]
+    for tier, port, grpc_port in (
+        ("cloud", place.sites.cloud, place.sites.cloud_grpc),
+        ("edge", place.sites.edge, place.sites.edge_grpc),
+    ):
+        address = f"http://127.0.0.1:{port}"
+        command += [f"--{tier}", f"{address},grpc://127.0.0.1:{grpc_port}" if http2 else address]
+    return command, rest, grpc
 
 
 def ours(place: Place) -> Running:
@@ -84,21 +86,7 @@ def ours_carried(place: Place) -> Running:
 
 def ours_http2(place: Place) -> Running:
     """`edgewise gateway`, gRPC in front, HTTP/2 to sites that have a gRPC address."""
-    rest, grpc = free_port(), free_port()
-    config = place.directory / f"gateway-{grpc}.toml"
-    sites = (
-        ("cloud", place.sites.cloud, place.sites.cloud_grpc),
-        ("edge", place.sites.edge, place.sites.edge_grpc),
-    )
-    config.write_text(
-        "".join(
-            f'[[site]]\nname = "{tier}"\ntier = "{tier}"\nrest = "http://127.0.0.1:{rest_port}"\n'
-            f'grpc = "127.0.0.1:{grpc_port}"\n\n'
-            for tier, rest_port, grpc_port in sites
-        )
-    )
-    command = [sys.executable, "-m", "edgewise", "gateway", "--config", str(config)]
-    command += ["--rest-port", str(rest), "--grpc-port", str(grpc)]
+    command, _, grpc = _gateway(place, http2=True)
     return place.start(OURS_HTTP2, command, grpc)
 
 
