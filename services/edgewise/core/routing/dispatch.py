@@ -1,0 +1,154 @@
+"""Finds a site for a request: in the order of its route, with room, or at least a wait that is worth it."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from edgewise.core.errors import EdgewiseError, UnavailableError
+from edgewise.core.routing.calls import Attempt, Instruction, Reason, Request, Send, SiteSpec
+from edgewise.core.routing.link import Link
+from edgewise.core.routing.link_state import LinkState
+from edgewise.core.routing.order import by_speed, by_weight, fixed_orders
+from edgewise.core.routing.routes import RouteKind
+from edgewise.core.routing.settings import RouterSettings
+
+_UP: Final = LinkState.UP
+_RAMP: Final = LinkState.RAMP
+_NEVER_S: Final = float("inf")
+# Waits are estimates.
+_SURE: Final = 1.25
+MARGIN_S: Final = 0.005
+"""Answers take a little longer than planned, and have to be sent."""
+
+
+class Dispatcher:
+    """Knows the links and makes attempts on them.
+
+    Args:
+        sites: in the order of preference within a tier.
+        now_s: monotonic.
+        draws: uniform in [0, 1), for weights and jitter.
+        settings: floors, ratios and counts.
+
+    Attributes:
+        links: by name of the site.
+        settings: as given.
+    """
+
+    def __init__(
+        self, sites: Sequence[SiteSpec], *, now_s: float, draws: Callable[[], float], settings: RouterSettings
+    ) -> None:
+        self.settings = settings
+        self.links: dict[str, Link] = {spec.name: Link(spec, settings, now_s) for spec in sites}
+        self._draws = draws
+        self._orders = fixed_orders(self.links.values())
+
+    def _order(self, request: Request, now_s: float) -> tuple[Link, ...]:
+        if request.route.kind is RouteKind.WEIGHTS:
+            return by_weight(request.route, self.links.values(), self._draws())
+        return by_speed(request, self.links.values(), now_s, self._draws())
+
+    def _dispatch(
+        self, request: Request, reason: Reason, now_s: float, out: list[Instruction], *, last_resort: bool = True
+    ) -> bool:
+        """Send a request to the next site, or let it wait there; False when there is none."""
+        link, waits = self._pick(request, reason, now_s, last_resort=last_resort)
+        if link is None:
+            return False
+        if waits:
+            request.queued_at = link
+            link.enqueue(request, reason, now_s)
+        else:
+            out.append(self._attempt(request, link, reason, now_s))
+        return True
+
+    def _attempt(self, request: Request, link: Link, reason: Reason, now_s: float) -> Send:
+        number = request.attempts = request.attempts + 1
+        size_class = request.size_class
+        attempt = Attempt(request, link, link.path(request.model, size_class), number, reason, now_s)
+        request.running.append(attempt)
+        request.tried += (link,)
+        link.in_flight[attempt] = None
+        link.in_flight_of_class[size_class] += 1
+        return Send(attempt)
+
+    def _pick(self, request: Request, reason: Reason, now_s: float, *, last_resort: bool) -> tuple[Link | None, bool]:
+        """Where an attempt can go, and whether it has to wait for room there.
+
+        In this order: the first link of the route that is up and has room; one that may not know the model; the one with the shortest
+        queue; when no link is up, whatever is not given up altogether.
+        """
+        missing: Link | None = None
+        full: list[Link] = []
+        for link in request.order:
+            state = link.state
+            if (state is not _UP and state is not _RAMP) or link in request.tried:
+                continue
+            if link.queue or len(link.in_flight) >= link.limit:
+                full.append(link)
+            elif request.model in link.missing and now_s < link.missing[request.model]:
+                missing = missing or link
+            elif state is _UP or self._ramp_takes(link, request, reason):
+                return link, False
+        if missing is not None:
+            return missing, False
+        if full:
+            return self._shortest(full, request, now_s), True
+        return (_last_resort(request) if last_resort else None), False
+
+    def _shortest(self, full: list[Link], request: Request, now_s: float) -> Link | None:
+        """The link with the shortest wait for room; None when the request would wait in vain everywhere."""
+        wait_s, link = min(((self._wait_s(link, request, now_s), link) for link in full), key=lambda pair: pair[0])
+        return link if wait_s < _NEVER_S else None
+
+    def _wait_s(self, link: Link, request: Request, now_s: float) -> float:
+        """How long a request would wait for room at a link; infinity when it would wait in vain."""
+        queued = len(link.queue)
+        if queued >= link.spec.max_queue:
+            return _NEVER_S
+        wait_s = link.expected_wait_s(now_s)
+        answer_s = link.path(request.model, request.size_class).latency.q99
+        if wait_s > request.route.max_queue_wait_s or now_s + _SURE * wait_s + answer_s + MARGIN_S > request.deadline_s:
+            return _NEVER_S
+        return wait_s
+
+    def _ramp_takes(self, link: Link, request: Request, reason: Reason) -> bool:
+        if reason is not Reason.FIRST or not request.idempotent:
+            return False
+        if link.ramp_credit < 1.0:
+            link.ramp_credit += self.settings.ramp_shares[link.ramp_step]
+        if link.ramp_credit < 1.0:
+            return False
+        link.ramp_credit -= 1.0
+        link.ramp_sent += 1
+        return True
+
+    def _fallback(self, request: Request) -> Link | None:
+        for link in request.order:
+            if link.state is _UP and link not in request.tried:
+                return link
+        return None
+
+    def _why_not(self, request: Request, now_s: float) -> EdgewiseError:
+        order = request.order
+        if not order:
+            return UnavailableError(f"no site is configured that the route {request.route.kind.value} may use")
+        full = [link for link in order if link.state is _UP]
+        if full:
+            wait_s = min(link.expected_wait_s(now_s) for link in full)
+            return UnavailableError(
+                "every site that is reachable is busy for longer than the request may wait; try again later",
+                retry_after_s=max(self.settings.retry_after_s, wait_s),
+            )
+        states = ", ".join(f"{link.name} is {link.state.value} ({link.why})" for link in order)
+        return UnavailableError(
+            f"no site can answer now: {states}; try again later", retry_after_s=self.settings.retry_after_s
+        )
+
+
+def _last_resort(request: Request) -> Link | None:
+    """When no link is up: one that is not given up altogether."""
+    for state in (_RAMP, LinkState.SUSPECT, LinkState.PROBING):
+        for link in request.order:
+            if link.state is state and link not in request.tried and len(link.in_flight) < link.limit:
+                return link
+    return None

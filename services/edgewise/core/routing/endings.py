@@ -1,0 +1,200 @@
+"""How a request ends: with a site's answer, with an error of the gateway's own, or asked once more elsewhere first."""
+
+import heapq
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from edgewise.core.errors import DeadlineExceededError, EdgewiseError, UnavailableError
+from edgewise.core.routing.budgets import RetryBudget
+from edgewise.core.routing.calls import (
+    Answer,
+    Attempt,
+    Cancel,
+    Failure,
+    Instruction,
+    Outcome,
+    Reason,
+    Reject,
+    Request,
+    SiteSpec,
+)
+from edgewise.core.routing.dispatch import MARGIN_S, Dispatcher
+from edgewise.core.routing.link import Link
+from edgewise.core.routing.link_state import LinkState
+from edgewise.core.routing.order import EDGE
+from edgewise.core.routing.routes import RouteKind
+from edgewise.core.routing.settings import RouterSettings
+
+_UP: Final = LinkState.UP
+# A model that a site did not know is looked for elsewhere first for this long.
+_MISSING_S: Final = 5.0
+_MOST_MISSING: Final = 1000
+_RACES: Final = frozenset({Reason.HEDGE, Reason.RESCUE, Reason.RAMP})
+_DEGRADED: Final = {
+    Reason.FIRST: "failover",
+    Reason.HEDGE: "hedge",
+    Reason.RESCUE: "rescue",
+    Reason.RETRY: "retry",
+    Reason.RAMP: "ramp",
+    Reason.CASCADE: "cascade",
+}
+
+
+class Endings(Dispatcher):
+    """Brings requests to their one end. Arguments as of `Dispatcher`."""
+
+    def __init__(
+        self, sites: Sequence[SiteSpec], *, now_s: float, draws: Callable[[], float], settings: RouterSettings
+    ) -> None:
+        super().__init__(sites, now_s=now_s, draws=draws, settings=settings)
+        self._timers: list[tuple[float, int, Request]] = []
+        self._retries = RetryBudget()
+
+    def _asks_further(self, attempt: Attempt, now_s: float, out: list[Instruction]) -> bool:
+        """For `cascade`: whether an unsure answer of the edge is asked again in the cloud."""
+        request = attempt.request
+        route = request.route
+        if (
+            route.kind is not RouteKind.CASCADE
+            or attempt.link.tier != EDGE
+            or attempt.confidence is None
+            or attempt.confidence >= route.confidence
+            or request.running
+            or not request.idempotent
+        ):
+            return False
+        for link in request.order:
+            if link.tier == EDGE or link in request.tried or link.state is not _UP:
+                continue
+            latency = link.path(request.model, request.size_class).latency
+            if link.queue or len(link.in_flight) >= link.limit or now_s + latency.q95 + MARGIN_S > request.deadline_s:
+                continue
+            request.kept = attempt
+            request.hedged = True
+            out.append(self._attempt(request, link, Reason.CASCADE, now_s))
+            heapq.heappush(self._timers, (request.deadline_s - MARGIN_S, request.key, request))
+            return True
+        return False
+
+    def _refused(self, attempt: Attempt, outcome: Outcome, now_s: float, out: list[Instruction]) -> None:
+        """The site gave no answer of use: ask the next one, or pass on what it said."""
+        request = attempt.request
+        self._keep(attempt)
+        if request.running or request.queued_at is not None:
+            return
+        if outcome is Outcome.SITE_ERROR:
+            request.seen = True
+        elif outcome is Outcome.NOT_SERVED:
+            request.missing_at = attempt.link
+        allowed = (request.idempotent or not request.seen) and (
+            outcome is not Outcome.SITE_ERROR or self._retries.take(now_s)
+        )
+        if not allowed or not self._dispatch(request, Reason.RETRY, now_s, out, last_resort=False):
+            self._answer_with(request.kept or attempt, now_s, out)
+
+    @staticmethod
+    def _keep(attempt: Attempt) -> None:
+        """Keep an answer in case no better one comes: the first, since the route preferred that site."""
+        if attempt.request.kept is None:
+            attempt.request.kept = attempt
+
+    def _resend(
+        self, request: Request, attempt: Attempt, failure: Failure, now_s: float, out: list[Instruction]
+    ) -> None:
+        """An attempt was lost: the request goes to the next site, once more to the same one, or ends."""
+        if request.kept is not None:
+            self._answer_with(request.kept, now_s, out)
+            return
+        if not request.idempotent and request.seen:
+            self._reject(
+                request,
+                UnavailableError(
+                    f"the connection to {attempt.link.name} was lost; the request may have run there, and may not run twice"
+                ),
+                out,
+            )
+            return
+        if self._dispatch(request, Reason.RESCUE, now_s, out):
+            return
+        if attempt.link.state is _UP and failure is Failure.LOST and attempt.reason is not Reason.RETRY:
+            # A kept-alive connection that the site had closed meanwhile says nothing of the site.
+            request.tried = tuple(link for link in request.tried if link is not attempt.link)
+            if self._dispatch(request, Reason.RETRY, now_s, out):
+                return
+        self._reject(request, self._why_not(request, now_s), out)
+
+    def _answer_with(self, attempt: Attempt, now_s: float, out: list[Instruction]) -> None:
+        request = attempt.request
+        request.done = True
+        kept, request.kept = request.kept, None
+        if kept is attempt and request.route.kind is RouteKind.CASCADE and request.attempts > 1:
+            request.degraded = "cascade"
+        elif attempt.reason is not Reason.CASCADE and attempt.link is not request.order[0]:
+            request.degraded = degraded(attempt)
+        if request.missing_at is not None and kept is not attempt:
+            # Another site has what this one did not: look there first for a while.
+            self._note_missing(request.missing_at, request.model, now_s)
+        out.append(Answer(request, attempt))
+        self._drop_running(request, attempt, out, now_s)
+
+    def _reject(self, request: Request, error: EdgewiseError, out: list[Instruction]) -> None:
+        request.done = True
+        request.queued_at = None
+        out.append(Reject(request, error))
+
+    def _expire(self, request: Request, now_s: float, out: list[Instruction]) -> None:
+        if request.kept is not None:
+            self._answer_with(request.kept, now_s, out)
+            return
+        waited_ms = (now_s - request.arrived_s) * 1e3
+        self._reject(
+            request,
+            DeadlineExceededError(f"no site answered within the deadline; the request waited {waited_ms:.0f} ms"),
+            out,
+        )
+        self._drop_running(request, None, out, now_s)
+
+    def _drop_running(self, request: Request, winner: Attempt | None, out: list[Instruction], now_s: float) -> None:
+        """Let go of what runs for a request that is over.
+
+        A slow attempt whose hedge won is left to finish: how long it took has to be learned, or the learned quantiles would only know
+        the answers that were quick enough. One at a suspect link is a witness of whether the link is alive.
+        """
+        request.queued_at = None
+        request.kept = None
+        running, request.running = request.running, []
+        for attempt in running:
+            if attempt is winner or not attempt.open:
+                continue
+            link = attempt.link
+            witness = winner is not None and attempt.number < winner.number and winner.reason in _RACES
+            if witness and link.state is not LinkState.DOWN and now_s < request.deadline_s:
+                attempt.wanted = False
+                link.witnesses += 1
+            else:
+                self._cancel(attempt, out)
+
+    def _close(self, attempt: Attempt) -> None:
+        link = attempt.link
+        attempt.open = False
+        del link.in_flight[attempt]
+        link.in_flight_of_class[attempt.request.size_class] -= 1
+        if not attempt.wanted:
+            link.witnesses -= 1
+
+    def _cancel(self, attempt: Attempt, out: list[Instruction]) -> None:
+        self._close(attempt)
+        out.append(Cancel(attempt))
+
+    @staticmethod
+    def _note_missing(link: Link, model: str, now_s: float) -> None:
+        if len(link.missing) >= _MOST_MISSING:
+            link.missing.clear()
+        link.missing[model] = now_s + _MISSING_S
+
+
+def degraded(attempt: Attempt) -> str:
+    """What the app is told when another site than the preferred one answers."""
+    if attempt.reason is Reason.FIRST and attempt.request.order[0].state is _UP:
+        return "overload"
+    return _DEGRADED[attempt.reason]
