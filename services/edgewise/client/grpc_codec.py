@@ -19,14 +19,15 @@ from edgewise.core.requests import DEFAULT_SIGNATURE, ModelSpec, PredictRequest
 from edgewise.core.tensors import DType, Method, Signature, TensorSpec
 from edgewise.core.versions import VersionState, VersionStatus
 from edgewise.protocols import tfs_grpc
+from edgewise.protocols.grpc_services import INFERENCE_SERVICE, MODEL_SERVICE, PREDICTION_SERVICE
 from edgewise.protocols.grpc_status import CODES
 from edgewise.protocols.tensor_proto import ENUM_TO_DTYPE
 from edgewise.wire import serving_pb2, signature_def_pb2
 
-PREDICT: Final = f"/{tfs_grpc.PREDICTION_SERVICE}/Predict"
-METADATA: Final = f"/{tfs_grpc.PREDICTION_SERVICE}/GetModelMetadata"
-STATUS: Final = f"/{tfs_grpc.MODEL_SERVICE}/GetModelStatus"
-READY: Final = "/inference.GRPCInferenceService/ServerReady"
+PREDICT: Final = f"/{PREDICTION_SERVICE}/Predict"
+METADATA: Final = f"/{PREDICTION_SERVICE}/GetModelMetadata"
+STATUS: Final = f"/{MODEL_SERVICE}/GetModelStatus"
+READY: Final = f"/{INFERENCE_SERVICE}/ServerReady"
 IMAGE_SIGNATURE: Final = "image"
 
 _STATES: Final = {

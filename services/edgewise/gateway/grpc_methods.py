@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from edgewise.protocols.grpc_services import INFERENCE_SERVICE, MODEL_SERVICE, PREDICTION_SERVICE
 from edgewise.protocols.model_names import FindModel, model_in_name, model_in_spec, model_in_tasks, no_model
-from edgewise.protocols.oip_grpc import INFERENCE_SERVICE
-from edgewise.protocols.tfs_grpc import MODEL_SERVICE, PREDICTION_SERVICE
 
 
 @dataclass(frozen=True, slots=True, eq=False)

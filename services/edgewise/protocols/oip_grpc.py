@@ -25,7 +25,6 @@ from edgewise.protocols.shapes import element_count
 from edgewise.protocols.wire_format import buffer_of, length_delimited, packed_varints, text, varint
 from edgewise.wire import inference_pb2 as pb
 
-INFERENCE_SERVICE: Final = "inference.GRPCInferenceService"
 SERVER_NAME: Final = "edgewise"
 
 _LITTLE_ENDIAN: Final = {dtype: numpy_dtype.newbyteorder("<") for dtype, numpy_dtype in NUMPY.items()}

@@ -24,8 +24,6 @@ from edgewise.wire import signature_def_pb2
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-PREDICTION_SERVICE: Final = "tensorflow.serving.PredictionService"
-MODEL_SERVICE: Final = "tensorflow.serving.ModelService"
 SIGNATURE_DEF: Final = "signature_def"
 SIGNATURE_DEF_MAP_URL: Final = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
 

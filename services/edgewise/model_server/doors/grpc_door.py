@@ -19,10 +19,9 @@ from edgewise.model_server.service import PLATFORMS, default_signature
 from edgewise.net.grpc_exchange import GrpcExchange, GrpcStream, Method, StreamingMethod, UnaryMethod
 from edgewise.net.grpc_health import HealthService
 from edgewise.protocols import oip_grpc, tfs_grpc
+from edgewise.protocols.grpc_services import INFERENCE_SERVICE, MODEL_SERVICE, PREDICTION_SERVICE
 from edgewise.protocols.grpc_status import STATUS
-from edgewise.protocols.oip_grpc import INFERENCE_SERVICE
 from edgewise.protocols.oip_rest_metadata import EXTENSIONS
-from edgewise.protocols.tfs_grpc import MODEL_SERVICE, PREDICTION_SERVICE
 from edgewise.wire import inference_pb2
 
 if TYPE_CHECKING:
