@@ -15,9 +15,11 @@ import secrets
 import socket
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, Final
 
 from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError
+from edgewise.link.alarm import KernelAlarm
 from edgewise.link.changes import Change, change_from
 from edgewise.link.connection import Connection, reset_on_close
 from edgewise.link.faults import Direction, Fault, Kind, Newcomers
@@ -107,7 +109,7 @@ class LinkEmulator:
         """
         loop = asyncio.get_running_loop()
         self._began_s = self.clock()
-        self._timetable = Timetable(loop, self.clock)
+        self._timetable = Timetable(self.clock, partial(KernelAlarm, loop))
         self._ways = self.up, self.down = tuple(
             Way(
                 # One source of draws a direction, so that what one of them carries changes nothing in the other.

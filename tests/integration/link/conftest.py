@@ -119,7 +119,7 @@ async def linked(*, echo: bool = True, **options: Any) -> AsyncIterator[Place]:
         yield place
     finally:
         for peer in place.peers:
-            await peer.close()
+            peer.writer.transport.abort()
         await asyncio.wait_for(link.stop(), WAIT_S)
         assert link.open_connections == 0
         server.close()

@@ -8,6 +8,7 @@ import pytest
 
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.link.faults import Fault, Kind
+from edgewise.link.lane import LANE_LIMIT_BYTES
 from edgewise.link.profiles import Conditions, Profile
 from edgewise.link.schedule import parse_schedule
 
@@ -118,9 +119,9 @@ def test_a_receiver_that_does_not_read_makes_the_sender_wait(links):
             server = await place.on_server()
             body = b"x" * (24 << 20)
             sending = asyncio.ensure_future(client.send(body))
-            await place.until(lambda: place.link.up.queued_bytes > 4 << 20)
-            await asyncio.sleep(0.1)
-            assert place.link.up.queued_bytes < 5 << 20
+            [lane] = place.link.up.lanes
+            await place.until(lambda: lane._blocked and lane.source._reasons)
+            assert place.link.up.queued_bytes <= LANE_LIMIT_BYTES + 65536
             assert not sending.done()
             assert await server.receive(len(body)) == body
             await sending

@@ -5,6 +5,7 @@ import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -48,6 +49,22 @@ class VirtualTime:
         self.now_s = until_s
 
 
+class VirtualAlarm:
+    """An alarm of that clock."""
+
+    def __init__(self, time: VirtualTime, callback: Callable[[], None]) -> None:
+        self._time = time
+        self._callback = callback
+        self._handle = Handle()
+
+    def set(self, at_s: float) -> None:
+        self._handle.cancel()
+        self._handle = self._time.call_later(max(0.0, at_s - self._time.now_s), self._callback)
+
+    def close(self) -> None:
+        self._handle.cancel()
+
+
 @dataclass(eq=False)
 class End:
     """One side of a connection: what it received and when, and whether it is read."""
@@ -87,7 +104,7 @@ class Track:
 
     def __init__(self, up: WireConditions, down: WireConditions | None = None, seed: int = 1) -> None:
         self.time = VirtualTime()
-        timetable = Timetable(self.time, self.time)
+        timetable = Timetable(self.time, partial(VirtualAlarm, self.time))
         self.up, self.down = (
             Way(Wire(conditions, random.Random(f"{seed}{name}").random), timetable, self.time, self.time.call_later)
             for name, conditions in (("up", up), ("down", down or up))
