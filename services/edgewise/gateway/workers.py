@@ -83,7 +83,11 @@ def hold_port(host: str, port: int | None) -> tuple[int | None, list[socket.sock
         for family, kind, _, _, address in socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         ):
-            held = socket.socket(family, kind)
+            try:
+                held = socket.socket(family, kind)
+            except OSError:
+                # A machine without IPv6 still names its address.
+                continue
             sockets.append(held)
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
