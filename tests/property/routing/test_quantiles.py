@@ -26,7 +26,7 @@ def recorded(records, half_life_s):
     return quantiles, times_s
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(LATENCIES_S, min_size=1, max_size=300))
 def test_quantiles_of_equal_weights_are_those_of_the_sorted_list(latencies_s):
     quantiles, _ = recorded([(latency_s, 0.0) for latency_s in latencies_s], 60.0)
@@ -39,7 +39,7 @@ def test_quantiles_of_equal_weights_are_those_of_the_sorted_list(latencies_s):
     assert quantiles.known_count == pytest.approx(len(latencies_s))
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(RECORDS, st.floats(0.1, 1e4))
 def test_order_and_range_hold_under_any_decay(records, half_life_s):
     quantiles, times_s = recorded(records, half_life_s)
@@ -56,7 +56,7 @@ def test_order_and_range_hold_under_any_decay(records, half_life_s):
     assert newest[0] <= quantiles.recently(times_s[-1]) <= newest[-1]
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(RECORDS, st.floats(0.1, 1e4), st.lists(st.floats(0.0, 2000.0), min_size=2, max_size=40))
 def test_survival_is_a_probability_that_only_falls(records, half_life_s, ages_s):
     quantiles, _ = recorded(records, half_life_s)
@@ -65,7 +65,7 @@ def test_survival_is_a_probability_that_only_falls(records, half_life_s, ages_s)
     assert all(later <= earlier for earlier, later in pairwise(found))
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(RECORDS, st.floats(1.0, 1e9))
 def test_silence_changes_no_quantile(records, silence_s):
     quantiles, times_s = recorded(records, 60.0)

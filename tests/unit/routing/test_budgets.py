@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgewise.core.routing.budgets import HedgeBudget, HoldDown, RetryBudget
@@ -57,6 +57,7 @@ def test_hedge_shares_that_mean_nothing_are_refused(ratio, burst):
         HedgeBudget(ratio, burst)
 
 
+@settings(deadline=None)
 @given(
     ratio=st.floats(0.0, 1.0),
     burst=st.floats(1.0, 50.0),
@@ -126,6 +127,7 @@ def test_retry_shares_that_mean_nothing_are_refused(wrong):
         RetryBudget(**wrong)
 
 
+@settings(deadline=None)
 @given(
     ratio=st.floats(0.0, 2.0),
     min_per_s=st.floats(0.0, 5.0),
@@ -247,6 +249,7 @@ def test_lengths_out_of_order_are_refused(wrong):
         HoldDown(**wrong)
 
 
+@settings(deadline=None)
 @given(
     gaps_s=st.lists(st.tuples(st.floats(0.0, 500.0), st.floats(0.0, 500.0)), max_size=30),
     draw=st.floats(0.0, 1.0, exclude_max=True),
