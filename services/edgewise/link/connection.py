@@ -10,10 +10,7 @@ from edgewise.link.lane import FROZEN, Ending, Lane
 if TYPE_CHECKING:
     from edgewise.link.emulator import LinkEmulator
 
-_RECEIVE_BYTES: Final = 64 * 1024
 _LINGER_0: Final = struct.pack("ii", 1, 0)
-# Filled and used up within one callback of the loop, so that all connections share it.
-_BUFFER: Final = memoryview(bytearray(_RECEIVE_BYTES))
 
 
 def reset_on_close(sock: socket.socket) -> None:
@@ -24,10 +21,11 @@ def reset_on_close(sock: socket.socket) -> None:
 class Side(asyncio.BufferedProtocol):
     """One of the two TCP connections that a connection through the link is made of."""
 
-    __slots__ = ("_connection", "_reasons", "inbound", "lost", "outbound", "transport")
+    __slots__ = ("_buffer", "_connection", "_reasons", "inbound", "lost", "outbound", "transport")
 
-    def __init__(self, connection: "Connection") -> None:
+    def __init__(self, connection: "Connection", buffer: memoryview) -> None:
         self._connection = connection
+        self._buffer = buffer
         self._reasons = 0
         self.transport: asyncio.Transport | None = None
         self.lost = False
@@ -48,11 +46,11 @@ class Side(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the loop's signature
         """Where to receive."""
-        return _BUFFER
+        return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Pass on what was received."""
-        self.outbound.take(bytes(_BUFFER[:nbytes]))
+        self.outbound.take(bytes(self._buffer[:nbytes]))
 
     def eof_received(self) -> bool:
         """This side sends no more; it may still receive."""
@@ -145,8 +143,8 @@ class Connection:
         self._socket: socket.socket | None = sock
         self._opened_s = opened_s
         self._ended_sides: set[Side] = set()
-        self.client = Side(self)
-        self.server = Side(self)
+        self.client = Side(self, link.receive_buffer)
+        self.server = Side(self, link.receive_buffer)
         # Making a connection takes a round trip over a real link. The relay's kernel has accepted already, so the first
         # bytes pay for it.
         self._handshake_up_s = link.up.wire.handshake_s()

@@ -32,6 +32,7 @@ from edgewise.link.wire import Wire, both_ways
 
 _LOG: Final = logging.getLogger(__name__)
 MAX_CONNECTIONS: Final = 16_384
+_RECEIVE_BYTES: Final = 64 * 1024
 _WELCOMES: Final = {
     Newcomers.SILENT: Welcome.SILENT,
     Newcomers.ACCEPT: Welcome.ACCEPT,
@@ -58,6 +59,7 @@ class LinkEmulator:
         profile: the name of the last profile that was set.
         fault: in force, or None.
         up, down: the two directions; up is from the client to the server.
+        receive_buffer: where connections receive. Filled and used up within one callback of the loop, so that all share it.
         passable: set while a new connection gets through to the server.
         accepted, unreached: connections since the start; those whose server could not be reached.
     """
@@ -84,6 +86,7 @@ class LinkEmulator:
         self.profile = chosen.name
         self.fault: Fault | None = None
         self.clock = time.monotonic
+        self.receive_buffer = memoryview(bytearray(_RECEIVE_BYTES))
         self.passable = asyncio.Event()
         self.passable.set()
         self.accepted = 0
