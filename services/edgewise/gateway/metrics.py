@@ -80,14 +80,29 @@ class SiteCounts:
         self.changes: dict[str, int] = {}
 
 
+class _Answers:
+    """Requests for one model that one site's answers ended.
+
+    Attributes:
+        outcomes: by `Outcome` of the answer.
+        duration, duration_counts: seconds from a request's head to its answer, and its buckets.
+        site: of the site in all.
+    """
+
+    __slots__ = ("duration", "duration_counts", "outcomes", "site")
+
+    def __init__(self, site: SiteCounts) -> None:
+        self.outcomes = [0] * len(Outcome)
+        self.duration = Distribution(DURATION_BOUNDS_S)
+        self.duration_counts = self.duration.counts
+        self.site = site
+
+
 class GatewayMetrics:
     """The gateway's numbers.
 
     Attributes:
         received_count: requests that arrived.
-        outcomes: requests by how they ended.
-        requests: count by model, site ("" for none) and outcome.
-        durations: seconds from a request's head to its answer, by model and site.
         overhead: seconds of answered requests outside the attempt that won.
         errors: requests without a site's answer, by code.
         degraded: answers that are not what their route prefers, by why.
@@ -99,10 +114,10 @@ class GatewayMetrics:
 
     def __init__(self) -> None:
         self.received_count = 0
-        self.outcomes = dict.fromkeys(OUTCOMES, 0)
-        self.requests: dict[tuple[str, str, str], int] = {}
-        self.durations: dict[tuple[str, str], Distribution] = {}
         self.overhead = Distribution(OVERHEAD_BOUNDS_S)
+        self._overhead_counts = self.overhead.counts
+        self._answers: dict[tuple[str, str], _Answers] = {}
+        self._unanswered: dict[tuple[str, str], int] = {}
         self.errors: dict[str, int] = {}
         self.degraded: dict[str, int] = {}
         self.sites: dict[str, SiteCounts] = {}
@@ -115,6 +130,30 @@ class GatewayMetrics:
     def in_flight(self) -> int:
         """Requests that have no answer yet."""
         return self.received_count - sum(self.outcomes.values())
+
+    @property
+    def requests(self) -> dict[tuple[str, str, str], int]:
+        """Requests that ended, by model, site ("" for none) and how they ended."""
+        found = {(model, "", ending): count for (model, ending), count in self._unanswered.items()}
+        for (model, site), answers in self._answers.items():
+            for ending, count in zip(_ANSWERS, answers.outcomes, strict=True):
+                if count:
+                    key = (model, site, ending)
+                    found[key] = found.get(key, 0) + count
+        return found
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """Requests by how they ended."""
+        found = dict.fromkeys(OUTCOMES, 0)
+        for (_, _, ending), count in self.requests.items():
+            found[ending] += count
+        return found
+
+    @property
+    def durations(self) -> dict[tuple[str, str], Distribution]:
+        """Seconds from a request's head to its answer, by model and site."""
+        return {key: answers.duration for key, answers in self._answers.items()}
 
     def name_models(self, names: Iterable[str]) -> None:
         """Give these models a label of their own, whatever comes."""
@@ -136,7 +175,7 @@ class GatewayMetrics:
     def refused(self, error: EdgewiseError) -> None:
         """Count what a door turned away before it became a request: no key, malformed."""
         self.received_count += 1
-        self._end("", "", REJECTED)
+        self._end("", REJECTED)
         self._error(error)
 
     def answered(self, request: Request, attempt: Attempt, outcome: Outcome, answered_s: float) -> None:
@@ -147,31 +186,23 @@ class GatewayMetrics:
             outcome: what that answer means.
             answered_s: when it was whole.
         """
-        model = request.model
-        if model not in self._models:
-            model = self._label(model, outcome)
-        site = attempt.link.name
-        ending = _ANSWERS[outcome]
-        self.outcomes[ending] += 1
-        key = (model, site, ending)
-        requests = self.requests
-        requests[key] = requests.get(key, 0) + 1
+        key = (request.model, attempt.link.name)
+        found = self._answers.get(key)
+        if found is None:
+            found = self._new_answers(key, outcome)
+        found.outcomes[outcome] += 1
+        counts = found.site
         took_s = answered_s - attempt.sent_s
-        counts = self.sites[site]
         counts.answered += 1
         counts.answered_s += took_s
         if took_s > counts.slowest_s:  # noqa: PLR1730 - max() takes three times as long, for every request
             counts.slowest_s = took_s
         total_s = monotonic() - request.arrived_s
-        duration = self.durations.get((model, site))
-        if duration is None:
-            duration = self.durations[model, site] = Distribution(DURATION_BOUNDS_S)
-        duration.counts[bisect_left(DURATION_BOUNDS_S, total_s)] += 1
-        duration.total += total_s
-        overhead = self.overhead
+        found.duration_counts[bisect_left(DURATION_BOUNDS_S, total_s)] += 1
+        found.duration.total += total_s
         over_s = total_s - took_s
-        overhead.counts[bisect_left(OVERHEAD_BOUNDS_S, over_s)] += 1
-        overhead.total += over_s
+        self._overhead_counts[bisect_left(OVERHEAD_BOUNDS_S, over_s)] += 1
+        self.overhead.total += over_s
         if request.degraded:
             self.degraded[request.degraded] = self.degraded.get(request.degraded, 0) + 1
 
@@ -183,30 +214,36 @@ class GatewayMetrics:
             ending = FAILED
         else:
             ending = REJECTED
-        self._end(request.model, "", ending)
+        self._end(request.model, ending)
         self._error(error)
 
     def cancelled(self, request: Request) -> None:
         """Count a request whose app went away before its answer."""
-        self._end(request.model, "", CANCELLED)
+        self._end(request.model, CANCELLED)
 
-    def _end(self, model: str, site: str, ending: str) -> None:
+    def _end(self, model: str, ending: str) -> None:
         if model and model not in self._models:
             model = OTHER_MODELS
-        self.outcomes[ending] += 1
-        key = (model, site, ending)
-        self.requests[key] = self.requests.get(key, 0) + 1
+        key = (model, ending)
+        self._unanswered[key] = self._unanswered.get(key, 0) + 1
 
     def _error(self, error: EdgewiseError) -> None:
         code = error.code.value
         self.errors[code] = self.errors.get(code, 0) + 1
 
-    def _label(self, model: str, outcome: Outcome) -> str:
-        # A name is taken in once a site has answered for it, so that names made up by clients do not fill the bound.
-        if outcome is Outcome.OK and len(self._models) < MAX_MODELS:
-            self._models.add(model)
-            return model
-        return OTHER_MODELS
+    def _new_answers(self, key: tuple[str, str], outcome: Outcome) -> "_Answers":
+        """Where answers of a site for a model are counted, with other models where the name is not known."""
+        model, site = key
+        if model not in self._models:
+            # A name is taken in once a site has answered for it, so that names made up by clients do not fill the bound.
+            if outcome is Outcome.OK and len(self._models) < MAX_MODELS:
+                self._models.add(model)
+            else:
+                key = (OTHER_MODELS, site)
+        found = self._answers.get(key)
+        if found is None:
+            found = self._answers[key] = _Answers(self.name_site(site))
+        return found
 
     # --- attempts and links ---
 
