@@ -26,6 +26,8 @@ _FEW_PROBES: Final = 8
 _PACE_AFTER_S: Final = 0.05
 _PACE_LASTS_S: Final = 5.0
 _OTHER_MODELS: Final = "*"
+# With its jitter no less than 10 s, so that traffic switches at most once in 10 s.
+_FLAP_S: Final = 11.2
 _CLOUD_IN_FLIGHT: Final = 256
 _EDGE_IN_FLIGHT: Final = 64
 
@@ -63,7 +65,7 @@ class Link:
         self._full_since_s = now_s
         self._pace_per_s = 0.0
         self._pace_s = float("-inf")
-        self.hold = HoldDown()
+        self.hold = HoldDown(flap_s=_FLAP_S)
         self.queue_depth = 0
         self.errors = 0
         self.resets = 0
@@ -218,6 +220,16 @@ class Link:
                 if latest_s > sent_s:
                     evidence += latency.log_survival(latest_s - sent_s)
         return evidence
+
+    def forgive(self, seconds: float) -> None:
+        """Nobody was looking for so long: let that time not have been, so that it is held against nobody."""
+        for attempt in self.in_flight:
+            attempt.sent_s += seconds
+        for probe in self.probes:
+            probe.sent_s += seconds
+        self.answered_s = [answered_s + seconds for answered_s in self.answered_s]
+        self.last_heard_s += seconds
+        self.since_s += seconds
 
     def heard_after_silence(self, size_class: int, now_s: float) -> None:
         """Learn how long this link can be silent without being lost."""

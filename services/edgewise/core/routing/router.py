@@ -43,9 +43,6 @@ _RAMP: Final = LinkState.RAMP
 _FIRST: Final = Reason.FIRST
 _OK: Final = Outcome.OK
 _NEVER_S: Final = float("inf")
-_STALL_GRACE_S: Final = 0.012
-_LONG_STALL_S: Final = 1.0
-_LONG_STALL_GRACE_S: Final = 0.05
 _FIRST_CONNECTIONS: Final = 4
 
 
@@ -76,7 +73,6 @@ class Router(Waiting):
         self._watch = LinkWatch(self.settings, self, draws)
         self._leaving: list[Link] = []
         self._number = 0
-        self._distrust_until_s = now_s
         self._draining = False
 
     # --- requests ---
@@ -251,7 +247,7 @@ class Router(Waiting):
             probe.open = False
             probe.link.probes.pop(probe, None)
             self._watch.probe_answered(probe, now_s, out, ready=ready)
-            self._wake_at(probe.link.next_probe_s)
+            self._wake_at(now_s + self._grain_s)
         return out
 
     def probe_failed(self, probe: Probe, now_s: float, *, refused: bool = False) -> list[Instruction]:
@@ -344,18 +340,17 @@ class Router(Waiting):
         out: list[Instruction] = []
         late_s = now_s - self.wake_s
         if late_s > self.settings.stall_s:
-            # The caller was away: answers may have come that it has not read yet.
-            grace_s = _LONG_STALL_GRACE_S if late_s > _LONG_STALL_S else _STALL_GRACE_S
-            self._distrust_until_s = now_s + grace_s
+            # The caller was away, or its clock jumped: what came meanwhile it has not read yet.
+            for link in self._all_links():
+                link.forgive(late_s)
         self.wake_s = _NEVER_S
         self._look_at_requests(now_s, out)
-        trusted = now_s >= self._distrust_until_s
         busy = False
         for link in self._all_links():
             if link.witnesses:
                 self._drop_old_witnesses(link, now_s, out)
             if not self._draining:
-                self._watch.watch(link, now_s, out, trusted=trusted)
+                self._watch.watch(link, now_s, out)
             if link.queue:
                 self._fill(link, now_s, out)
                 self._drop_expired(link, now_s, out)

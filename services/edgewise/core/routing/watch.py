@@ -85,29 +85,25 @@ class LinkWatch:
         else:
             link.returned_s = now_s
 
-    def watch(self, link: Link, now_s: float, out: list[Instruction], *, trusted: bool) -> None:
-        """Look at a link; called at each tick.
-
-        Args:
-            trusted: the caller has not been away, so what looks overdue is.
-        """
+    def watch(self, link: Link, now_s: float, out: list[Instruction]) -> None:
+        """Look at a link; called at each tick."""
         state = link.state
         if state is UP:
             in_flight = len(link.in_flight)
             link.peak_in_flight = max(in_flight, link.peak_in_flight * _PEAK_KEPT)
-            if trusted and in_flight:
+            if in_flight:
                 why = link.overdue(now_s)
                 if why:
                     self.move(link, LinkEvent.OVERDUE, why, now_s, out)
                     return
             if link.slow is not None:
                 self._slow(link, now_s, out)
-            self._ask_while_idle(link, now_s, out, trusted=trusted)
+            self._ask_while_idle(link, now_s, out)
         elif state is SUSPECT:
-            if trusted and now_s - link.since_s > max(self._settings.suspect_s, link.typical_s()):
+            if now_s - link.since_s > max(self._settings.suspect_s, link.typical_s()):
                 self.move(link, LinkEvent.SILENT, link.why, now_s, out)
         elif state is RAMP:
-            self._watch_ramp(link, now_s, out, trusted=trusted)
+            self._watch_ramp(link, now_s, out)
         elif now_s >= link.next_probe_s:
             self._ask_again(link, now_s, out)
 
@@ -209,8 +205,8 @@ class LinkWatch:
         link.ramp_sent = link.ramp_answered = 0
         out.append(Warm(link, max(2, min(int(link.peak_in_flight), link.limit))))
 
-    def _watch_ramp(self, link: Link, now_s: float, out: list[Instruction], *, trusted: bool) -> None:
-        if trusted and link.in_flight:
+    def _watch_ramp(self, link: Link, now_s: float, out: list[Instruction]) -> None:
+        if link.in_flight:
             why = link.overdue(now_s)
             if why:
                 self.move(link, LinkEvent.OVERDUE, why, now_s, out)
@@ -245,9 +241,9 @@ class LinkWatch:
         # There is no doubt to be resolved: answers come, and late.
         self.move(link, LinkEvent.SILENT, "slow", now_s, out)
 
-    def _ask_while_idle(self, link: Link, now_s: float, out: list[Instruction], *, trusted: bool) -> None:
+    def _ask_while_idle(self, link: Link, now_s: float, out: list[Instruction]) -> None:
         if link.probes:
-            if trusted and link.probe_is_overdue(now_s) and link.last_heard_s <= next(iter(link.probes)).sent_s:
+            if link.probe_is_overdue(now_s) and link.last_heard_s <= next(iter(link.probes)).sent_s:
                 link.cause_class = PROBE_CAUSE
                 self.move(link, LinkEvent.OVERDUE, "a probe is overdue", now_s, out)
         elif now_s - max(link.last_heard_s, link.next_probe_s) >= self._settings.idle_probe_s:
