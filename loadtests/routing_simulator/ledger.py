@@ -14,7 +14,7 @@
     return        some time after the last fault everything is as it was at first, with nothing left over
 
 A site *could have answered* a request when, for the whole of the `PATIENCE_S` before the request was lost, it was
-reachable both ways without any fault, its process well, and its own queue short; when the route names it and the model
+reachable both ways without any fault, its process well, its own queue short and its workers no more than 0.8 busy; when the route names it and the model
 is served there; and when the budget allowed for finding out: `FAIR_BUDGET_S` and what ten runs and four round trips take.
 Requests that were open while the caller itself stood still or its clock jumped are no part of the promise, nor are those
 that may not run twice and have been given to a site.
@@ -213,7 +213,7 @@ class Ledger:
         route = ticket.load.route
         since_s = now_s - late_s - PATIENCE_S
         for site in self._sites:
-            if not site.was_good(since_s) or not allows(route, site):
+            if not site.was_good(since_s, now_s) or not allows(route, site):
                 continue
             if has_fair_budget(ticket, site):
                 return site
@@ -252,6 +252,8 @@ class Ledger:
 
     def sweep(self, now_s: float, clock_s: float) -> None:
         """Look for what has been in flight past its deadline; the caller may have to wake up first."""
+        for site in self._sites:
+            site.work_log.append((now_s, site.work_s))
         if now_s - self.jumped_s < TOLERANCE_S:
             return
         for site in self._sites:

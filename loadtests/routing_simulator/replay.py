@@ -25,6 +25,7 @@ from edgewise.core.routing.calls import (
     SiteSpec,
     Warm,
 )
+from edgewise.core.routing.link import Link
 from edgewise.core.routing.router import Router
 from edgewise.core.routing.routes import Route
 from edgewise.core.routing.settings import RouterSettings
@@ -83,10 +84,11 @@ class _Names:
         return self.requests[attempt.request], attempt.number
 
 
-class RecordingRouter(Router):
-    """A router that keeps a log of itself; `Simulation(make_router=RecordingRouter)`.
+class RecordingRouter:
+    """Stands before a router and keeps a log; `Simulation(make_router=RecordingRouter)`.
 
     Attributes:
+        router: decides.
         log: grows with each event.
     """
 
@@ -106,7 +108,21 @@ class RecordingRouter(Router):
             self.log.draws.append(drawn)
             return drawn
 
-        super().__init__(sites, now_s=now_s, draws=draw, settings=settings)
+        self.router = Router(sites, now_s=now_s, draws=draw, settings=settings)
+
+    @property
+    def links(self) -> dict[str, Link]:
+        """Those of the router."""
+        return self.router.links
+
+    @property
+    def wake_s(self) -> float:
+        """When the router wants its next tick."""
+        return self.router.wake_s
+
+    def validate_state(self, now_s: float) -> None:
+        """Have the router check itself."""
+        self.router.validate_state(now_s)
 
     def _keep(self, event: Told, instructions: list[Instruction]) -> list[Instruction]:
         self.log.events.append(event)
@@ -114,7 +130,7 @@ class RecordingRouter(Router):
         return instructions
 
     def start(self, now_s: float) -> list[Instruction]:
-        return self._keep(("start", now_s), super().start(now_s))
+        return self._keep(("start", now_s), self.router.start(now_s))
 
     def arrived(self, request: Request, now_s: float) -> list[Instruction]:
         number = self._names.requests.setdefault(request, len(self._names.requests))
@@ -129,13 +145,13 @@ class RecordingRouter(Router):
             request.idempotent,
             now_s,
         )
-        return self._keep(event, super().arrived(request, now_s))
+        return self._keep(event, self.router.arrived(request, now_s))
 
     def sent(self, attempt: Attempt, now_s: float) -> list[Instruction]:
-        return self._keep(("sent", *self._names.attempt(attempt), now_s), super().sent(attempt, now_s))
+        return self._keep(("sent", *self._names.attempt(attempt), now_s), self.router.sent(attempt, now_s))
 
     def bytes_came(self, attempt: Attempt, now_s: float) -> list[Instruction]:
-        return self._keep(("bytes", *self._names.attempt(attempt), now_s), super().bytes_came(attempt, now_s))
+        return self._keep(("bytes", *self._names.attempt(attempt), now_s), self.router.bytes_came(attempt, now_s))
 
     def answered(
         self,
@@ -156,26 +172,27 @@ class RecordingRouter(Router):
             now_s,
         )
         return self._keep(
-            event, super().answered(attempt, outcome, now_s, queue_depth=queue_depth, retry_after_s=retry_after_s)
+            event, self.router.answered(attempt, outcome, now_s, queue_depth=queue_depth, retry_after_s=retry_after_s)
         )
 
     def failed(self, attempt: Attempt, failure: Failure, now_s: float) -> list[Instruction]:
         event = ("failed", *self._names.attempt(attempt), failure, now_s)
-        return self._keep(event, super().failed(attempt, failure, now_s))
+        return self._keep(event, self.router.failed(attempt, failure, now_s))
 
     def cancelled(self, request: Request, now_s: float) -> list[Instruction]:
-        return self._keep(("cancelled", self._names.requests[request], now_s), super().cancelled(request, now_s))
+        event = ("cancelled", self._names.requests[request], now_s)
+        return self._keep(event, self.router.cancelled(request, now_s))
 
     def probe_answered(self, probe: Probe, now_s: float, *, ready: bool = True) -> list[Instruction]:
         event = ("probe-answered", self._names.probes[probe], ready, now_s)
-        return self._keep(event, super().probe_answered(probe, now_s, ready=ready))
+        return self._keep(event, self.router.probe_answered(probe, now_s, ready=ready))
 
     def probe_failed(self, probe: Probe, now_s: float, *, refused: bool = False) -> list[Instruction]:
         event = ("probe-failed", self._names.probes[probe], refused, now_s)
-        return self._keep(event, super().probe_failed(probe, now_s, refused=refused))
+        return self._keep(event, self.router.probe_failed(probe, now_s, refused=refused))
 
     def tick(self, now_s: float) -> list[Instruction]:
-        return self._keep(("tick", now_s), super().tick(now_s))
+        return self._keep(("tick", now_s), self.router.tick(now_s))
 
 
 class _Replayer:

@@ -126,12 +126,15 @@ class Simulation(World):
         scenario = self.scenario
         self.run_until(max(scenario.ends_s, scenario.healed_s))
         self.run_until_returned()
-        self._loads_stop = True
-        drained_s = self.now_s + 1.0 + max(load.deadline_s or load.route.deadline_s for load in scenario.loads)
-        self.step_until(drained_s)
-        self.now_s = drained_s
-        self.ledger.finish(drained_s, self.arrivals)
+        self.drain()
         return self
+
+    def drain(self) -> None:
+        """Go on without load until nothing is left, and have the ledger look for what is."""
+        self._loads_stop = True
+        longest_s = max(load.deadline_s or load.route.deadline_s for load in self.scenario.loads)
+        self.run_until(self.now_s + longest_s + 1.0)
+        self.ledger.finish(self.now_s, self.arrivals)
 
     def run_until(self, until_s: float) -> None:
         """Go on until the given time."""
@@ -173,9 +176,9 @@ class Simulation(World):
         clock_s = now_s + self.skew_s
         if self._validate:
             self.router.validate_state(clock_s)
-        wake_s = self.router.wake_s - self.skew_s
+        wake_s = max(self.router.wake_s - self.skew_s, now_s + TIMER_GRAIN_S)
         if wake_s < self._tick_at_s:
-            self._tick_at_s = wake_s = max(wake_s, now_s + TIMER_GRAIN_S)
+            self._tick_at_s = wake_s
             heappush(self._heap, (wake_s, next(self._numbers), self._on_tick, None, None))
 
     def _told_else(self, instruction: Instruction, now_s: float) -> None:

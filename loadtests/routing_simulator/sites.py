@@ -10,6 +10,7 @@ from routing_simulator.network import Way
 from routing_simulator.scenario import UNLIMITED, SitePlan
 
 CROWDED_AT: Final = 2  # requests that wait for each worker
+BUSY_AT: Final = 0.8  # of the time that all workers have
 
 
 class Job:
@@ -73,6 +74,7 @@ class Site:
         faults: how many are in force here.
         good_since_s: without any fault since then; inf while there is one.
         spare_since_s: not crowded since then; inf while it is.
+        work_s: what its workers have run or begun to run; `work_log` has this at times `(now_s, work_s)`.
         waiting: came and waits for a worker.
         frozen: what the kernel keeps for a stopped process, with what to do when it goes on.
     """
@@ -105,6 +107,8 @@ class Site:
         "tier",
         "waiting",
         "way",
+        "work_log",
+        "work_s",
     )
 
     def __init__(self, index: int, plan: SitePlan, way: Way, random: Callable[[], float]) -> None:
@@ -124,6 +128,8 @@ class Site:
         self.faults = 0
         self.good_since_s = 0.0
         self.spare_since_s = 0.0
+        self.work_s = 0.0
+        self.work_log: deque[tuple[float, float]] = deque([(0.0, 0.0)], maxlen=10)
         self.frozen: list[tuple[Callable[[float, Any, Any], None], Job, Any]] = []
         self.stopped = 0
         self.dead = 0
@@ -138,13 +144,18 @@ class Site:
 
     def run_s(self) -> float:
         """How long the next request runs."""
+        run_s = self.service_s * self.slow
         if self.plan.exponential:
-            return -math.log(1.0 - self.random()) * self.service_s * self.slow
-        return self.service_s * self.slow
+            run_s *= -math.log(1.0 - self.random())
+        self.work_s += run_s
+        return run_s
 
-    def was_good(self, since_s: float) -> bool:
-        """Whether it could have answered anything the whole time from `since_s` until now."""
-        return self.good_since_s <= since_s and self.spare_since_s <= since_s
+    def was_good(self, since_s: float, now_s: float) -> bool:
+        """Whether it could have answered anything the whole time from `since_s` until now, and had room."""
+        if self.good_since_s > since_s or self.spare_since_s > since_s:
+            return False
+        before_s, work_s = next((entry for entry in reversed(self.work_log) if entry[0] <= since_s), (0.0, 0.0))
+        return self.work_s - work_s <= BUSY_AT * self.plan.workers * (now_s - before_s)
 
     def crowd(self, now_s: float) -> None:
         """Look whether there is room, after something came or went."""

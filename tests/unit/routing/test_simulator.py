@@ -148,6 +148,20 @@ def test_a_clock_jump_moves_the_routers_clock_only():
     assert simulation.router.links["cloud"].last_heard_s > 6.5
 
 
+def test_ticks_come_in_time_however_many_events_there_are():
+    class Counts(Router):
+        late_s = ()
+
+        def tick(self, now_s):
+            self.late_s = (*self.late_s, now_s - self.wake_s)
+            return super().tick(now_s)
+
+    simulation = Simulation(scenario(rate_hz=5_000.0), make_router=Counts)
+    simulation.run_until(0.5)
+    assert len(simulation.router.late_s) > 0.9 * 0.5 / simulation.router.settings.grain_s
+    assert max(simulation.router.late_s) <= 0.002
+
+
 # Replays.
 
 
