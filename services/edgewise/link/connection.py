@@ -93,7 +93,8 @@ class Side(asyncio.BufferedProtocol):
 
     def write(self, data: bytes) -> None:
         """Send to this side's peer."""
-        if self.transport is not None and not self.lost:
+        # uvloop raises for a transport that has failed and has not said so yet.
+        if self.transport is not None and not self.transport.is_closing():
             self.transport.write(data)
 
     def end(self) -> None:
