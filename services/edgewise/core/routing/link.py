@@ -80,6 +80,7 @@ class Link:
         self.probes: dict[Probe, None] = {}
         self.probe_latency = LatencyQuantiles(settings.half_life_s)
         self.next_probe_s = now_s
+        self.failed_probes = 0
         self.good_probes = 0
         self.good_since_s = now_s
         self.payload_proven = False

@@ -19,7 +19,7 @@ class RouterSettings:
         suspect_s: a suspect link that stays silent this long is down; longer where its answers take longer.
         idle_probe_s: an idle link is asked this often.
         probe_interval_s: a link that is down is asked this often.
-        probe_timeout_s: at least; longer where answers take longer.
+        probe_timeout_s, longest_probe_s: at least and at most; longer where answers take longer, or none came in time.
         good_probes: so many in a row prove a link.
         max_probe_bytes: probes are not larger than this.
         ramp_shares: of requests, step by step.
@@ -46,6 +46,7 @@ class RouterSettings:
     idle_probe_s: float = 1.0
     probe_interval_s: float = 0.25
     probe_timeout_s: float = 0.5
+    longest_probe_s: float = 4.0
     good_probes: int = 3
     max_probe_bytes: int = 256 * 1024
     ramp_shares: tuple[float, ...] = (0.01, 0.05, 0.25, 0.5)

@@ -20,7 +20,8 @@ RAMP: Final = LinkState.RAMP
 
 PROBE_CAUSE: Final = -1
 """`Link.cause_class` when a probe was overdue and no request."""
-_MOST_PROBES: Final = 6
+_MOST_PROBES: Final = 20
+_FAILURES_TO_WAIT_LONGER: Final = 4
 # Of the most that was in flight, a tick later.
 _PEAK_KEPT: Final = 0.9999
 # A second suspicion within this time of the last one that proved wrong is not forgiven.
@@ -125,7 +126,11 @@ class LinkWatch:
 
     def probe(self, link: Link, payload_bytes: int, now_s: float, out: list[Instruction], *, fresh: bool) -> None:
         """Ask the site."""
-        timeout_s = max(self._settings.probe_timeout_s, 3.0 * link.typical_s())
+        settings = self._settings
+        # The way may have become a longer one while it was lost: what nobody answers in time is given more of it.
+        patience = 2.0 ** min(link.failed_probes // _FAILURES_TO_WAIT_LONGER, 4)
+        timeout_s = max(settings.probe_timeout_s, 3.0 * link.typical_s())
+        timeout_s = max(timeout_s, min(timeout_s * patience, settings.longest_probe_s))
         probe = Probe(link, sent_s=now_s, payload_bytes=payload_bytes, timeout_s=timeout_s, fresh=fresh)
         link.probes[probe] = None
         out.append(SendProbe(probe))
@@ -134,6 +139,7 @@ class LinkWatch:
         """A probe was answered; `ready` as the site says of itself."""
         link = probe.link
         link.last_heard_s = now_s
+        link.failed_probes = 0
         state = link.state
         if not probe.payload_bytes and not probe.fresh:
             link.probe_latency.record(now_s - probe.sent_s, now_s)
@@ -155,6 +161,7 @@ class LinkWatch:
     def probe_failed(self, probe: Probe, now_s: float, out: list[Instruction], *, refused: bool) -> None:
         """A probe found nobody, or nothing came of it in its time."""
         link = probe.link
+        link.failed_probes += 1
         state = link.state
         if state is PROBING:
             # One that was sent into the outage says nothing of now.
