@@ -25,7 +25,7 @@ from edgewise.net.grpc_limits import GrpcLimits
 
 if TYPE_CHECKING:
     from edgewise.gateway.site import ProbeEvents
-    from edgewise.gateway.upstream import Ticket
+    from edgewise.gateway.upstream_calls import Ticket
 
 _FAILURES: Final = (
     (ConnectError, Failure.CONNECT),

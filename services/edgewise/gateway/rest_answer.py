@@ -10,6 +10,7 @@ from edgewise.gateway.answer_fields import (
     parse_retry_after_s,
 )
 from edgewise.gateway.forwarding import OWN_ANSWER_FIELDS, end_to_end
+from edgewise.gateway.rest_pieces import AnswerPieces
 from edgewise.net.http_answer import encode_fields, reason_phrase
 from edgewise.net.http_head_shape import is_count
 from edgewise.net.http_response_reader import ResponseHead
@@ -92,15 +93,17 @@ class RestAnswer:
         confidence, queue_depth: what it says.
         varied: the encoded fields of the head that its shape does not have.
         length_bytes: what Content-Length has to say where that is not the body's length.
-        body: all of it.
+        body: all of it, unless `pieces`.
+        pieces: a long body that is still coming.
     """
 
-    __slots__ = ("body", "confidence", "length_bytes", "queue_depth", "shape", "varied")
+    __slots__ = ("body", "confidence", "length_bytes", "pieces", "queue_depth", "shape", "varied")
 
     def __init__(self, shape: AnswerShape, head: ResponseHead, body: bytes | bytearray) -> None:
         self.shape = shape
         self.body = body
         self.length_bytes: int | None = None
+        self.pieces: AnswerPieces | None = None
         self.confidence = shape.confidence
         self.queue_depth = shape.queue_depth
         self.varied = b""

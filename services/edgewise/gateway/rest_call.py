@@ -4,9 +4,10 @@ import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from edgewise.core.errors import Code, EdgewiseError
-from edgewise.core.routing.calls import Attempt, Failure, Request
+from edgewise.core.errors import Code, EdgewiseError, UnavailableError
+from edgewise.core.routing.calls import Attempt, Failure, Outcome, Request
 from edgewise.gateway.rest_answer import AnswerShape, RestAnswer, length_said
+from edgewise.gateway.rest_pieces import STREAM_OVER_BYTES, AnswerPieces, Source
 from edgewise.gateway.rest_request import RestRequest
 from edgewise.net.errors import HttpClientError
 from edgewise.net.exchange import Body
@@ -30,12 +31,14 @@ class RestCall:
     Raises: InvalidArgumentError: a field says what it cannot; nothing has begun then.
     """
 
-    __slots__ = ("_asked", "_body", "_door", "_exchange", "_id_line", "_passed_on", "_peer", "_request")
+    __slots__ = ("_asked", "_body", "_door", "_exchange", "_id_line", "_kept", "_passed_on", "_peer", "_request")
 
     def __init__(self, door: "RestDoor", exchange: HttpExchange, asked: RestRequest) -> None:
         self._door = door
         self._exchange = exchange
         self._asked = asked
+        # Long answers that the router has been told of and may want later.
+        self._kept: list[AnswerPieces] | None = None
         self._body: Body = exchange.body
         request_id = asked.request_id
         timeout_s = asked.timeout_s
@@ -96,7 +99,13 @@ class RestCall:
                 *(left_ms, size),
             )
             parts = [head + body] if size <= _JOINED_BODY_BYTES else [head, body]
-        upstream.send(parts, self, attempt, head_only=asked.head_only, idempotent=asked.idempotent, echo=self._id_line)
+        upstream.send(
+            *(parts, self, attempt),
+            head_only=asked.head_only,
+            idempotent=asked.idempotent,
+            echo=self._id_line,
+            stream_over_bytes=STREAM_OVER_BYTES,
+        )
 
     def answer(self, attempt: Attempt) -> None:
         """Give the app the site's answer."""
@@ -109,15 +118,25 @@ class RestCall:
             start = shape.start(request.attempts, request.degraded)
         if not shape.dated:
             start = self._door.dated(start)
-        self._exchange.respond_encoded(
-            b"%b%b%b" % (start, answer.varied, self._id_line), answer.body, length_bytes=answer.length_bytes
-        )
+        start = b"%b%b%b" % (start, answer.varied, self._id_line)
+        pieces = answer.pieces
+        if self._kept is not None:
+            self._drop_kept(pieces)
+        if pieces is None:
+            self._exchange.respond_encoded(start, answer.body, length_bytes=answer.length_bytes)
+        elif not pieces.broken:
+            pieces.flow_to(self._exchange, start)
+        else:
+            self.reject(UnavailableError("the site was lost in the middle of its answer", retry_after_s=1.0))
+            return
         request.context = None
         if self._door.logs:
             self._account(attempt.link.name, str(shape.status))
 
     def reject(self, error: EdgewiseError) -> None:
         """Tell the app why there is no answer."""
+        if self._kept is not None:
+            self._drop_kept(None)
         self._door.refuse(self._exchange, error, self._id_line, self._request.attempts)
         self._request.context = None
         if self._door.logs:
@@ -145,6 +164,31 @@ class RestCall:
         ticket.confidence = answer.confidence
         carrier.answered(ticket, shape.outcome, queue_depth=answer.queue_depth, retry_after_s=shape.retry_after_s)
 
+    def answer_begins(self, ticket: Attempt, head: ResponseHead, source: Source) -> AnswerPieces | None:
+        """See `StreamingCall`: an answer that the app can use is passed on as it comes."""
+        carrier = self._door.carrier
+        shape = head.shape.note
+        if type(shape) is not AnswerShape:
+            shape = head.shape.note = AnswerShape(head, carrier.sites[ticket.link.name])
+        if shape.outcome is not Outcome.OK or self._asked.head_only:
+            return None
+        length = head.content_length
+        pieces = AnswerPieces(source, length if length >= 0 else None, self._door.count_cut)
+        self._kept = [pieces] if self._kept is None else [*self._kept, pieces]
+        ticket.answer = answer = RestAnswer(shape, head, b"")
+        answer.pieces = pieces
+        ticket.confidence = answer.confidence
+        carrier.answered(ticket, shape.outcome, queue_depth=answer.queue_depth, retry_after_s=shape.retry_after_s)
+        if self._request.done and not pieces.flowing:
+            pieces.drop()
+        return pieces
+
+    def _drop_kept(self, but: AnswerPieces | None) -> None:
+        kept, self._kept = self._kept or (), None
+        for pieces in kept:
+            if pieces is not but:
+                pieces.drop()
+
     def failed(self, ticket: Attempt, failure: Failure, error: HttpClientError) -> None:
         """See `UpstreamCall`."""
         del error
@@ -154,6 +198,7 @@ class RestCall:
 
     def _cancelled(self) -> None:
         self._door.carrier.cancelled(self._request)
+        self._drop_kept(None)
         self._request.context = None
         if self._door.logs:
             self._account("", Code.CANCELLED.value)

@@ -36,6 +36,7 @@ class RestDoor:
         error_headers: the fields of answers that the HTTP server gives by itself.
         service, carrier: as given.
         logs: each request is written to the request log.
+        cut_answers: long answers that had begun when their site was lost.
         id_prefix, sequence: what ids of requests without one are made of.
     """
 
@@ -47,6 +48,11 @@ class RestDoor:
         self.logs = service.request_log.enabled
         self.id_prefix = secrets.token_hex(6).encode("ascii") + b"-"
         self.sequence = 0
+        self.cut_answers = 0
+        service.metrics.readings["edgewise_gateway_answers_cut_total"] = (
+            "Long answers cut off since their site was lost after they had begun.",
+            lambda: self.cut_answers,
+        )
         self._heads = AnswerHeads()
 
     @staticmethod
@@ -109,6 +115,10 @@ class RestDoor:
             fields = (*fields, *attempt_fields(attempts, ""))
         start = self._heads.start(status, monotonic()) + encode_fields(fields) + id_line
         exchange.respond_encoded(start, _error_body(error.message))
+
+    def count_cut(self) -> None:
+        """Count an answer that had begun and has no end."""
+        self.cut_answers += 1
 
     def dated(self, start: bytes) -> bytes:
         """An encoded head with the date of now (RFC 9110, section 6.6.1)."""

@@ -15,11 +15,13 @@ import socket
 import ssl
 from collections import deque
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import Final
 
 from edgewise.core.routing.calls import Failure
 from edgewise.gateway.addresses import Addresses, SocketAddress
 from edgewise.gateway.config import Address
+from edgewise.gateway.upstream_calls import Ticket, UpstreamCall
+from edgewise.gateway.upstream_connection import UpstreamConnection, Waiting
 from edgewise.net.errors import (
     ConnectError,
     ConnectionLostError,
@@ -28,136 +30,13 @@ from edgewise.net.errors import (
     PoolTimeoutError,
 )
 from edgewise.net.exchange import Body
-from edgewise.net.http_client_connection import ClientConnection
-from edgewise.net.http_response_reader import KnownHeads, ResponseHead
+from edgewise.net.http_response_reader import KnownHeads
 
 _LOG: Final = logging.getLogger(__name__)
 _RECEIVE_BYTES: Final = 256 * 1024
 # Servers close what was idle for whole seconds; one used within this was hardly closed for that.
 STALE_AFTER_S: Final = 1.0
 _REFRESH_S: Final = 60.0
-
-
-class Ticket(Protocol):
-    """What stands for one sending: an `Attempt`, or anything else with these.
-
-    Attributes:
-        carrier: set to what cancels it while it is under way, None afterwards.
-        sent_s: when it was to be sent.
-    """
-
-    carrier: Any
-    sent_s: float
-
-
-class UpstreamCall(Protocol):
-    """Who has something sent, and what it is told; never from within `HttpUpstream.send`."""
-
-    def sent(self, ticket: Any) -> None:
-        """The bytes had to wait for a connection; they have left now. Not called when they left at once."""
-        ...
-
-    def bytes_came(self, ticket: Any) -> None:
-        """Some bytes of the answer came and it is not whole yet."""
-        ...
-
-    def site_answered(self, ticket: Any, head: ResponseHead, body: bytes | bytearray) -> None:
-        """The answer is whole.
-
-        Args:
-            head: the very same object while the site repeats itself; read only.
-        """
-        ...
-
-    def failed(self, ticket: Any, failure: Failure, error: HttpClientError) -> None:
-        """There will be no answer."""
-        ...
-
-
-class _Waiting:
-    """A request that waits for a connection to be opened or to become free."""
-
-    __slots__ = ("call", "cancelled", "echo", "fresh", "head_only", "idempotent", "parts", "ticket", "upstream")
-
-    def __init__(
-        self,
-        upstream: "HttpUpstream",
-        parts: list[Body],
-        call: UpstreamCall,
-        ticket: Ticket,
-        *,
-        head_only: bool,
-        idempotent: bool,
-        fresh: bool,
-        echo: bytes,
-    ) -> None:
-        self.upstream = upstream
-        self.parts = parts
-        self.call = call
-        self.ticket = ticket
-        self.head_only = head_only
-        self.idempotent = idempotent
-        self.fresh = fresh
-        self.echo = echo
-        self.cancelled = False
-
-    def cancel(self) -> None:
-        """Take it out; nothing was sent."""
-        self.cancelled = True
-        self.ticket.carrier = None
-        self.upstream.forget_waiting(self)
-
-
-class _Connection(ClientConnection):
-    """A connection of the pool; also what `Ticket.carrier` holds while its request is in flight."""
-
-    __slots__ = ("call", "echo", "head_only", "idempotent", "idle_since_s", "parts", "reused", "ticket", "upstream")
-
-    call: UpstreamCall
-    ticket: Ticket
-
-    def __init__(
-        self,
-        upstream: "HttpUpstream",
-        receive_buffer: bytearray,
-        limits: tuple[int, int],
-        known_heads: KnownHeads,
-    ) -> None:
-        super().__init__(receive_buffer, max_head_bytes=limits[0], max_body_bytes=limits[1], known_heads=known_heads)
-        self.upstream = upstream
-        self.idle_since_s = 0.0
-        self.reused = False
-        self.parts: list[Body] | None = None
-        self.head_only = False
-        self.idempotent = True
-        self.echo = b""
-
-    def on_response(self, head: ResponseHead, body: bytes | bytearray) -> None:
-        call, ticket = self.call, self.ticket
-        self.parts = None
-        ticket.carrier = None
-        if self.usable:
-            # From here on it may carry somebody else's request.
-            self.upstream.release(self)
-        call.site_answered(ticket, head, body)
-
-    def on_progress(self) -> None:
-        self.call.bytes_came(self.ticket)
-
-    def on_failure(self, error: HttpClientError) -> None:
-        self.upstream.connection_failed(self, error)
-
-    def on_closed(self) -> None:
-        self.upstream.connection_closed(self)
-
-    def cancel(self) -> None:
-        super().cancel()
-        self.parts = None
-        self.ticket.carrier = None
-
-    def take_socket(self, sock: socket.socket) -> None:
-        """Know the socket, for what only it can do."""
-        self._socket = sock
 
 
 class HttpUpstream:
@@ -213,11 +92,11 @@ class HttpUpstream:
         self._limits = (max_head_bytes, max_body_bytes)
         self._known_heads = KnownHeads()
         self._receive_buffer = bytearray(_RECEIVE_BYTES)
-        self._connections: set[_Connection] = set()
-        self._idle: list[_Connection] = []
-        self._waiting: deque[_Waiting] = deque()
+        self._connections: set[UpstreamConnection] = set()
+        self._idle: list[UpstreamConnection] = []
+        self._waiting: deque[Waiting] = deque()
         # What each connection being opened was opened for; None for one to have.
-        self._connecting: dict[asyncio.Task[_Connection], _Waiting | None] = {}
+        self._connecting: dict[asyncio.Task[UpstreamConnection], Waiting | None] = {}
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._refreshed_s = monotonic()
         self._closed = False
@@ -250,6 +129,7 @@ class HttpUpstream:
         idempotent: bool = True,
         fresh: bool = False,
         echo: bytes = b"",
+        stream_over_bytes: int = 0,
     ) -> None:
         """Put a request on the wire, or let it wait for a connection.
 
@@ -261,6 +141,7 @@ class HttpUpstream:
             idempotent: it may be sent twice to this site.
             fresh: on a connection of its own.
             echo: a line of the answer's head that says nothing new; see `ResponseReader.expect`.
+            stream_over_bytes: `call` is a `StreamingCall` that is asked about answers longer than this; 0 for none.
         """
         if not fresh:
             idle = self._idle
@@ -277,11 +158,19 @@ class HttpUpstream:
                     connection.head_only = head_only
                     connection.idempotent = idempotent
                     connection.echo = echo
+                    connection.stream_over_bytes = stream_over_bytes
                     ticket.carrier = connection
                     connection.send(parts, head_only=head_only, echo=echo)
                     return
         self._send_later(
-            _Waiting(self, parts, call, ticket, head_only=head_only, idempotent=idempotent, fresh=fresh, echo=echo)
+            Waiting(
+                *(self, parts, call, ticket),
+                head_only=head_only,
+                idempotent=idempotent,
+                fresh=fresh,
+                echo=echo,
+                stream_over_bytes=stream_over_bytes,
+            )
         )
 
     def warm(self, connections: int) -> None:
@@ -314,7 +203,7 @@ class HttpUpstream:
 
     # --- for connections and those that wait ---
 
-    def release(self, connection: _Connection) -> None:
+    def release(self, connection: UpstreamConnection) -> None:
         """Give a connection to whoever waits longest, or keep it."""
         if self._waiting:
             self._begin(connection, self._waiting.popleft())
@@ -323,12 +212,12 @@ class HttpUpstream:
         connection.reused = True
         self._idle.append(connection)
 
-    def forget_waiting(self, waiting: _Waiting) -> None:
+    def forget_waiting(self, waiting: Waiting) -> None:
         """It was cancelled. The connection being opened for it is kept: the next request can use it."""
         if waiting in self._waiting:
             self._waiting.remove(waiting)
 
-    def connection_failed(self, connection: _Connection, error: HttpClientError) -> None:
+    def connection_failed(self, connection: UpstreamConnection, error: HttpClientError) -> None:
         """The request in flight there gets no answer."""
         call, ticket, parts = connection.call, connection.ticket, connection.parts
         connection.parts = None
@@ -340,27 +229,25 @@ class HttpUpstream:
         if stale and connection.idempotent and not error.received_bytes and parts is not None and not self._closed:
             self.retried_stale += 1
             self._send_later(
-                _Waiting(
-                    self,
-                    parts,
-                    call,
-                    ticket,
+                Waiting(
+                    *(self, parts, call, ticket),
                     head_only=connection.head_only,
                     idempotent=True,
                     fresh=True,
                     echo=connection.echo,
+                    stream_over_bytes=connection.stream_over_bytes,
                 )
             )
             return
         call.failed(ticket, Failure.LOST, error)
 
-    def connection_closed(self, connection: _Connection) -> None:
+    def connection_closed(self, connection: UpstreamConnection) -> None:
         """A connection is gone."""
         self._connections.discard(connection)
 
     # --- opening ---
 
-    def _send_later(self, waiting: _Waiting) -> None:
+    def _send_later(self, waiting: Waiting) -> None:
         waiting.ticket.carrier = waiting
         loop = asyncio.get_running_loop()
         if self._closed or len(self._connections) + len(self._connecting) >= self._max_connections:
@@ -370,30 +257,31 @@ class HttpUpstream:
             self._waiting.append(waiting)
         self._connect(waiting)
 
-    def _connect(self, waiting: _Waiting | None) -> None:
+    def _connect(self, waiting: Waiting | None) -> None:
         task = asyncio.get_running_loop().create_task(self._open())
         self._connecting[task] = waiting
         task.add_done_callback(self._connected)
 
-    def _refuse(self, waiting: _Waiting) -> None:
+    def _refuse(self, waiting: Waiting) -> None:
         if not waiting.cancelled:
             waiting.ticket.carrier = None
             error = PoolTimeoutError(f"all {self._max_connections} connections to {self._where} are busy")
             waiting.call.failed(waiting.ticket, Failure.POOL, error)
 
-    def _begin(self, connection: _Connection, waiting: _Waiting) -> None:
+    def _begin(self, connection: UpstreamConnection, waiting: Waiting) -> None:
         connection.call = waiting.call
         connection.ticket = ticket = waiting.ticket
         connection.parts = waiting.parts
         connection.head_only = waiting.head_only
         connection.idempotent = waiting.idempotent
         connection.echo = waiting.echo
+        connection.stream_over_bytes = waiting.stream_over_bytes
         connection.reused = False
         ticket.carrier = connection
         connection.send(waiting.parts, head_only=waiting.head_only, echo=waiting.echo)
         waiting.call.sent(ticket)
 
-    def _connected(self, task: asyncio.Task[_Connection]) -> None:
+    def _connected(self, task: asyncio.Task[UpstreamConnection]) -> None:
         """A connection was opened or not; whoever waits longest gets it."""
         waiting = self._connecting.pop(task)
         if task.cancelled():
@@ -418,7 +306,7 @@ class HttpUpstream:
                 error = ConnectError(f"no connection to {self._where}")
         self._connect_failed(waiting, error)
 
-    def _connect_failed(self, waiting: _Waiting | None, error: HttpClientError) -> None:
+    def _connect_failed(self, waiting: Waiting | None, error: HttpClientError) -> None:
         if waiting is None or not waiting.fresh:
             # Others are still being opened for the rest; this one was for whoever waits longest.
             still_coming = sum(other is None or not other.fresh for other in self._connecting.values())
@@ -429,7 +317,7 @@ class HttpUpstream:
             waiting.ticket.carrier = None
             waiting.call.failed(waiting.ticket, Failure.CONNECT, error)
 
-    async def _open(self) -> _Connection:
+    async def _open(self) -> UpstreamConnection:
         """A new connection.
 
         Raises: ConnectError: there is none to be had; its cause says why.
@@ -453,7 +341,7 @@ class HttpUpstream:
             ) from problem
         raise ConnectError(f"no connection to {self._where}: {problem}") from problem
 
-    async def _open_to(self, address: SocketAddress) -> _Connection:
+    async def _open_to(self, address: SocketAddress) -> UpstreamConnection:
         loop = asyncio.get_running_loop()
         family, name = address
         sock = socket.socket(family, socket.SOCK_STREAM)
@@ -475,8 +363,8 @@ class HttpUpstream:
         self.opened += 1
         return connection
 
-    def _make_connection(self) -> _Connection:
-        return _Connection(self, self._receive_buffer, self._limits, self._known_heads)
+    def _make_connection(self) -> UpstreamConnection:
+        return UpstreamConnection(self, self._receive_buffer, self._limits, self._known_heads)
 
     # --- keeping house ---
 

@@ -140,6 +140,33 @@ class AnswerHeads:
         return len(head) + own_bytes
 
     @staticmethod
+    def send_start(
+        transport: asyncio.Transport,
+        request: RequestHead,
+        start: bytes,
+        length_bytes: int | None,
+        *,
+        keep_alive: bool,
+    ) -> int:
+        """Write the head of an answer whose body comes piece by piece.
+
+        Args:
+            start: as for `send_encoded`.
+            length_bytes: of the body; None sends it in chunks, or until the connection ends for HTTP/1.0.
+        Returns: bytes written.
+        """
+        framing = b"" if length_bytes is None else b"content-length: %d\r\n" % length_bytes
+        if length_bytes is None and not request.http_1_0:
+            framing = b"transfer-encoding: chunked\r\n"
+        if not keep_alive:
+            framing += b"connection: close\r\n"
+        elif request.http_1_0:
+            framing += b"connection: keep-alive\r\n"
+        head = b"%b%b\r\n" % (start, framing)
+        transport.write(head)
+        return len(head)
+
+    @staticmethod
     def _send_head(  # noqa: PLR0917 - private
         transport: asyncio.Transport, status: int, start: bytes, fields: bytes, length: int, tail: bytes
     ) -> int:

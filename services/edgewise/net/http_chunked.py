@@ -64,6 +64,11 @@ class ChunkedDecoder:
         """Whether the body is complete."""
         return self._part is _Part.DONE
 
+    def take(self) -> bytearray:
+        """Hand over what has been decoded so far; the limit counts from here again."""
+        body, self.body = self.body, bytearray()
+        return body
+
     def feed(self, data: bytes | bytearray, start: int, end: int) -> int:
         """Decode data[start:end] until it is used up or the body is complete.
 

@@ -94,6 +94,9 @@ class ClientConnection(asyncio.BufferedProtocol):
         busy: a request has been sent and its outcome not been told.
         usable: another request can be sent once it is not busy.
         received_bytes: of the current answer.
+        stream_over_bytes: `on_long_answer` is asked about an answer whose body is longer than this; 0 for none. Set it
+            before each `send`.
+        streaming: the answer in flight is given out piece by piece.
     """
 
     __slots__ = (
@@ -104,6 +107,8 @@ class ClientConnection(asyncio.BufferedProtocol):
         "_view",
         "busy",
         "received_bytes",
+        "stream_over_bytes",
+        "streaming",
         "usable",
     )
 
@@ -118,6 +123,8 @@ class ClientConnection(asyncio.BufferedProtocol):
         self.busy = False
         self.usable = False
         self.received_bytes = 0
+        self.stream_over_bytes = 0
+        self.streaming = False
         self._buffer = receive_buffer
         self._view = memoryview(receive_buffer)
         self._reader = ResponseReader(
@@ -144,6 +151,21 @@ class ClientConnection(asyncio.BufferedProtocol):
     def on_progress(self) -> None:
         """Bytes came and the response is not whole yet."""
 
+    def on_long_answer(self, head: ResponseHead) -> bool:
+        """The head of a long answer is there, and not yet all of its body.
+
+        Returns: whether the body is wanted piece by piece (`on_piece`, then `on_stream_end` or `on_failure`).
+        """
+        raise NotImplementedError
+
+    def on_piece(self, piece: bytes | bytearray) -> None:
+        """The next piece of a body that is wanted so."""
+        raise NotImplementedError
+
+    def on_stream_end(self) -> None:
+        """The last piece was given. Not busy any more: the next request may be sent from here."""
+        raise NotImplementedError
+
     def on_closed(self) -> None:
         """The connection is gone; called once, before `on_failure` where a request was in flight."""
 
@@ -162,8 +184,10 @@ class ClientConnection(asyncio.BufferedProtocol):
             raise RuntimeError("the connection is busy or closed")
         self.busy = True
         self.received_bytes = 0
+        reader = self._reader
+        reader.streams = self.stream_over_bytes > 0
         if head_only or echo:
-            self._reader.expect(head_only=head_only, echo=echo)
+            reader.expect(head_only=head_only, echo=echo)
         if len(parts) == 1:
             self._transport.write(parts[0])
         else:
@@ -185,6 +209,14 @@ class ClientConnection(asyncio.BufferedProtocol):
         """Close at once, and tell nobody of the request in flight."""
         self.abort()
         self.busy = False
+
+    def pause(self) -> None:
+        """Let the server wait with the rest of its answer."""
+        self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._transport.resume_reading()
 
     def close(self) -> None:
         """Close politely; only while not busy."""
@@ -223,6 +255,9 @@ class ClientConnection(asyncio.BufferedProtocol):
             self.abort()  # bytes that nobody asked for
             return
         reader = self._reader
+        if self.streaming:
+            self._stream(nbytes)
+            return
         try:
             body = reader.direct_filled(nbytes) if reader.direct else reader.feed(self._buffer, nbytes)
         except BodyTooLargeError as error:
@@ -230,10 +265,35 @@ class ClientConnection(asyncio.BufferedProtocol):
         except HttpProtocolError as error:
             self._give_up(ProtocolError(error.reason, received_bytes=self.received_bytes))
         else:
-            if body is None:
-                self.on_progress()
-            else:
+            if body is not None:
                 self._complete(body)
+                return
+            self.on_progress()
+            if self.stream_over_bytes and reader.body_bytes > self.stream_over_bytes and self.busy:
+                self._offer_stream()
+
+    def _offer_stream(self) -> None:
+        reader = self._reader
+        head = reader.head
+        self.stream_over_bytes = 0
+        if head is not None and self.on_long_answer(head):
+            if self.busy:
+                self.streaming = True
+                self.on_piece(reader.begin_stream())
+        elif reader.too_long and self.busy:
+            self._give_up(
+                ResponseTooLargeError("the answer is larger than is taken", received_bytes=self.received_bytes)
+            )
+
+    def _stream(self, nbytes: int) -> None:
+        try:
+            piece, done = self._reader.feed_stream(self._buffer, nbytes)
+        except HttpProtocolError as error:
+            self._give_up(ProtocolError(error.reason, received_bytes=self.received_bytes))
+            return
+        self.on_piece(piece)
+        if done and self.busy:
+            self._complete(b"")
 
     def eof_received(self) -> bool:
         """The server sends no more.
@@ -257,7 +317,11 @@ class ClientConnection(asyncio.BufferedProtocol):
         # Out of the busy state before it is told: whoever is told may send the next request. The stage is HEAD again.
         self.busy = False
         reader.expect(head_only=False)
-        self.on_response(head, body)
+        if self.streaming:
+            self.streaming = False
+            self.on_stream_end()
+        else:
+            self.on_response(head, body)
 
     def _give_up(self, error: HttpClientError) -> None:
         self.abort()

@@ -58,6 +58,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         "_moved_s",
         "_peer",
         "_pending",
+        "_pieces_are_chunks",
         "_reader",
         "_reading_paused",
         "_secure",
@@ -66,6 +67,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         "_server",
         "_since_s",
         "_state",
+        "_stays_open",
         "_transport",
         "_waits_for",
         "_write_paused",
@@ -86,6 +88,9 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._half_closed = False
         self._reading_paused = False
         self._write_paused = False
+        # Of an answer that is sent piece by piece.
+        self._pieces_are_chunks = False
+        self._stays_open = False
         self._lingered_bytes = 0
         self._sent_bytes = 0
         # What is being received and since when; with how much of it had moved at the last progress, and when that was.
@@ -250,6 +255,8 @@ class HttpConnection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """The client caught up."""
         self._write_paused = False
+        if self._exchange is not None and self._exchange.on_drained is not None:
+            self._exchange.on_drained()
         self._take_turn()
 
     # --- receiving ---
@@ -379,6 +386,40 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._transport, request, start, body, length_bytes, keep_alive=keep_alive
         )
         self._answered(exchange, request, sent_bytes, monotonic(), keep_alive)
+
+    def begin_answer(self, request: RequestHead, start: bytes, length_bytes: int | None) -> None:
+        """For `HttpExchange.begin` alone."""
+        server = self._server
+        self._pieces_are_chunks = length_bytes is None and not request.http_1_0
+        self._stays_open = (
+            request.keep_alive and not server.closing and (length_bytes is not None or self._pieces_are_chunks)
+        )
+        sent_bytes = server.heads.send_start(self._transport, request, start, length_bytes, keep_alive=self._stays_open)
+        self._count_sent(sent_bytes)
+
+    def write_piece(self, piece: Body) -> bool:
+        """For `HttpExchange.write` alone."""
+        size_bytes = piece.nbytes if type(piece) is memoryview else len(piece)
+        if size_bytes:
+            if self._pieces_are_chunks:
+                self._transport.writelines((b"%x\r\n" % size_bytes, piece, b"\r\n"))
+            else:
+                self._transport.write(piece)
+            self._count_sent(size_bytes)
+        return not self._write_paused
+
+    def end_answer(self, exchange: HttpExchange, request: RequestHead) -> None:
+        """For `HttpExchange.end` alone."""
+        sent_bytes = 0
+        if self._pieces_are_chunks:
+            self._transport.write(b"0\r\n\r\n")
+            sent_bytes = 5
+        self._answered(exchange, request, sent_bytes, monotonic(), self._stays_open)
+
+    def _count_sent(self, sent_bytes: int) -> None:
+        self._server.bytes_out += sent_bytes
+        self._sent_bytes += sent_bytes
+        self._since_s = monotonic()
 
     def _answered(
         self,

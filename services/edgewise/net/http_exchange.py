@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 class HttpExchange:
     """A request that waits for its one answer; see `edgewise.net.exchange.Exchange`.
 
+    Long answers may be sent piece by piece: `begin`, `write` any number of times, `end`; or `abort` where there is no end.
+
     Attributes:
+        on_drained: called when the client has taken what `write` said had to wait; set by the handler.
         head: as it was parsed; requests that repeat it byte for byte share it, so read only.
         closed: the client has gone or the answer has been given.
     """
@@ -26,6 +29,7 @@ class HttpExchange:
         "head",
         "method",
         "on_cancel",
+        "on_drained",
         "path",
         "query",
         "received_s",
@@ -39,6 +43,7 @@ class HttpExchange:
         self.body = body
         self.received_s = received_s
         self.on_cancel: Callable[[], None] | None = None
+        self.on_drained: Callable[[], None] | None = None
         self.closed = False
         self.head = head
         self._connection = connection
@@ -83,6 +88,33 @@ class HttpExchange:
         if not self.closed:
             self._connection.answer_encoded(self, self.head, start, body, length_bytes)
 
+    def begin(self, start: bytes, length_bytes: int | None) -> None:
+        """Begin an answer whose body comes piece by piece. Does nothing once `closed`.
+
+        Args:
+            start: as for `respond_encoded`.
+            length_bytes: of the body; None where that is not known, which ends the connection for HTTP/1.0.
+        """
+        if not self.closed:
+            self._connection.begin_answer(self.head, start, length_bytes)
+
+    def write(self, piece: Body) -> bool:
+        """Send a piece. Does nothing once `closed`.
+
+        Returns: whether more can be sent at once; if not, `on_drained` is called when it can.
+        """
+        return self.closed or self._connection.write_piece(piece)
+
+    def end(self) -> None:
+        """The last piece was written."""
+        if not self.closed:
+            self._connection.end_answer(self, self.head)
+
+    def abort(self) -> None:
+        """Cut the connection: an answer that was begun has no end, and the client has to see that."""
+        if not self.closed:
+            self._connection.abort()
+
     def close(self) -> Callable[[], None] | None:
         """Note that it is over; for its connection alone.
 
@@ -90,6 +122,7 @@ class HttpExchange:
         """
         self.closed = True
         on_cancel, self.on_cancel = self.on_cancel, None
+        self.on_drained = None
         return on_cancel
 
     @property

@@ -5,6 +5,8 @@ HEAD ──1xx──► HEAD
  ├──Content-Length──► DIRECT ─────►┤   (received into its own buffer)
  ├──chunked─────────► CHUNKED ────►┤
  └──neither─────────► UNTIL_CLOSE ─┘   (the end of the stream ends it)
+
+Inside a body, `begin_stream` hands over what has come, and the rest is given out piece by piece.
 """
 
 from enum import IntEnum
@@ -219,6 +221,7 @@ class ResponseReader:
     Attributes:
         head: the head of the current response once it is there.
         direct: the next bytes go where `direct_view` says.
+        streams: a body over the limit may be announced, since somebody may want it piece by piece.
     """
 
     __slots__ = (
@@ -230,16 +233,19 @@ class ResponseReader:
         "_known_heads",
         "_last_head",
         "_last_parsed",
+        "_left_bytes",
         "_max_body_bytes",
         "_max_head_bytes",
         "_pending",
         "_stage",
         "direct",
         "head",
+        "streams",
     )
 
     def __init__(self, *, max_head_bytes: int, max_body_bytes: int, known_heads: KnownHeads | None = None) -> None:
         self.direct = False
+        self.streams = False
         self._echo = b""
         self._known_heads = known_heads if known_heads is not None else KnownHeads()
         self.head: ResponseHead | None = None
@@ -250,6 +256,7 @@ class ResponseReader:
         self._pending = bytearray()
         self._body = bytearray()
         self._filled_bytes = 0
+        self._left_bytes = 0
         self._decoder: ChunkedDecoder | None = None
         self._last_head: bytes | None = None
         self._last_parsed: ResponseHead | None = None
@@ -301,6 +308,60 @@ class ResponseReader:
         if self._stage is _HEAD:
             return self._feed_head(data, end)
         return self._feed_body(data, 0, end)
+
+    @property
+    def body_bytes(self) -> int:
+        """How long the body is as far as is known: what the head announced, or what has come."""
+        if self.head is None:
+            return 0
+        if self.head.content_length >= 0:
+            return self.head.content_length
+        return len(self._body) if self._decoder is None else len(self._decoder.body)
+
+    @property
+    def too_long(self) -> bool:
+        """Whether the body that was announced is over the limit."""
+        return self.body_bytes > self._max_body_bytes
+
+    def begin_stream(self) -> bytes | bytearray:
+        """Begin to give the body out piece by piece; only while a response is incomplete and its head is there.
+
+        Returns: what has come of it so far.
+        """
+        self.direct = False
+        if self._decoder is not None:
+            return self._decoder.take()
+        if self._stage is _DIRECT and self.head is not None:
+            with memoryview(self._body) as view:
+                body: bytes | bytearray = bytes(view[: self._filled_bytes])
+            self._left_bytes = self.head.content_length - self._filled_bytes
+        else:
+            body = self._body
+        self._body = bytearray()
+        return body
+
+    def feed_stream(self, data: bytearray, end: int) -> tuple[bytes | bytearray, bool]:
+        """Take data[:end] after `begin_stream`.
+
+        Returns: the next piece, and whether it is the last.
+        Raises: HttpProtocolError: it cannot be understood, or has bytes behind its end.
+        """
+        decoder = self._decoder
+        if decoder is not None:
+            stop = decoder.feed(data, 0, end)
+            piece: bytes | bytearray = decoder.take()
+            done = decoder.done
+            if done:
+                self._decoder = None
+        else:
+            stop = min(end, self._left_bytes) if self._stage is _DIRECT else end
+            with memoryview(data) as view:
+                piece = bytes(view[:stop])
+            self._left_bytes -= stop
+            done = self._stage is _DIRECT and not self._left_bytes
+        if stop < end:
+            raise HttpProtocolError(502, "there are bytes behind the end of the answer")
+        return piece, done
 
     def finish(self) -> bytes | bytearray | None:
         """The stream ended.
@@ -358,7 +419,7 @@ class ResponseReader:
                 return bytes(data[start:end])
             if stop < end:
                 raise HttpProtocolError(502, "there are bytes behind the end of the answer")
-            if length > self._max_body_bytes:
+            if length > self._max_body_bytes and not self.streams:
                 raise BodyTooLargeError(502, f"the answer has {length} bytes; at most {self._max_body_bytes} are taken")
             have = end - start
             self._body = bytearray(min(length, max(_BODY_STEP_BYTES, 2 * have)))

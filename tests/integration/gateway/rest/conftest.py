@@ -111,6 +111,14 @@ class SiteServer:
         return [exchange.path for exchange in self.seen]
 
 
+class Seen(list[bytes]):
+    """Requests as they came, and the connections on which they did."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transports: list[asyncio.Transport] = []
+
+
 class RawSite(asyncio.Protocol):
     """A site's side of one connection, as bytes. Probes are answered as they should be.
 
@@ -119,7 +127,7 @@ class RawSite(asyncio.Protocol):
         reply: what to answer one with; None answers nothing.
     """
 
-    def __init__(self, seen: list[bytes], reply: Callable[[bytes], bytes | None]) -> None:
+    def __init__(self, seen: Seen, reply: Callable[[bytes], bytes | None]) -> None:
         self.seen = seen
         self.reply = reply
         self.data = b""
@@ -142,6 +150,7 @@ class RawSite(asyncio.Protocol):
                 continue
             request = head + b"\r\n\r\n" + rest[:length]
             self.seen.append(request)
+            self.seen.transports.append(self.transport)
             answer = self.reply(request)
             if answer is not None:
                 self.transport.write(answer)
@@ -152,9 +161,9 @@ async def raw_site(
     reply: Callable[[bytes], bytes | None] = lambda _: b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     name: str = "cloud",
     tier: str = "cloud",
-) -> AsyncIterator[tuple[SiteConfig, list[bytes]]]:
+) -> AsyncIterator[tuple[SiteConfig, Seen]]:
     """A site that keeps every byte; its configuration, and what it saw."""
-    seen: list[bytes] = []
+    seen = Seen()
     server = await asyncio.get_running_loop().create_server(lambda: RawSite(seen, reply), "127.0.0.1", 0)
     try:
         yield SiteConfig(name, tier, rest=Address("127.0.0.1", server.sockets[0].getsockname()[1])), seen
