@@ -46,7 +46,7 @@ class Assembly:
             api_keys = ApiKeys(options.api_keys) if options.api_keys else None
         except ApiKeyFileError as error:
             raise FailedPreconditionError(str(error)) from None
-        self._stamps = _stamps(config)
+        self._stamps = self._refused = _stamps(config)
         sites = {one.name: make_site(one) for one in config.sites}
         metrics = GatewayMetrics()
         router = Router([site.spec() for site in sites.values()], now_s=time.monotonic(), draws=random.random)
@@ -97,7 +97,10 @@ class Assembly:
         """
         service = self.service
         changed = False
-        if _stamps(service.config) != self._stamps:
+        stamps = _stamps(service.config)
+        if stamps not in (self._stamps, self._refused):
+            # Files that cannot be used are complained about once, not at each look.
+            self._refused = stamps
             async with self._reloading:
                 await self._take_over(service.config)
             changed = True
@@ -110,8 +113,6 @@ class Assembly:
         service = self.service
         before = {one.name: one for one in service.config.sites}
         stamps_before, stamps = self._stamps, _stamps(config)
-        # Noted first: files that cannot be used are complained about once, not at each look.
-        self._stamps = stamps
         sites: dict[str, Site] = {}
         fresh: list[Site] = []
         for one in config.sites:
@@ -123,6 +124,7 @@ class Assembly:
         await asyncio.gather(*(self._start_site(site) for site in fresh))
         gone = [site for name, site in service.sites.items() if sites.get(name) is not site]
         self._name_all(config)
+        self._stamps = stamps
         service.config = config
         service.sites = sites
         service.carrier.reconfigure(sites, [site.spec() for site in sites.values()])

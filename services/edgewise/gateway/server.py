@@ -5,6 +5,7 @@ is in flight (bounded) → connections to sites → exit 0. SIGHUP: read the con
 """
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -61,6 +62,9 @@ class Gateway:
             await self._join(self._seat)
         self.listeners = Listeners(self.assembly.service)
         await self.listeners.start(reuse_port=self._seat is not None)
+        # What the start made stays for good: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
         loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
         self._followers.append(loop.create_task(self._follow()))
 

@@ -118,6 +118,11 @@ def test_a_sites_key_is_followed_without_a_signal(start_gateway, plain_site, ask
     assert site.asked[0][1]["authorization"] == "Bearer first-key"
     key.write_text("two words\n")
     until(lambda: "stays so" in gateway.log)
-    assert asked.predict().status == 200
-    assert site.asked[-1][1]["authorization"] == "Bearer second-key"
+    # Looked at each second, complained about once; and a config that is refused as well changes nothing of it.
+    config.write_text(table("edge", "edge", site.url, 'api_key_file = "missing.key"'))
+    gateway.process.send_signal(signal.SIGHUP)
+    until(lambda: gateway.log.count("stays so") == 2)
+    key.write_text("third-key\n")
+    until(lambda: asked.predict().status == 200 and site.asked[-1][1]["authorization"] == "Bearer third-key")
+    assert gateway.log.count("stays so") == 2
     assert gateway.stop() == 0
