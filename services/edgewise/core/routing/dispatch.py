@@ -74,10 +74,10 @@ class Dispatcher:
     def _pick(self, request: Request, reason: Reason, now_s: float, *, last_resort: bool) -> tuple[Link | None, bool]:
         """Where an attempt can go, and whether it has to wait for room there.
 
-        In this order: the first link of the route that is up and has room; one that may not know the model; the one with the shortest
-        queue; when no link is up, whatever is not given up altogether.
+        In this order: the first link of the route that is up and has room; one that may not know the model or is hardly
+        in time; the one with the shortest queue; when no link is up, whatever is not given up altogether.
         """
-        missing: Link | None = None
+        unlikely: Link | None = None
         full: list[Link] = []
         for link in request.order:
             state = link.state
@@ -85,15 +85,22 @@ class Dispatcher:
                 continue
             if link.queue or len(link.in_flight) >= link.limit:
                 full.append(link)
-            elif request.model in link.missing and now_s < link.missing[request.model]:
-                missing = missing or link
+            elif self._is_unlikely(link, request, now_s):
+                unlikely = unlikely or link
             elif state is _UP or self._ramp_takes(link, request, reason):
                 return link, False
-        if missing is not None:
-            return missing, False
+        if unlikely is not None:
+            return unlikely, False
         if full:
             return self._shortest(full, request, now_s), True
         return (_last_resort(request) if last_resort else None), False
+
+    @staticmethod
+    def _is_unlikely(link: Link, request: Request, now_s: float) -> bool:
+        """Whether the site did not know the model lately, or hardly answers in the time that is left."""
+        if request.model in link.missing and now_s < link.missing[request.model]:
+            return True
+        return link.path(request.model, request.size_class).too_slow(request.deadline_s - now_s, now_s)
 
     def _shortest(self, full: list[Link], request: Request, now_s: float) -> Link | None:
         """The link with the shortest wait for room; None when the request would wait in vain everywhere."""

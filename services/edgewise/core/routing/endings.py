@@ -146,6 +146,9 @@ class Endings(Dispatcher):
         if request.kept is not None:
             self._answer_with(request.kept, now_s, out)
             return
+        for attempt in request.running:
+            if attempt.link.state in {_UP, LinkState.RAMP}:
+                attempt.path.expired(now_s - attempt.sent_s, now_s)
         waited_ms = (now_s - request.arrived_s) * 1e3
         self._reject(
             request,

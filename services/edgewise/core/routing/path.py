@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 # Quantiles of fewer answers than this say too little to act on.
 _FEW: Final = 20
+# A site is tried again with requests that have little time after this long: it may have become quicker.
+_LEAST_LASTS_S: Final = 5.0
 # The thresholds are looked up for every request, so they are worked out again only this often.
 _ANSWERS_BETWEEN: Final = 16
 
@@ -18,6 +20,7 @@ class Path:
 
     Attributes:
         latency: of answers, from sending on.
+        least_s: a request with less time left is hardly answered here.
         late_s: an attempt older than this is slower than nearly all: worth a closer look.
         hedge_s: an attempt older than this may be hedged.
         overdue_s: an attempt older than this is not merely slow.
@@ -27,10 +30,12 @@ class Path:
 
     __slots__ = (
         "_countdown",
+        "_least_until_s",
         "_settings",
         "hedge_s",
         "late_s",
         "latency",
+        "least_s",
         "model",
         "overdue_s",
         "slow_s",
@@ -42,6 +47,8 @@ class Path:
         self.latency = LatencyQuantiles(settings.half_life_s)
         self._settings = settings
         self._countdown = 1
+        self.least_s = 0.0
+        self._least_until_s = 0.0
         self.late_s = settings.unknown_latency_s
         self.hedge_s = settings.unknown_latency_s
         self.overdue_s = settings.unknown_latency_s
@@ -62,8 +69,22 @@ class Path:
         self._countdown -= 1
         return not self._countdown and self._learn(now_s)
 
+    def expired(self, age_s: float, now_s: float) -> None:
+        """A request ran out of time here, so old: others need not try with no more time than that for a while."""
+        if age_s > self.least_s or now_s >= self._least_until_s:
+            self.least_s = age_s
+            self._least_until_s = now_s + _LEAST_LASTS_S
+
+    def too_slow(self, left_s: float, now_s: float) -> bool:
+        """Whether a request that has so much time left is hardly answered here."""
+        if now_s >= self._least_until_s:
+            self.least_s = 0.0
+        return left_s <= self.least_s
+
     def _learn(self, now_s: float) -> bool:
         latency = self.latency
+        self.least_s = latency.q50
+        self._least_until_s = now_s + _LEAST_LASTS_S
         # Before the slow answers have become what is usual.
         slow = latency.recently(now_s) > self.slow_s
         settings = self._settings

@@ -100,8 +100,8 @@ class Router(Waiting):
                 link.state is _UP
                 and not link.queue
                 and len(link.in_flight) < link.limiter.limit
-                and now_s < request.deadline_s
                 and request.model not in link.missing
+                and link.path(request.model, request.size_class).least_s < request.deadline_s - now_s
             ):
                 return [self._attempt(request, link, _FIRST, now_s)]
         out: list[Instruction] = []
