@@ -17,7 +17,7 @@ from edgewise.net.grpc_client import encode_timeout
 from edgewise.net.grpc_client_answer import GrpcAnswer
 from edgewise.net.grpc_exchange import Field
 from edgewise.net.hpack import encode_field
-from edgewise.net.http_response_reader import ResponseHead
+from edgewise.net.http_response_head import ResponseHead
 from edgewise.protocols.deadline_header import MAX_DEADLINE_MS
 from edgewise.protocols.grpc_status import CODES, STATUS
 

@@ -13,7 +13,7 @@ from edgewise.gateway.forwarding import OWN_ANSWER_FIELDS, end_to_end
 from edgewise.gateway.rest_pieces import AnswerPieces
 from edgewise.net.http_answer import encode_fields, reason_phrase
 from edgewise.net.http_head_shape import is_count
-from edgewise.net.http_response_reader import ResponseHead
+from edgewise.net.http_response_head import ResponseHead
 
 if TYPE_CHECKING:
     from edgewise.gateway.site import Site

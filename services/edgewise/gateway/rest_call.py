@@ -12,7 +12,7 @@ from edgewise.gateway.rest_request import RestRequest
 from edgewise.net.errors import HttpClientError
 from edgewise.net.exchange import Body
 from edgewise.net.http_exchange import HttpExchange
-from edgewise.net.http_response_reader import ResponseHead
+from edgewise.net.http_response_head import ResponseHead
 from edgewise.protocols.deadline_header import DEADLINE_HEADER, MAX_DEADLINE_MS, parse_deadline_ms
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from edgewise.gateway.upstream import HttpUpstream
 from edgewise.net.errors import HttpClientError
 from edgewise.net.exchange import Body, Header
 from edgewise.net.http_client_connection import encode_request
-from edgewise.net.http_response_reader import ResponseHead
+from edgewise.net.http_response_head import ResponseHead
 
 PROBE_PATH: Final = b"/edgewise/v1/probe"
 """Where an Edgewise server takes a body and answers with one of `?answer_bytes=N`."""

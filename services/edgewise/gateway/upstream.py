@@ -30,7 +30,7 @@ from edgewise.net.errors import (
     PoolTimeoutError,
 )
 from edgewise.net.exchange import Body
-from edgewise.net.http_response_reader import KnownHeads
+from edgewise.net.http_response_head import KnownHeads
 
 _LOG: Final = logging.getLogger(__name__)
 _RECEIVE_BYTES: Final = 256 * 1024

@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 from edgewise.core.routing.calls import Failure
 from edgewise.net.errors import HttpClientError
-from edgewise.net.http_response_reader import ResponseHead
+from edgewise.net.http_response_head import ResponseHead
 
 
 class Ticket(Protocol):

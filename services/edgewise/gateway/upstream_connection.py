@@ -7,7 +7,7 @@ from edgewise.gateway.upstream_calls import Sink, StreamingCall, Ticket, Upstrea
 from edgewise.net.errors import HttpClientError
 from edgewise.net.exchange import Body
 from edgewise.net.http_client_connection import ClientConnection
-from edgewise.net.http_response_reader import KnownHeads, ResponseHead
+from edgewise.net.http_response_head import KnownHeads, ResponseHead
 
 if TYPE_CHECKING:
     from edgewise.gateway.upstream import HttpUpstream

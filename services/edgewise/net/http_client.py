@@ -24,7 +24,7 @@ from edgewise.net.errors import (
 )
 from edgewise.net.exchange import Body, Header
 from edgewise.net.http_client_connection import ClientConnection, HttpResponse, encode_request
-from edgewise.net.http_response_reader import ResponseHead
+from edgewise.net.http_response_head import ResponseHead
 
 _RECEIVE_BYTES: Final = 128 * 1024
 

@@ -20,7 +20,8 @@ from edgewise.net.errors import (
 )
 from edgewise.net.exchange import Body, Header
 from edgewise.net.http_answer import encode_fields
-from edgewise.net.http_response_reader import BodyTooLargeError, KnownHeads, ResponseHead, ResponseReader
+from edgewise.net.http_response_head import KnownHeads, ResponseHead
+from edgewise.net.http_response_reader import BodyTooLargeError, ResponseReader
 
 # A body up to this size is copied behind its head, which costs less than a second buffer for writev.
 _JOINED_BODY_BYTES: Final = 16 * 1024

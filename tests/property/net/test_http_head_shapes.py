@@ -7,7 +7,8 @@ from edgewise.net.buffer_pool import BufferPool
 from edgewise.net.errors import HttpProtocolError
 from edgewise.net.http_limits import HttpLimits
 from edgewise.net.http_request_reader import RequestReader
-from edgewise.net.http_response_reader import KnownHeads, ResponseReader
+from edgewise.net.http_response_head import KnownHeads
+from edgewise.net.http_response_reader import ResponseReader
 
 LIMITS = HttpLimits(max_body_bytes=5000)
 

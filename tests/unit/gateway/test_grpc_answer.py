@@ -8,7 +8,7 @@ from edgewise.gateway.grpc_answer import read_http, read_http2
 from edgewise.gateway.site import Site
 from edgewise.net.grpc_client_answer import AnswerHead, GrpcAnswer
 from edgewise.net.hpack import HeaderDecoder
-from edgewise.net.http_response_reader import parse_response_head
+from edgewise.net.http_response_head import parse_response_head
 
 OUTCOMES = {
     Outcome.OK: {0, 3, 6, 7, 9, 10, 11, 16},

@@ -4,7 +4,7 @@ from edgewise.net.buffer_pool import BufferPool
 from edgewise.net.http_head_shape import HeadShape, is_count, is_decimal, is_word
 from edgewise.net.http_limits import HttpLimits
 from edgewise.net.http_request_reader import RequestReader
-from edgewise.net.http_response_reader import KnownHeads
+from edgewise.net.http_response_head import KnownHeads
 
 VARYING = {b"content-length": is_count, b"id": is_word}
 HEAD = b"POST / HTTP/1.1\r\nContent-Length: 10\r\nid: abc\r\nAccept: */*\r\n\r\n"

@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgewise.net.errors import HttpProtocolError
-from edgewise.net.http_response_reader import BodyTooLargeError, ResponseReader, parse_response_head
+from edgewise.net.http_response_head import parse_response_head
+from edgewise.net.http_response_reader import BodyTooLargeError, ResponseReader
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
