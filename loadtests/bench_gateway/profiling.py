@@ -44,7 +44,7 @@ class Profile:
     Attributes:
         unobserved: the measurement without a profiler.
         modules, functions: shares of Python code's time, greatest first.
-        libraries, calls, symbols: shares by library, by system call, and by function in C outside the kernel; empty
+        libraries, calls, symbols: shares by library, by system call or fault, and by function in C outside the kernel; empty
             where perf does not run.
     """
 
@@ -149,7 +149,7 @@ def _module(function: str) -> str:
 
 
 def _perf(pid: int, path: Path, under_load: UnderLoad) -> tuple[Shares, Shares, Shares]:
-    """Shares by library, by system call with all that the kernel does in it, and by function in C outside the kernel."""
+    """Shares by library, by system call or fault with all that the kernel does in it, and by function in C outside the kernel."""
     program = shutil.which("perf")
     if program is None:
         return [], [], []
@@ -168,8 +168,11 @@ def _perf(pid: int, path: Path, under_load: UnderLoad) -> tuple[Shares, Shares, 
             libraries[library] = libraries.get(library, 0.0) + float(match[1]) / 100
     calls: dict[str, float] = {}
     for line in report("--children", "--sort", "symbol").splitlines():
-        if match := re.match(r"\s*(\d+\.\d+)%\s+\d+\.\d+%\s+\[k\] (?:__x64_sys|ksys|__sys)_(\w+)", line):
-            # One call has several entries; the outermost has it all.
+        if match := re.match(
+            r"\s*(\d+\.\d+)%\s+\d+\.\d+%\s+\[k\] (?:__x64_sys_|ksys_|__sys_|__do_sys_|do_(?=(?:read|write)v)|asm_exc_)(\w+)",
+            line,
+        ):
+            # One call has several entries, of which not all are always there; the outermost has it all.
             calls[match[2]] = max(calls.get(match[2], 0.0), float(match[1]) / 100)
     symbols: dict[str, float] = {}
     for line in report("--no-children", "--sort", "symbol").splitlines():
@@ -215,7 +218,7 @@ def _markdown(profiles: Sequence[Profile], command: str) -> str:
         lines += _table("module", profile.modules, cpu_us) + _table("function", profile.functions, cpu_us)
         if profile.libraries:
             lines += _table("library (perf)", profile.libraries, cpu_us)
-            lines += _table("system call, with what the kernel does in it (perf)", profile.calls, cpu_us)
+            lines += _table("system call or fault, with what the kernel does in it (perf)", profile.calls, cpu_us)
             lines += _table("function in C, outside the kernel (perf)", profile.symbols, cpu_us)
         else:
             lines += ["", "perf is not there, or may not be used here."]
