@@ -13,8 +13,8 @@ from edgewise.net.errors import HttpClientError
 from edgewise.net.exchange import Body
 from edgewise.net.grpc_answer import encode_ok
 from edgewise.net.grpc_call import UnaryCall
-from edgewise.net.grpc_client import encode_timeout
 from edgewise.net.grpc_client_answer import GrpcAnswer
+from edgewise.net.grpc_client_head import encode_timeout
 from edgewise.net.grpc_exchange import Field
 from edgewise.net.hpack import encode_field
 from edgewise.net.http_response_head import ResponseHead

@@ -13,7 +13,7 @@ from edgewise.gateway.config import GatewayConfig
 from edgewise.gateway.forwarding import CREDENTIALS, OWN_REQUEST_FIELDS
 from edgewise.gateway.grpc_methods import ForwardedMethod
 from edgewise.net.exchange import Header
-from edgewise.net.grpc_client import encode_metadata
+from edgewise.net.grpc_client_head import encode_metadata
 from edgewise.net.grpc_exchange import Field
 from edgewise.net.grpc_head import CallHead
 from edgewise.net.http_answer import encode_fields

@@ -17,9 +17,10 @@ from edgewise.net.errors import (
     NotExecutedError,
     PoolTimeoutError,
 )
-from edgewise.net.grpc_client import GrpcClient, encode_metadata
+from edgewise.net.grpc_client import GrpcClient
 from edgewise.net.grpc_client_answer import GrpcAnswer
 from edgewise.net.grpc_client_call import ClientCall
+from edgewise.net.grpc_client_head import encode_metadata
 from edgewise.net.grpc_exchange import Message
 from edgewise.net.grpc_limits import GrpcLimits
 

@@ -12,7 +12,6 @@ those there are. A call that the server refused unseen is sent once more; no oth
 import asyncio
 import logging
 import os
-import re
 import socket
 import ssl
 from collections import deque
@@ -31,12 +30,13 @@ from edgewise.net.errors import (
 )
 from edgewise.net.grpc_client_answer import GrpcAnswer
 from edgewise.net.grpc_client_call import OVER, WAITING, CallbackCall, ClientCall
-from edgewise.net.grpc_client_connection import GrpcClientConnection, fail_call
+from edgewise.net.grpc_client_calls import GrpcClientCalls, fail_call
+from edgewise.net.grpc_client_connection import GrpcClientConnection
+from edgewise.net.grpc_client_head import encode_head, encode_metadata, encode_timeout
 from edgewise.net.grpc_deadlines import Deadlines
 from edgewise.net.grpc_exchange import Field, Message
-from edgewise.net.grpc_head import FIELD_NAME, FIELD_VALUE_BAD, grain_s
+from edgewise.net.grpc_head import grain_s
 from edgewise.net.grpc_limits import GrpcLimits
-from edgewise.net.hpack import encode_field, encode_integer
 from edgewise.net.http2_output import FlushQueue
 
 _LOG: Final = logging.getLogger(__name__)
@@ -44,14 +44,6 @@ _RECEIVE_BYTES: Final = 256 * 1024
 _MAX_CACHED: Final = 512
 # Until the server says otherwise; RFC 9113 asks servers to allow no fewer.
 _ASSUMED_STREAMS: Final = 100
-_USER_AGENT: Final = b"edgewise"
-_METHOD: Final = re.compile(rb"/[!-.0-~]+/[!-.0-~]+")
-# Fields that are ours to say.
-_RESERVED: Final = frozenset({b"te", b"content-type", b"grpc-timeout", b"grpc-encoding", b"user-agent", b"connection"})
-_POST: Final = b"\x83"
-_SCHEMES: Final = {False: b"\x86", True: b"\x87"}
-_PATH: Final = encode_integer(4, 0x0F)
-_AUTHORITY: Final = encode_integer(1, 0x0F)
 _CLIENT_LIMITS: Final = GrpcLimits(keepalive_s=20.0, keepalive_timeout_s=10.0, idle_timeout_s=300.0)
 
 OpenSocket = Callable[[], Awaitable[socket.socket]]
@@ -80,31 +72,6 @@ async def open_socket(host: str, port: int) -> socket.socket:
         else:
             return sock
     raise problem
-
-
-def encode_metadata(fields: Iterable[Field]) -> bytes:
-    """Metadata as they follow a call's own header fields.
-
-    Raises: ValueError: a field cannot be sent as it is.
-    """
-    block = b""
-    for name, value in fields:
-        if not FIELD_NAME.fullmatch(name) or FIELD_VALUE_BAD.search(value) or name in _RESERVED:
-            raise ValueError(f"the metadata {name!r} cannot be sent: a lower-case name of its own and one line can")
-        block += encode_field(name, value)
-    return block
-
-
-def encode_timeout(timeout_s: float) -> bytes:
-    """The field `grpc-timeout`; never more than there is, and never 0."""
-    milliseconds = int(timeout_s * 1e3)
-    if milliseconds >= 10**8:
-        return encode_field(b"grpc-timeout", b"%dS" % min(10**8 - 1, int(timeout_s)))
-    return b"\x00\x0cgrpc-timeout" + _short(b"%dm" % max(1, milliseconds))
-
-
-def _short(value: bytes) -> bytes:
-    return bytes((len(value),)) + value
 
 
 class GrpcClient:
@@ -161,8 +128,8 @@ class GrpcClient:
         self._max_connections = max_connections
         self._max_waiting = max_waiting
         self._connect_timeout_s = connect_timeout_s
-        self._current: GrpcClientConnection | None = None
-        self._connections: set[GrpcClientConnection] = set()
+        self._current: GrpcClientCalls | None = None
+        self._connections: set[GrpcClientCalls] = set()
         # Connections that are being opened, with the call that wants one of its own.
         self._opening: dict[asyncio.Task[None], ClientCall | None] = {}
         self._prefixes: dict[bytes, bytes] = {}
@@ -219,23 +186,7 @@ class GrpcClient:
         """
         block = self._prefixes.get(method)
         if block is None:
-            if not _METHOD.fullmatch(method):
-                raise ValueError(f"{method!r} is no method; expected /package.Service/Method")
-            block = b"".join(
-                (
-                    _POST,
-                    _SCHEMES[self._ssl_context is not None],
-                    _PATH,
-                    encode_integer(len(method), 0x7F),
-                    method,
-                    _AUTHORITY,
-                    encode_integer(len(self._authority), 0x7F),
-                    self._authority,
-                    encode_field(b"te", b"trailers"),
-                    encode_field(b"content-type", b"application/grpc"),
-                    encode_field(b"user-agent", _USER_AGENT),
-                )
-            )
+            block = encode_head(method, self._authority, secure=self._ssl_context is not None)
             if len(self._prefixes) >= _MAX_CACHED:
                 self._prefixes.clear()
             self._prefixes[method] = block
@@ -382,7 +333,7 @@ class GrpcClient:
         for call in waiting:
             _tell(call, error())
 
-    def _begin_late(self, connection: GrpcClientConnection, call: ClientCall) -> None:
+    def _begin_late(self, connection: GrpcClientCalls, call: ClientCall) -> None:
         connection.begin(call)
         try:
             call.sent()
@@ -399,7 +350,7 @@ class GrpcClient:
 
     # --- what connections tell ---
 
-    def connection_has_room(self, connection: GrpcClientConnection) -> None:
+    def connection_has_room(self, connection: GrpcClientCalls) -> None:
         """Calls that wait begin on it."""
         if self._current is None or not self._current.has_room:
             self._current = connection
@@ -409,14 +360,14 @@ class GrpcClient:
             if call.state != OVER:
                 self._begin_late(connection, call)
 
-    def connection_ended(self, connection: GrpcClientConnection) -> None:
+    def connection_ended(self, connection: GrpcClientCalls) -> None:
         """It takes no further calls; those that wait for room on it get another one."""
         if self._current is connection:
             self._current = None
         if self.waiting and not self._opening and not self._closed:
             self._open(None)
 
-    def connection_closed(self, connection: GrpcClientConnection) -> None:
+    def connection_closed(self, connection: GrpcClientCalls) -> None:
         """It is gone."""
         self._connections.discard(connection)
         self.connection_ended(connection)

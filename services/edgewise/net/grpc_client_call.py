@@ -15,7 +15,7 @@ from edgewise.net.grpc_message import MessageReader
 from edgewise.net.http2_output import OutgoingStream
 
 if TYPE_CHECKING:
-    from edgewise.net.grpc_client_connection import GrpcClientConnection
+    from edgewise.net.grpc_client_calls import GrpcClientCalls
 
 WAITING: Final = 0
 RUNNING: Final = 1
@@ -67,7 +67,7 @@ class ClientCall(OutgoingStream):
         self.block = block
         self.message = message
         self.state = WAITING
-        self.connection: GrpcClientConnection | None = None
+        self.connection: GrpcClientCalls | None = None
         self.head: AnswerHead | None = None
         self.reader: MessageReader | None = None
         self.body: Message | None = None

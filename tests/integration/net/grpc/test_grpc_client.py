@@ -16,9 +16,10 @@ import pytest
 
 from edgewise.net import errors
 from edgewise.net import http2_frames as h2
-from edgewise.net.grpc_client import GrpcClient, encode_metadata, encode_timeout, open_socket
+from edgewise.net.grpc_client import GrpcClient, open_socket
 from edgewise.net.grpc_client_answer import GrpcAnswer
 from edgewise.net.grpc_client_call import ClientCall
+from edgewise.net.grpc_client_head import encode_metadata, encode_timeout
 from edgewise.net.grpc_exchange import UnaryMethod
 from edgewise.net.grpc_limits import GrpcLimits
 from edgewise.net.grpc_server import GrpcServer
