@@ -1,6 +1,7 @@
 """SIGHUP: sites and routes change while requests go on, and a config that cannot be used changes nothing."""
 
 import signal
+import threading
 
 import pytest
 
@@ -125,4 +126,40 @@ def test_a_sites_key_is_followed_without_a_signal(start_gateway, plain_site, ask
     key.write_text("third-key\n")
     until(lambda: asked.predict().status == 200 and site.asked[-1][1]["authorization"] == "Bearer third-key")
     assert gateway.log.count("stays so") == 2
+    assert gateway.stop() == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_no_request_is_lost_while_the_config_changes(start_gateway, plain_site, ask, until, config, in_thread, workers):
+    first, second = plain_site(), plain_site()
+    texts = (
+        table("first", "cloud", first.url) + table("second", "edge", second.url),
+        table("second", "cloud", second.url),
+        table("first", "edge", second.url) + '[routes.tiny]\nkind = "edge-only"\n',
+    )
+    config.write_text(texts[0])
+    gateway = start_gateway("--config", str(config), "--workers", workers)
+    asked = ask(gateway)
+    ending = threading.Event()
+
+    def ask_on():
+        answers = []
+        while not ending.is_set():
+            answers.append(asked.predict())
+        return answers
+
+    askers = [in_thread(ask_on) for _ in range(4)]
+    for number in range(1, 13):
+        config.write_text(texts[number % 3])
+        gateway.process.send_signal(signal.SIGHUP)
+        until(lambda number=number: gateway.log.count("the config is in force") == number * int(workers))
+    ending.set()
+    answers = [answer for asker in askers for answer in asker.result()]
+    assert len(answers) > 12
+    assert {answer.status for answer in answers} == {200}
+    assert {answer.site for answer in answers} == {"first", "second"}
+    shown = asked.metrics()
+    assert shown["edgewise_gateway_received_requests_total"] == len(answers)
+    assert shown["edgewise_gateway_outcome_requests_total{outcome=answered}"] == len(answers)
+    assert "Traceback" not in gateway.log
     assert gateway.stop() == 0
