@@ -460,7 +460,7 @@ class Simulation(World):
 
     def caller_fault(self, now_s: float, fault: Fault, _b: Any) -> None:
         if fault.kind is FaultKind.CLOCK_JUMP:
-            self.ledger.jumped_s = now_s
+            self.ledger.jumped_s = max(self.ledger.jumped_s, now_s)
             self.skew_s += fault.value
             self._tick_at_s -= fault.value
             self.at(now_s, self._on_tick)
@@ -471,7 +471,7 @@ class Simulation(World):
         """The caller stands still: what it would have done meanwhile comes all at once afterwards, in order."""
         heap = self._heap
         late: list[tuple[Handler, Any, Any]] = []
-        self.ledger.jumped_s = goes_on_s
+        self.ledger.jumped_s = max(self.ledger.jumped_s, goes_on_s)
         while heap and heap[0][0] < goes_on_s:
             now_s, _, handler, a, b = heappop(heap)
             if handler in self._callers:
