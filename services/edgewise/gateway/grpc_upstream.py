@@ -101,6 +101,7 @@ class Http2Upstream:
 
     Attributes:
         client: makes the calls.
+        prober: makes the probes, on connections of their own: one that waits behind a large message would be overdue.
     """
 
     def __init__(
@@ -124,15 +125,21 @@ class Http2Upstream:
         self._user_timeout_ms = user_timeout_ms
         self._authorization = authorization
         self._asked = 0
-        self.client = GrpcClient(
-            self._where.encode("ascii"),
-            self._dial,
-            ssl_context=ssl_context,
-            server_hostname=server_hostname or host,
-            limits=GrpcLimits(max_message_bytes=max_body_bytes, keepalive_s=20.0, keepalive_timeout_s=10.0),
-            max_connections=max_connections,
-            connect_timeout_s=connect_timeout_s,
+        limits = GrpcLimits(
+            max_message_bytes=max_body_bytes, keepalive_s=20.0, keepalive_timeout_s=10.0, idle_timeout_s=300.0
         )
+        self.client, self.prober = [
+            GrpcClient(
+                self._where.encode("ascii"),
+                self._dial,
+                ssl_context=ssl_context,
+                server_hostname=server_hostname or host,
+                limits=limits,
+                max_connections=most,
+                connect_timeout_s=connect_timeout_s,
+            )
+            for most in (max_connections, 1)
+        ]
 
     async def start(self) -> bool:
         """Look the name up; whether an address is known."""
@@ -157,12 +164,12 @@ class Http2Upstream:
 
     def send_probe(self, probe: Probe, events: "ProbeEvents") -> None:
         """Ask; `events` is told once, not later than `probe.timeout_s`."""
-        block = self.client.head(_QUESTIONS[self._asked])
+        block = self.prober.head(_QUESTIONS[self._asked])
         if self._authorization is not None:
             block += encode_metadata(((b"authorization", self._authorization),))
         asking = _Probe(block, self, probe, events)
         asking.timer = asyncio.get_running_loop().call_later(probe.timeout_s, asking.time_out)
-        self.client.send(asking, fresh=probe.fresh)
+        self.prober.send(asking, fresh=probe.fresh)
 
     def not_asked_again(self) -> None:
         """The site does not have what was asked: the next probe asks something else."""
@@ -176,10 +183,12 @@ class Http2Upstream:
     def close_connections(self) -> None:
         """Drop the connections that carry no call; those that do take no further ones."""
         self.client.retire_connections()
+        self.prober.retire_connections()
 
     async def close(self) -> None:
         """Drop everything, for good."""
         await self.client.close()
+        await self.prober.close()
 
     async def _dial(self) -> socket.socket:
         """A TCP connection to the first address that takes one.

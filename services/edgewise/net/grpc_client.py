@@ -196,14 +196,13 @@ class GrpcClient:
         """Put a call on the wire, or let it wait for a connection.
 
         Args:
-            fresh: on a connection of its own.
+            fresh: on a new connection, which takes the place of those there are; they go with their last call.
         """
         connection = self._current
         if connection is not None and not fresh and connection.has_room:
             connection.begin(call)
             return
         self._begin()
-        call.fresh = fresh
         if self._closed:
             self.loop.call_soon(_tell, call, ClientClosedError(f"the client of {self._where} is closed"))
         elif fresh:
@@ -290,8 +289,12 @@ class GrpcClient:
             error = ConnectError(f"no connection to {self._where}: {_why(problem)}")
         else:
             own = self._opening.pop(task)
-            if own is not None and own.state == WAITING:
-                self._begin_late(connection, own)
+            if own is not None:
+                # Whoever wants a connection of its own does not trust the others.
+                for other in self._connections - {connection}:
+                    other.retire()
+                if own.state == WAITING:
+                    self._begin_late(connection, own)
             self.connection_has_room(connection)
             return
         own = self._opening.pop(task)

@@ -38,7 +38,6 @@ class ClientCall(OutgoingStream):
         unacknowledged_bytes: received within its window since the last WINDOW_UPDATE.
         expiring: the calls that expire together with this one; None without a deadline.
         resent: the server refused it unseen once already.
-        fresh: on a connection of its own.
     """
 
     __slots__ = (
@@ -46,7 +45,6 @@ class ClientCall(OutgoingStream):
         "body",
         "connection",
         "expiring",
-        "fresh",
         "head",
         "message",
         "reader",
@@ -74,7 +72,6 @@ class ClientCall(OutgoingStream):
         self.unacknowledged_bytes = 0
         self.expiring: set[ClientCall] | None = None
         self.resent = False
-        self.fresh = False
 
     # --- what happens; for the owner to say ---
 

@@ -181,7 +181,8 @@ def test_probes(through):
             told.events.clear()
             upstream.send_probe(probe(fresh=True), told)
             await told.until(("probe", True))
-            assert upstream.client.opened == 2
+            assert (upstream.client.opened, upstream.prober.opened) == (0, 2)
+            await until(lambda: upstream.prober.open_connections == 1)
             site.ready = b""
             upstream.send_probe(probe(), told)
             await told.until(("probe", False))

@@ -441,6 +441,9 @@ def test_a_connection_of_its_own(net, grpc_tools):
             assert (await asyncio.wait_for(future, WAIT_S)).body == b"x"
             assert sent == [1]
             assert client.opened == 2
+            # It takes the place of the one there was.
+            await house.until(lambda: client.open_connections == 1)
+            assert (await calls.outcome()).status == 0
             assert house.server.connections_accepted == 2
 
     net.run(main)
