@@ -186,6 +186,10 @@ class HttpUpstream:
             if not connection.busy:
                 connection.abort()
         self._idle.clear()
+        # One that was begun in an outage would come up long after it, at the pace of what was lost.
+        for task, waiting in list(self._connecting.items()):
+            if waiting is None or waiting.cancelled:
+                task.cancel()
 
     async def close(self) -> None:
         """Drop everything, for good; requests in flight end in a failure."""

@@ -42,6 +42,10 @@ class Dispatcher:
         self._draws = draws
         self._orders = fixed_orders(self.links.values())
 
+    def has_alternative(self, link: Link) -> bool:
+        """Whether another link is up."""
+        return any(other.state is _UP for other in self.links.values() if other is not link)
+
     def _order(self, request: Request, now_s: float) -> tuple[Link, ...]:
         if request.route.kind is RouteKind.WEIGHTS:
             return by_weight(request.route, self.links.values(), self._draws())

@@ -70,6 +70,7 @@ class Router(Waiting):
     ) -> None:
         super().__init__(sites, now_s=now_s, draws=draws, settings=settings or RouterSettings())
         self.wake_s = now_s
+        self._stall_s = self.settings.stall_s
         self._watch = LinkWatch(self.settings, self, draws)
         self._leaving: list[Link] = []
         self._number = 0
@@ -158,12 +159,15 @@ class Router(Waiting):
         if now_s - link.answered_s[size_class] > self.settings.overdue_floor_s and link.state is _UP and in_flight > 1:
             link.heard_after_silence(size_class, now_s)
         link.last_heard_s = link.answered_s[size_class] = now_s
+        if link.queue:
+            link.drained += 1
         if queue_depth is not None:
             link.queue_depth = queue_depth
         if outcome is _OK:
             link.limiter.answered(seconds, in_flight, now_s)
             link.errors = link.resets = 0
-            if attempt.path.record(seconds, now_s):
+            # While the caller is late, answers have waited to be read, and their times are its own.
+            if now_s - self.wake_s < self._stall_s and attempt.path.record(seconds, now_s):
                 link.slow = link.slow or attempt.path
             if link.state is _UP and not link.queue and not request.done and len(request.running) == 1:
                 running = request.running
@@ -302,10 +306,6 @@ class Router(Waiting):
         self._wake_at(now_s + self._grain_s)
         return out
 
-    def has_alternative(self, link: Link) -> bool:
-        """Whether another link is up."""
-        return any(other.state is _UP for other in self.links.values() if other is not link)
-
     # --- evidence ---
 
     def _note_outcome(
@@ -339,7 +339,7 @@ class Router(Waiting):
         """Time has passed."""
         out: list[Instruction] = []
         late_s = now_s - self.wake_s
-        if late_s > self.settings.stall_s:
+        if late_s > self._stall_s:
             # The caller was away, or its clock jumped: what came meanwhile it has not read yet.
             for link in self._all_links():
                 link.forgive(late_s)
@@ -351,6 +351,8 @@ class Router(Waiting):
                 self._drop_old_witnesses(link, now_s, out)
             if not self._draining:
                 self._watch.watch(link, now_s, out)
+            if link.in_flight and (link.state is LinkState.DOWN or link.state is LinkState.PROBING):
+                self.end_kept(link, now_s, out)
             if link.queue:
                 self._fill(link, now_s, out)
                 self._drop_expired(link, now_s, out)

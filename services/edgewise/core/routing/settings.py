@@ -17,6 +17,8 @@ class RouterSettings:
         overdue_count: so many overdue attempts without one answer like them mean that such answers do not come any more.
         slow_factor, slow_margin_s: a median above factor times q95 plus margin means that a site is not what it was.
         suspect_s: a suspect link that stays silent this long is down; longer where its answers take longer.
+        last_site_factor: the last site that is left is given so many times as long.
+        kept_s: a request that only a lost site could answer is kept this long.
         idle_probe_s: an idle link is asked this often.
         probe_interval_s: a link that is down is asked this often.
         probe_timeout_s, longest_probe_s: at least and at most; longer where answers take longer, or none came in time.
@@ -43,6 +45,8 @@ class RouterSettings:
     slow_factor: float = 1.3
     slow_margin_s: float = 0.030
     suspect_s: float = 0.25
+    last_site_factor: float = 4.0
+    kept_s: float = 1.0
     idle_probe_s: float = 1.0
     probe_interval_s: float = 0.25
     probe_timeout_s: float = 0.5

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from edgewise.core.errors import UnavailableError
 from edgewise.core.routing.budgets import HedgeBudget
 from edgewise.core.routing.calls import Instruction, Reason, Request, SiteSpec
 from edgewise.core.routing.dispatch import MARGIN_S
@@ -62,6 +63,28 @@ class Waiting(Endings):
                 request.seen = True
                 self._cancel(attempt, out)
 
+    def end_kept(self, link: Link, now_s: float, out: list[Instruction]) -> None:
+        """What is still in flight at a link that is down had nobody else to answer it: look again, and not for ever."""
+        waited = now_s - link.since_s > self.settings.kept_s
+        alternative = self.has_alternative(link)
+        if not waited and not alternative:
+            return
+        for attempt in list(link.in_flight):
+            request = attempt.request
+            if not attempt.wanted or request.done or len(request.running) > 1 or request.queued_at is not None:
+                continue
+            # Another site may have come back that it has been to already.
+            request.tried = (link,)
+            if (
+                request.idempotent
+                and alternative
+                and self._dispatch(request, Reason.RESCUE, now_s, out, last_resort=False)
+            ):
+                continue
+            if waited:
+                self._reject(request, self._why_not(request, now_s), out)
+                self._drop_running(request, None, out, now_s)
+
     # --- room ---
 
     def _fill(self, link: Link, now_s: float, out: list[Instruction]) -> None:
@@ -69,20 +92,34 @@ class Waiting(Endings):
         queue = link.queue
         if not queue:
             return
-        link.drained += 1
         usable = link.state in {_UP, _RAMP, LinkState.SUSPECT}
         while queue and len(link.in_flight) < link.limit:
             _, _, request, reason = heapq.heappop(queue)
             if request.done or request.queued_at is not link:
                 continue
             request.queued_at = None
-            if usable:
+            if usable and link.path(request.model, request.size_class).too_slow(request.deadline_s - now_s, now_s):
+                self._shed(request, link, reason, now_s, out)
+            elif usable:
                 out.append(self._attempt(request, link, reason, now_s))
                 heapq.heappush(self._timers, (now_s + _FRESH_S, request.key, request))
             elif not request.running and not self._dispatch(request, reason, now_s, out):
                 self._reject(request, self._why_not(request, now_s), out)
         if not queue:
             link.note_pace(now_s)
+
+    def _shed(self, request: Request, link: Link, reason: Reason, now_s: float, out: list[Instruction]) -> None:
+        """There is room at last, and not enough time: rather none than a late answer."""
+        if request.running or self._dispatch(request, reason, now_s, out, last_resort=False):
+            return
+        self._reject(
+            request,
+            UnavailableError(
+                f"{link.name} is too busy to answer in the time that is left; try again later",
+                retry_after_s=max(self.settings.retry_after_s, link.expected_wait_s(now_s)),
+            ),
+            out,
+        )
 
     def move_queue(self, link: Link, now_s: float, out: list[Instruction]) -> None:
         """Let what waits at a link that was lost wait elsewhere."""

@@ -22,6 +22,9 @@ PROBE_CAUSE: Final = -1
 """`Link.cause_class` when a probe was overdue and no request."""
 _MOST_PROBES: Final = 20
 _FAILURES_TO_WAIT_LONGER: Final = 4
+# What a new connection can send at once (RFC 6928), less what goes beside it.
+_COLD_BYTES: Final = 12_000
+_MOST_WARMING_BYTES: Final = 1 << 20
 # Of the most that was in flight, a tick later.
 _PEAK_KEPT: Final = 0.9999
 # A second suspicion within this time of the last one that proved wrong is not forgiven.
@@ -101,7 +104,10 @@ class LinkWatch:
                 self._slow(link, now_s, out)
             self._ask_while_idle(link, now_s, out)
         elif state is SUSPECT:
-            if now_s - link.since_s > max(self._settings.suspect_s, link.typical_s()):
+            patience_s = max(self._settings.suspect_s, link.typical_s())
+            if not self._requests.has_alternative(link):
+                patience_s *= self._settings.last_site_factor
+            if now_s - link.since_s > patience_s:
                 self.move(link, LinkEvent.SILENT, link.why, now_s, out)
         elif state is RAMP:
             self._watch_ramp(link, now_s, out)
@@ -112,7 +118,7 @@ class LinkWatch:
         """A whole answer came from a link that is not up."""
         state = link.state
         if state is SUSPECT and size_class >= link.cause_class:
-            if now_s - link.returned_s < _FORGIVEN_AGAIN_S:
+            if now_s - link.returned_s < _FORGIVEN_AGAIN_S and self._requests.has_alternative(link):
                 self.move(link, LinkEvent.BROKEN, "flapping", now_s, out)
             else:
                 self.move(link, LinkEvent.HEARD, "answers come again", now_s, out)
@@ -129,7 +135,8 @@ class LinkWatch:
         settings = self._settings
         # The way may have become a longer one while it was lost: what nobody answers in time is given more of it.
         patience = 2.0 ** min(link.failed_probes // _FAILURES_TO_WAIT_LONGER, 4)
-        timeout_s = max(settings.probe_timeout_s, 3.0 * link.typical_s())
+        typical_s = link.typical_s()
+        timeout_s = max(settings.probe_timeout_s, 3.0 * typical_s) if typical_s else settings.longest_probe_s
         timeout_s = max(timeout_s, min(timeout_s * patience, settings.longest_probe_s))
         probe = Probe(link, sent_s=now_s, payload_bytes=payload_bytes, timeout_s=timeout_s, fresh=fresh)
         link.probes[probe] = None
@@ -210,7 +217,17 @@ class LinkWatch:
         # The first request of each step goes, so that a step without much traffic has a request to be judged by.
         link.ramp_credit = 1.0
         link.ramp_sent = link.ramp_answered = 0
-        out.append(Warm(link, max(2, min(int(link.peak_in_flight), link.limit))))
+        self._warm(link, now_s, out)
+
+    def _warm(self, link: Link, now_s: float, out: list[Instruction]) -> None:
+        """Have the connections of before again, and used: a new one needs more round trips for a large request."""
+        connections = max(2, min(int(link.peak_in_flight), link.limit))
+        payload_bytes = min(link.payload_bytes, self._settings.max_probe_bytes) if link.spec.probe_payload else 0
+        if payload_bytes < _COLD_BYTES:
+            out.append(Warm(link, connections))
+            return
+        for _ in range(min(connections, _MOST_WARMING_BYTES // payload_bytes)):
+            self.probe(link, payload_bytes, now_s, out, fresh=True)
 
     def _watch_ramp(self, link: Link, now_s: float, out: list[Instruction]) -> None:
         if link.in_flight:
