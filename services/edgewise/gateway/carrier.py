@@ -136,6 +136,9 @@ class Carrier:
         self.router = router
         self.sites = dict(sites)
         self.hooks: CarrierHooks = hooks if hooks is not None else NoHooks()
+        # Looked up once: these are called for each request.
+        self._received = self.hooks.received
+        self._attempted = self.hooks.attempted
         self._loop = loop
         self._carrying = False
         self._queue: deque[Instruction] = deque()
@@ -181,7 +184,7 @@ class Carrier:
 
     def arrived(self, request: Request) -> None:
         """An app asks; `request.context` is its `AppCall`."""
-        self.hooks.received()
+        self._received()
         self._carry_out(self.router.arrived(request, monotonic()))
 
     def cancelled(self, request: Request) -> None:
@@ -221,7 +224,7 @@ class Carrier:
         )
         self._latest_outcome = outcome
         self._latest_s = now_s
-        if self._carrying or not attempt.request.done:
+        if not attempt.request.done or (self._carrying and instructions):
             # The answer may be given later, when no better one comes.
             self._held.setdefault(attempt.request, {})[attempt] = (outcome, now_s)
         self._carry_out(instructions)
@@ -246,14 +249,14 @@ class Carrier:
     # --- instructions ---
 
     def _carry_out(self, instructions: list[Instruction]) -> None:
+        queue = self._queue
         if self._carrying:
-            self._queue.extend(instructions)
+            queue.extend(instructions)
             return
         self._carrying = True
         try:
             for instruction in instructions:
                 self._carry_out_one(instruction)
-            queue = self._queue
             while queue:
                 self._carry_out_one(queue.popleft())
         finally:
@@ -262,21 +265,18 @@ class Carrier:
             self._arm()
 
     def _carry_out_one(self, instruction: Instruction) -> None:
-        kind = type(instruction)
         try:
-            if kind is Send:
-                self._send(instruction.attempt)  # type: ignore[union-attr]
-            elif kind is Answer:
-                self._answer(instruction.request, instruction.attempt)  # type: ignore[union-attr]
+            if type(instruction) is Send:
+                attempt = instruction.attempt
+                self._attempted(attempt)
+                attempt.request.context.send(attempt, self.sites[attempt.link.name])
+            elif type(instruction) is Answer:
+                self._answer(instruction.request, instruction.attempt)
             else:
                 self._carry_out_rare(instruction)
         except Exception:  # noqa: BLE001 - one call's fault must not keep the others from what was decided
-            _LOG.exception("carrying out %s failed", kind.__name__)
+            _LOG.exception("carrying out %s failed", type(instruction).__name__)
             self._recover(instruction)
-
-    def _send(self, attempt: Attempt) -> None:
-        self.hooks.attempted(attempt)
-        attempt.request.context.send(attempt, self.sites[attempt.link.name])
 
     def _answer(self, request: Request, attempt: Attempt) -> None:
         request.context.answer(attempt)
