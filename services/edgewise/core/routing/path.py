@@ -95,7 +95,9 @@ class Path:
             self.overdue_s = max(min(ceiling_s, 4.0 * latency.q999), settings.overdue_floor_s)
             return False
         self.late_s = max(latency.q95, settings.late_floor_s)
-        self.hedge_s = max(latency.q995, settings.hedge_floor_s)
+        # Where the slowest answers are hardly slower than the usual ones, a second run gains nothing.
+        gains = latency.q999 - latency.q995 > settings.hedge_gain_ratio * latency.q50
+        self.hedge_s = max(latency.q995, settings.hedge_floor_s) if gains else float("inf")
         self.overdue_s = max(settings.overdue_factor * latency.q999, settings.overdue_floor_s)
         self.slow_s = settings.slow_factor * latency.q95 + settings.slow_margin_s
         return slow

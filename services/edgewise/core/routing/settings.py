@@ -12,6 +12,7 @@ class RouterSettings:
         half_life_s: of what is learned about latencies.
         unknown_latency_s: an answer later than this is overdue while nothing is known of a path.
         late_floor_s, hedge_floor_s, overdue_floor_s: learned thresholds do not go below these.
+        hedge_gain_ratio: of the median: a tail shorter than this is not worth a hedge.
         overdue_factor: times the learned q99.9.
         silence_evidence: nats: a silence less likely than e to the minus this is no coincidence.
         overdue_count: so many overdue attempts without one answer like them mean that such answers do not come any more.
@@ -39,6 +40,7 @@ class RouterSettings:
     late_floor_s: float = 0.002
     hedge_floor_s: float = 0.010
     overdue_floor_s: float = 0.030
+    hedge_gain_ratio: float = 0.05
     overdue_factor: float = 1.3
     silence_evidence: float = 14.0
     overdue_count: int = 4
