@@ -2,7 +2,7 @@
 
 A cloud with 16 workers and runs of 8 ms on average (exponential), an edge with one worker and runs of 3 ms, 200 requests a
 second (Poisson): the edge is 0.6 busy when it carries everything. The fault lasts 10 s. The figures of all scenarios come
-as a table with `pytest -s`; `HYPOTHESIS_PROFILE=long` runs ten seeds of each instead of two.
+as a table with `pytest -s`; `HYPOTHESIS_PROFILE=long` runs ten seeds of each instead of one or two.
 """
 
 import math
@@ -16,11 +16,12 @@ from routing_simulator.simulation import Simulation
 
 CLOUD, EDGE = 0, 1
 RATE_HZ = 200.0
-FAULT_S = 20.0
+FAULT_S = 16.0
 LASTS_S = 10.0
 HEALED_S = FAULT_S + LASTS_S
-ENDS_S = HEALED_S + 8.0
+ENDS_S = HEALED_S + 7.0
 SEEDS = tuple(range(1, 11)) if os.environ.get("HYPOTHESIS_PROFILE") == "long" else (1, 2)
+ONE_SEED = SEEDS if len(SEEDS) > 2 else (1,)  # where a scenario is long, or its figures leave room
 
 _TABLE = []
 
@@ -223,7 +224,8 @@ def assert_quick_failback(found):
 @pytest.mark.parametrize("rtt_s", [0.005, 0.06, 0.3])
 @pytest.mark.parametrize("kind", [FaultKind.CUT, FaultKind.CUT_UP, FaultKind.CUT_DOWN])
 def test_a_cut_at_any_round_trip_is_no_more_than_a_label_on_the_answer(kind, rtt_s):
-    found = figures(f"{kind.value}, RTT {1e3 * rtt_s:.0f} ms", fault(kind), sites=(cloud(rtt_s), edge()))
+    name = f"{kind.value}, RTT {1e3 * rtt_s:.0f} ms"
+    found = figures(name, fault(kind), sites=(cloud(rtt_s), edge()), ends_s=HEALED_S + 20.0)
     assert_nothing_lost(found)
     assert_quick_failover(found)
     assert_quick_failback(found)
@@ -291,7 +293,7 @@ def test_exponential_service_is_no_fault():
 @pytest.mark.parametrize("period_s", [0.2, 1.0, 5.0])
 def test_a_link_that_flaps_is_not_followed(period_s):
     flap = fault(FaultKind.FLAP, period_s, lasts_s=60.0)
-    found = figures(f"flap {period_s:g} s", flap, healed_s=FAULT_S + 60.0, ends_s=FAULT_S + 70.0)
+    found = figures(f"flap {period_s:g} s", flap, healed_s=FAULT_S + 60.0, ends_s=FAULT_S + 62.0, seeds=ONE_SEED)
     assert_nothing_lost(found)
     assert found.switches <= 6
     assert found.first_p99_s <= found.steady_p99_s + 0.060
@@ -316,7 +318,7 @@ def test_a_link_that_flaps_is_not_followed(period_s):
     ids=lambda value: getattr(value, "value", None),
 )
 def test_a_site_that_is_unwell_is_left(kind, value, first_s):
-    found = figures(kind.value, fault(kind, value))
+    found = figures(kind.value, fault(kind, value), seeds=ONE_SEED)
     assert_nothing_lost(found)
     assert found.first_p99_s <= found.steady_p99_s + first_s
     assert found.rest_p99_s <= found.steady_p99_s + 0.060
@@ -328,7 +330,8 @@ def test_a_cut_during_failback_is_one_more_cut():
         "cut during failback",
         fault(FaultKind.CUT),
         fault(FaultKind.CUT, starts_s=HEALED_S + 0.6, lasts_s=5.0),
-        ends_s=HEALED_S + 30.0,
+        ends_s=HEALED_S + 25.0,
+        seeds=ONE_SEED,
     )
     assert_nothing_lost(found)
     assert quantile(found.latencies(HEALED_S, HEALED_S + 6.0), 0.99) <= found.steady_p99_s + 0.060
@@ -380,7 +383,7 @@ def test_a_caller_that_stood_still_does_not_blame_the_link(kind, value):
         f"{kind.value} {value:g} s",
         Fault(kind, "", FAULT_S, 0.0, value),
         healed_s=goes_on_s,
-        ends_s=goes_on_s + 10.0,
+        ends_s=goes_on_s + 5.0,
     )
     assert found.violations == []
     assert all(run.ledger.moves == [] for run in found.runs)
