@@ -26,6 +26,8 @@ _OWN: Final = OWN_ANSWER_FIELDS | {
     STATUS_FIELD,
     MESSAGE_FIELD,
 }
+# Beside a status message and what we add, within what clients take of trailers: 8 KiB.
+_MAX_FIELDS_BYTES: Final = 4096
 _OUTCOMES: Final = {
     1: Outcome.SITE_ERROR,  # CANCELLED: not by us, or nobody would hear of it
     2: Outcome.SITE_ERROR,  # UNKNOWN
@@ -90,14 +92,11 @@ class SiteAnswer:
         self._who = site.who
         self._fields = tuple(field for field in fields if can_be_sent(field))
         self.only = b""
-        try:
-            block = encode_ok(self.trailers(1, ""))
-        except ValueError:
+        if sum(len(name) + len(value) for name, value in self._fields) > _MAX_FIELDS_BYTES:
             # More than an app takes: it is told who answered all the same.
             self._fields = ()
-            block = encode_ok(self.trailers(1, ""))
         if status == _OK:
-            self.only = block
+            self.only = encode_ok(self.trailers(1, ""))
 
     def trailers(self, attempts: int, degraded: str) -> tuple[Field, ...]:
         """The site's trailers and ours; see `attempt_fields`."""

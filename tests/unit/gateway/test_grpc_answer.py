@@ -6,6 +6,7 @@ from edgewise.core.routing.calls import Outcome
 from edgewise.gateway.config import Address, SiteConfig
 from edgewise.gateway.grpc_answer import read_http, read_http2
 from edgewise.gateway.site import Site
+from edgewise.net.grpc_answer import encode_failure
 from edgewise.net.grpc_client_answer import AnswerHead, GrpcAnswer
 from edgewise.net.hpack import HeaderDecoder
 from edgewise.net.http_response_head import parse_response_head
@@ -94,7 +95,14 @@ def test_answers_without_a_grpc_status(site, http, status, outcome):
     assert answer.message
 
 
-def test_trailers_that_take_too_much_are_left_out(site):
-    answer = over_http(site, b"grpc-status: 0", *[b"x-%d: %b" % (number, b"v" * 900) for number in range(12)])
+@pytest.mark.parametrize("status", [0, 3])
+def test_trailers_that_take_too_much_are_left_out(site, status):
+    lines = [b"x-%d: %b" % (number, b"v" * 900) for number in range(5)]
+    answer = over_http(site, b"grpc-status: %d" % status, b"grpc-message: " + b"%20" * 3000, *lines)
     assert answer.trailers(1, "")[0] == (b"x-edgewise-site", b"cloud")
-    assert answer.only
+    kept = over_http(site, b"grpc-status: %d" % status, b"grpc-message: " + b"m" * 3000, *lines[:4])
+    assert len(kept.trailers(1, "")) == 7
+    # Both can be sent.
+    for one in (answer, kept):
+        encode_failure(3, one.message, (*one.trailers(9, "failover"), (b"x-request-id", b"x" * 128)))
+    assert bool(answer.only) is (status == 0)
