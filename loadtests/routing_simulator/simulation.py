@@ -43,6 +43,7 @@ SWEEP_EVERY_S: Final = 1.0
 # The longest hold-down is 66 s, and a link that is lost once more while it comes back has another one.
 RETURNS_WITHIN_S: Final = 150.0
 RETURN_STEP_S: Final = 0.5
+SETTLES_S: Final = 6.0  # that a site did not have a model is remembered for 5 s
 REST_S: Final = 2.0
 EVEN_CONFIDENCE: Final = 0.9  # of a site in the cloud
 _NOT_RUN: Final = frozenset({Outcome.OVERLOADED, Outcome.NOT_SERVED})
@@ -155,7 +156,7 @@ class Simulation(World):
                 return
             self.run_until(self.now_s + RETURN_STEP_S)
         self.returned_after_s = self.now_s - healed_s
-        self.run_until(self.now_s + RETURN_STEP_S)
+        self.run_until(self.now_s + SETTLES_S)
         self.ledger.rest_since_s = self.now_s
         self.run_until(self.now_s + REST_S)
         self.ledger.rest_until_s = self.now_s
