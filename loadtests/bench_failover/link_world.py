@@ -51,10 +51,11 @@ class LinkWorld(World):
         return float(self._link.ask(command)["at_s"])
 
     def cut(self, way: str) -> float:
-        return self._tell(fault="blackhole", direction=way)
+        # The gateway's resets would end what is held; a relay does not see them in the cut.
+        return self._tell(fault="blackhole", direction=way, held="drop")
 
     def swallow(self, over_bytes: int) -> float:
-        return self._tell(fault="stall-above", bytes=over_bytes)
+        return self._tell(fault="stall-above", bytes=over_bytes, held="drop")
 
     def reset(self) -> float:
         return self._tell(fault="reset")
