@@ -11,7 +11,6 @@ other loss is told at once, since another site then answers sooner.
 
 import asyncio
 import logging
-import socket
 import ssl
 from collections import deque
 from time import monotonic
@@ -20,6 +19,7 @@ from typing import Final
 from edgewise.core.routing.calls import Failure
 from edgewise.gateway.addresses import Addresses, SocketAddress
 from edgewise.gateway.config import Address
+from edgewise.gateway.dialing import dial
 from edgewise.gateway.upstream_calls import Ticket, UpstreamCall
 from edgewise.gateway.upstream_connection import UpstreamConnection, Waiting
 from edgewise.net.errors import (
@@ -347,13 +347,8 @@ class HttpUpstream:
 
     async def _open_to(self, address: SocketAddress) -> UpstreamConnection:
         loop = asyncio.get_running_loop()
-        family, name = address
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock = await dial(address, user_timeout_ms=self._user_timeout_ms)
         try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._user_timeout_ms)
-            await loop.sock_connect(sock, name)
             _, connection = await loop.create_connection(
                 self._make_connection, sock=sock, ssl=self._ssl_context, server_hostname=self._server_hostname
             )
