@@ -74,6 +74,7 @@ class Link:
         self.slow_patience = 1.0
         self.cause_class = 0
         self.returned_s = float("-inf")
+        self.forgiven = 0
         self.peak_in_flight = 0.0
         self.payload_bytes = 0
         # Probes.

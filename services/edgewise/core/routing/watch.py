@@ -27,8 +27,10 @@ _COLD_BYTES: Final = 12_000
 _MOST_WARMING_BYTES: Final = 1 << 20
 # Of the most that was in flight, a tick later.
 _PEAK_KEPT: Final = 0.9999
-# A second suspicion within this time of the last one that proved wrong is not forgiven.
+# Suspicions that proved wrong are forgotten this long after the last; this one was short; so many short ones are forgiven.
 _FORGIVEN_AGAIN_S: Final = 10.0
+_SHORT_S: Final = 0.06
+_MOST_FORGIVEN: Final = 5
 # Medians of the last answers speak for the ramp once most of them are of the ramp.
 _ANSWERS_TO_JUDGE: Final = 9
 
@@ -118,7 +120,7 @@ class LinkWatch:
         """A whole answer came from a link that is not up."""
         state = link.state
         if state is SUSPECT and size_class >= link.cause_class:
-            if now_s - link.returned_s < _FORGIVEN_AGAIN_S and self._requests.has_alternative(link):
+            if not self._forgives(link, now_s) and self._requests.has_alternative(link):
                 self.move(link, LinkEvent.BROKEN, "flapping", now_s, out)
             else:
                 self.move(link, LinkEvent.HEARD, "answers come again", now_s, out)
@@ -127,6 +129,17 @@ class LinkWatch:
             link.next_probe_s = now_s
         elif state is RAMP:
             link.ramp_answered += 1
+
+    @staticmethod
+    def _forgives(link: Link, now_s: float) -> bool:
+        """Whether a suspicion that proves wrong is taken back: a long one once in a while, short ones a few times.
+
+        A busy machine stalls now and then, and comes back at once. A link that flaps does so again and again.
+        """
+        if now_s - link.returned_s >= _FORGIVEN_AGAIN_S:
+            link.forgiven = 0
+        link.forgiven += 1 if now_s - link.since_s < _SHORT_S else _MOST_FORGIVEN
+        return link.forgiven <= _MOST_FORGIVEN
 
     # --- probes ---
 
