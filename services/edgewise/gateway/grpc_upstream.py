@@ -101,7 +101,8 @@ class Http2Upstream:
 
     Attributes:
         client: makes the calls.
-        prober: makes the probes, on connections of their own: one that waits behind a large message would be overdue.
+        prober: makes the probes beside the calls, on a connection of their own: one that waits behind a large message
+            would be overdue.
     """
 
     def __init__(
@@ -164,12 +165,16 @@ class Http2Upstream:
 
     def send_probe(self, probe: Probe, events: "ProbeEvents") -> None:
         """Ask; `events` is told once, not later than `probe.timeout_s`."""
-        block = self.prober.head(_QUESTIONS[self._asked])
+        block = self.client.head(_QUESTIONS[self._asked])
         if self._authorization is not None:
             block += encode_metadata(((b"authorization", self._authorization),))
         asking = _Probe(block, self, probe, events)
         asking.timer = asyncio.get_running_loop().call_later(probe.timeout_s, asking.time_out)
-        self.prober.send(asking, fresh=probe.fresh)
+        if probe.fresh:
+            # If it goes well, the calls to come find a connection that has been used.
+            self.client.send(asking, fresh=True)
+        else:
+            self.prober.send(asking)
 
     def not_asked_again(self) -> None:
         """The site does not have what was asked: the next probe asks something else."""

@@ -181,8 +181,14 @@ def test_probes(through):
             told.events.clear()
             upstream.send_probe(probe(fresh=True), told)
             await told.until(("probe", True))
-            assert (upstream.client.opened, upstream.prober.opened) == (0, 2)
-            await until(lambda: upstream.prober.open_connections == 1)
+            # The next call uses the connection that was found to be good.
+            assert (upstream.client.opened, upstream.prober.opened) == (1, 1)
+            send(upstream, told, "a")
+            assert ("sent", "a") not in told.events
+            await until(lambda: site.seen)
+            site.seen[0].respond(b"y")
+            await told.until(("answered", "a", 0, b"y"))
+            assert upstream.client.opened == 1
             site.ready = b""
             upstream.send_probe(probe(), told)
             await told.until(("probe", False))
