@@ -1,7 +1,7 @@
 """The routing core on virtual time: a modelled network, sites that fail on schedule, and a ledger that checks every step.
 
     Scenario ─▶ Simulation ──events──▶ Router
-                    │  ◀─instructions──┘
+                    │  ◀─instructions──┘            gateway.py, simulation.py
                     ├─ Way      the network to one site: delay, loss, bandwidth, cuts      network.py
                     ├─ Site     workers, queues, processes that stop                      sites.py
                     ├─ faults   what goes wrong and when                                  faults.py

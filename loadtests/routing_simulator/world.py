@@ -1,7 +1,7 @@
 """What happens outside the gateway: events on virtual time, sites that run requests, networks that break.
 
 One heap of `(time, number, handler, a, b)`; the number keeps what falls on the same instant in order. Nothing here reads a
-clock. `simulation.Simulation` adds the gateway.
+clock. `gateway.Gateway` adds the gateway, `simulation.Simulation` the apps.
 """
 
 import itertools
