@@ -17,7 +17,7 @@ from bench_failover.children import ChildError
 from bench_failover.faults import CORE, FAULTS, REAL
 from bench_failover.link_world import LinkWorld
 from bench_failover.opponents import GRPC, OPPONENTS, OURS, REST, Opponent, find
-from bench_failover.run import Case, Result, as_json, run
+from bench_failover.run import Case, Result, as_json, from_json, run
 from bench_failover.world import NamespaceWorld, World, why_no_namespaces
 from edgewise.model_server.building import tiny
 
@@ -45,6 +45,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--real", action="store_true", help="real model servers with a small model, over REST")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time; more than 1 only on idle cores")
     parser.add_argument("--keep", type=Path, metavar="DIRECTORY", help="keep logs and records there")
+    parser.add_argument(
+        "--add", action="store_true", help="keep the results in the file of --out that are not run anew"
+    )
     parser.add_argument("--out", type=Path, default=RESULT, metavar="FILE", help="and FILE with .json")
     return parser.parse_args()
 
@@ -119,6 +122,21 @@ def _carry_out(
     return results, problems
 
 
+def _kept(out: Path, results: list[Result]) -> list[Result]:
+    """The results of earlier runs whose case was not run anew."""
+    file = out.with_suffix(".json")
+    if not file.exists():
+        return []
+
+    def key(result: Result) -> tuple[object, ...]:
+        case = result.case
+        return (case.opponent, case.protocol, case.fault, case.rtt_ms, case.rate, case.body_bytes, case.seed)
+
+    anew = {key(result) for result in results}
+    earlier = [from_json(values) for values in json.loads(file.read_text())]
+    return [result for result in earlier if key(result) not in anew]
+
+
 def _write(results: Iterable[Result], text: str, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text)
@@ -163,7 +181,10 @@ def _bench(arguments: argparse.Namespace, repository: Path | None) -> int:
         cases = [case for case in cases if case.opponent not in missing]
     started_s = time.monotonic()
     results, problems = _carry_out(cases, arguments, make_world)
-    versions = {name: _version(OPPONENTS[name]) for name in names if name not in missing}
+    if arguments.add:
+        results += _kept(arguments.out, results)
+    names = dict.fromkeys(result.case.opponent for result in results)
+    versions = {name: _version(OPPONENTS[name]) for name in names}
     text = report.markdown(results, world, versions, time.monotonic() - started_s)
     print(text)
     _write(sorted(results, key=report.sort_key), text, arguments.out)

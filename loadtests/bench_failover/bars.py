@@ -118,12 +118,12 @@ def _deadline(result: "Result") -> Verdict:
 def _clear(result: "Result") -> Verdict:
     """Nobody there: an error at once. What was in flight at the cut first has to be found lost."""
     phase = _phase(result, "rest of it")
-    told = not result.lost and phase.errors == phase.asked and phase.error_max_ms <= 100
+    told = not result.lost and phase.errors == phase.asked and phase.error_p99_ms <= 100
     return Verdict(
         "told so at once",
         told,
-        f"{result.lost} lost; errors take {phase.error_p50_ms:.3g} ms at p50, {phase.error_max_ms:.3g} at most",
-        "0 lost; ≤ 100 ms",
+        f"{result.lost} lost; errors take {phase.error_p50_ms:.3g} ms at p50, {phase.error_p99_ms:.3g} at p99",
+        "0 lost; p99 ≤ 100 ms",
     )
 
 

@@ -32,6 +32,7 @@ class Phase:
     p99_ms: float
     max_ms: float
     error_p50_ms: float
+    error_p99_ms: float
     error_max_ms: float
 
 
@@ -85,6 +86,7 @@ def summarize(name: str, records: list[Record]) -> Phase:
         quantile(answered, 0.99),
         max(answered, default=math.nan),
         quantile(failed, 0.5),
+        quantile(failed, 0.99),
         max(failed, default=math.nan),
     )
 

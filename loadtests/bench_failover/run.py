@@ -249,3 +249,18 @@ def as_json(result: Result) -> dict[str, Any]:
     values = {**dataclasses.asdict(result), "passed": result.passed}
     values["case"]["repository"] = bool(result.case.repository)
     return values
+
+
+def from_json(values: dict[str, Any]) -> Result:
+    """What `as_json` gave."""
+    case = {**values["case"], "repository": Path() if values["case"]["repository"] else None}
+    kept = {key: value for key, value in values.items() if key != "passed"}
+    return Result(
+        **{
+            **kept,
+            "case": Case(**case),
+            "phases": [phases.Phase(**phase) for phase in values["phases"]],
+            "passage": phases.Passage(**values["passage"]),
+            "bars": [bars.Verdict(**verdict) for verdict in values["bars"]],
+        }
+    )
