@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from edgewise.core.errors import FailedPreconditionError
 from edgewise.gateway.grpc_door import GrpcDoor
 from edgewise.gateway.rest_door import RestDoor
+from edgewise.gateway.rest_upload import KEPT_BODY_BYTES
 from edgewise.gateway.workers import cannot_listen
 from edgewise.net.errors import TlsMaterialError
 from edgewise.net.grpc_limits import GrpcLimits
@@ -52,7 +53,7 @@ class Listeners:
             tls = self._follow_tls("http/1.1")
             self._http = HttpServer(
                 door,
-                HttpLimits(max_body_bytes=options.max_body_bytes),
+                HttpLimits(max_body_bytes=options.max_body_bytes, stream_over_bytes=KEPT_BODY_BYTES),
                 ssl_context=tls.context if tls else None,
                 error_body=door.error_body,
                 error_headers=door.error_headers,

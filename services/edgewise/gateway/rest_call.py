@@ -9,6 +9,9 @@ from edgewise.core.routing.calls import Attempt, Failure, Outcome, Request
 from edgewise.gateway.rest_answer import AnswerShape, RestAnswer, length_said
 from edgewise.gateway.rest_pieces import STREAM_OVER_BYTES, AnswerPieces, Source
 from edgewise.gateway.rest_request import RestRequest
+from edgewise.gateway.rest_upload import Upload
+from edgewise.gateway.upstream import HttpUpstream
+from edgewise.gateway.upstream_connection import UpstreamConnection
 from edgewise.net.errors import HttpClientError
 from edgewise.net.exchange import Body
 from edgewise.net.http_exchange import HttpExchange
@@ -31,7 +34,18 @@ class RestCall:
     Raises: InvalidArgumentError: a field says what it cannot; nothing has begun then.
     """
 
-    __slots__ = ("_asked", "_body", "_door", "_exchange", "_id_line", "_kept", "_passed_on", "_peer", "_request")
+    __slots__ = (
+        "_asked",
+        "_body",
+        "_door",
+        "_exchange",
+        "_id_line",
+        "_kept",
+        "_passed_on",
+        "_peer",
+        "_request",
+        "_upload",
+    )
 
     def __init__(self, door: "RestDoor", exchange: HttpExchange, asked: RestRequest) -> None:
         self._door = door
@@ -60,13 +74,16 @@ class RestCall:
         # The exchange forgets its client once it is answered.
         self._peer = exchange.peer if door.logs else ""
         arrived_s = exchange.received_s
+        incoming = exchange.incoming
+        self._upload = Upload(incoming) if incoming is not None else None
         self._request = request = Request(
             asked.model,
             asked.route,
             arrived_s=arrived_s,
             deadline_s=arrived_s + timeout_s,
-            size_bytes=len(self._body),
-            idempotent=asked.idempotent,
+            size_bytes=len(self._body) if incoming is None else len(incoming),
+            # What is not kept cannot be sent twice.
+            idempotent=asked.idempotent and incoming is None,
             context=self,
         )
         exchange.on_cancel = self._cancelled
@@ -89,6 +106,9 @@ class RestCall:
         elif left_ms < 1:
             left_ms = 1
         start = asked.start_for(site)
+        if self._upload is not None:
+            self._send_long(self._upload, upstream, attempt, start, left_ms)
+            return
         parts: list[Body]
         if asked.bodyless:
             parts = [b"%b%bx-edgewise-deadline-ms: %d\r\n\r\n" % (start, self._passed_on, left_ms)]
@@ -107,6 +127,24 @@ class RestCall:
             stream_over_bytes=STREAM_OVER_BYTES,
         )
 
+    def _send_long(self, upload: Upload, upstream: HttpUpstream, attempt: Attempt, start: bytes, left_ms: int) -> None:
+        """Send a body that comes piece by piece."""
+        if upload.begun:
+            asyncio.get_running_loop().call_soon(self._door.carrier.failed, attempt, Failure.LOST)
+            return
+        framing = b"transfer-encoding: chunked" if upload.chunked else b"content-length: %d" % self._request.size_bytes
+        head = b"%b%bx-edgewise-deadline-ms: %d\r\n%b\r\n\r\n" % (start, self._passed_on, left_ms, framing)
+        parts: list[Body] = [head]
+        upstream.send(
+            *(parts, self, attempt),
+            idempotent=False,
+            echo=self._id_line,
+            stream_over_bytes=STREAM_OVER_BYTES,
+            body_follows=True,
+        )
+        if isinstance(attempt.carrier, UpstreamConnection):
+            upload.flow_to(attempt.carrier)
+
     def answer(self, attempt: Attempt) -> None:
         """Give the app the site's answer."""
         answer: RestAnswer = attempt.answer
@@ -122,6 +160,8 @@ class RestCall:
         pieces = answer.pieces
         if self._kept is not None:
             self._drop_kept(pieces)
+        if self._upload is not None:
+            self._upload.stop()
         if pieces is None:
             self._exchange.respond_encoded(start, answer.body, length_bytes=answer.length_bytes)
         elif not pieces.broken:
@@ -137,6 +177,8 @@ class RestCall:
         """Tell the app why there is no answer."""
         if self._kept is not None:
             self._drop_kept(None)
+        if self._upload is not None:
+            self._upload.stop()
         self._door.refuse(self._exchange, error, self._id_line, self._request.attempts)
         self._request.context = None
         if self._door.logs:
@@ -146,6 +188,8 @@ class RestCall:
 
     def sent(self, ticket: Attempt) -> None:
         """See `UpstreamCall`."""
+        if self._upload is not None and isinstance(ticket.carrier, UpstreamConnection):
+            self._upload.flow_to(ticket.carrier)
         self._door.carrier.sent(ticket)
 
     def bytes_came(self, ticket: Attempt) -> None:
@@ -192,11 +236,15 @@ class RestCall:
     def failed(self, ticket: Attempt, failure: Failure, error: HttpClientError) -> None:
         """See `UpstreamCall`."""
         del error
+        if self._upload is not None and self._upload.begun:
+            self._upload.stop()
         self._door.carrier.failed(ticket, failure)
 
     # --- the end ---
 
     def _cancelled(self) -> None:
+        if self._upload is not None:
+            self._upload.stop()
         self._door.carrier.cancelled(self._request)
         self._drop_kept(None)
         self._request.context = None

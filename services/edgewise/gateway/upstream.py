@@ -130,6 +130,7 @@ class HttpUpstream:
         fresh: bool = False,
         echo: bytes = b"",
         stream_over_bytes: int = 0,
+        body_follows: bool = False,
     ) -> None:
         """Put a request on the wire, or let it wait for a connection.
 
@@ -141,6 +142,8 @@ class HttpUpstream:
             idempotent: it may be sent twice to this site.
             fresh: on a connection of its own.
             echo: a line of the answer's head that says nothing new; see `ResponseReader.expect`.
+            body_follows: the rest of the body is written to `ticket.carrier` once that is an `UpstreamConnection`: at
+                once, or when `sent` is told.
             stream_over_bytes: `call` is a `StreamingCall` that is asked about answers longer than this; 0 for none.
         """
         if not fresh:
@@ -159,6 +162,7 @@ class HttpUpstream:
                     connection.idempotent = idempotent
                     connection.echo = echo
                     connection.stream_over_bytes = stream_over_bytes
+                    connection.sending = body_follows
                     ticket.carrier = connection
                     connection.send(parts, head_only=head_only, echo=echo)
                     return
@@ -170,6 +174,7 @@ class HttpUpstream:
                 fresh=fresh,
                 echo=echo,
                 stream_over_bytes=stream_over_bytes,
+                body_follows=body_follows,
             )
         )
 
@@ -240,6 +245,7 @@ class HttpUpstream:
                     fresh=True,
                     echo=connection.echo,
                     stream_over_bytes=connection.stream_over_bytes,
+                    body_follows=False,
                 )
             )
             return
@@ -280,6 +286,7 @@ class HttpUpstream:
         connection.idempotent = waiting.idempotent
         connection.echo = waiting.echo
         connection.stream_over_bytes = waiting.stream_over_bytes
+        connection.sending = waiting.body_follows
         connection.reused = False
         ticket.carrier = connection
         connection.send(waiting.parts, head_only=waiting.head_only, echo=waiting.echo)

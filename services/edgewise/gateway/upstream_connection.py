@@ -1,6 +1,7 @@
 """One connection of an upstream's pool, and what waits for one."""
 
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from edgewise.gateway.upstream_calls import Sink, StreamingCall, Ticket, UpstreamCall
@@ -17,6 +18,7 @@ class Waiting:
     """A request that waits for a connection to be opened or to become free."""
 
     __slots__ = (
+        "body_follows",
         "call",
         "cancelled",
         "echo",
@@ -41,6 +43,7 @@ class Waiting:
         fresh: bool,
         echo: bytes,
         stream_over_bytes: int,
+        body_follows: bool,
     ) -> None:
         self.upstream = upstream
         self.parts = parts
@@ -51,6 +54,7 @@ class Waiting:
         self.fresh = fresh
         self.echo = echo
         self.stream_over_bytes = stream_over_bytes
+        self.body_follows = body_follows
         self.cancelled = False
 
     def cancel(self) -> None:
@@ -65,6 +69,7 @@ class UpstreamConnection(ClientConnection):
 
     Attributes:
         call, ticket, parts, echo, head_only, idempotent: of the request in flight; see `HttpUpstream.send`.
+        tell_room: called when there is room again after `write` said that there was none.
         sink: who takes a long answer piece by piece.
         idle_since_s: when it was last given back.
         reused: it has been given back before.
@@ -79,6 +84,7 @@ class UpstreamConnection(ClientConnection):
         "parts",
         "reused",
         "sink",
+        "tell_room",
         "ticket",
         "upstream",
     )
@@ -99,6 +105,7 @@ class UpstreamConnection(ClientConnection):
         self.reused = False
         self.parts: list[Body] | None = None
         self.sink: Sink | None = None
+        self.tell_room: Callable[[], None] | None = None
         self.head_only = False
         self.idempotent = True
         self.echo = b""
@@ -149,6 +156,11 @@ class UpstreamConnection(ClientConnection):
                 sink.broke(error)
             return
         self.upstream.connection_failed(self, error)
+
+    def on_room(self) -> None:
+        """Tell who writes."""
+        if self.tell_room is not None:
+            self.tell_room()
 
     def on_closed(self) -> None:
         """Leave the pool."""

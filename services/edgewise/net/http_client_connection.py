@@ -98,16 +98,19 @@ class ClientConnection(asyncio.BufferedProtocol):
         stream_over_bytes: `on_long_answer` is asked about an answer whose body is longer than this; 0 for none. Set it
             before each `send`.
         streaming: the answer in flight is given out piece by piece.
+        sending: the body of the request in flight is still to be written.
     """
 
     __slots__ = (
         "_buffer",
+        "_has_room",
         "_reader",
         "_socket",
         "_transport",
         "_view",
         "busy",
         "received_bytes",
+        "sending",
         "stream_over_bytes",
         "streaming",
         "usable",
@@ -126,6 +129,8 @@ class ClientConnection(asyncio.BufferedProtocol):
         self.received_bytes = 0
         self.stream_over_bytes = 0
         self.streaming = False
+        self.sending = False
+        self._has_room = True
         self._buffer = receive_buffer
         self._view = memoryview(receive_buffer)
         self._reader = ResponseReader(
@@ -167,6 +172,9 @@ class ClientConnection(asyncio.BufferedProtocol):
         """The last piece was given. Not busy any more: the next request may be sent from here."""
         raise NotImplementedError
 
+    def on_room(self) -> None:
+        """The server has taken what `write` said had to wait."""
+
     def on_closed(self) -> None:
         """The connection is gone; called once, before `on_failure` where a request was in flight."""
 
@@ -193,6 +201,15 @@ class ClientConnection(asyncio.BufferedProtocol):
             self._transport.write(parts[0])
         else:
             self._transport.writelines(parts)
+
+    def write(self, piece: Body) -> bool:
+        """Send more of the body of the request in flight; set `sending` before its `send`, and back after the last piece.
+
+        Returns: whether more can be sent at once; if not, `on_room` is called when it can.
+        """
+        if self.usable:
+            self._transport.write(piece)
+        return self._has_room
 
     def abort(self) -> None:
         """Close at once; a request in flight ends in ConnectionLostError.
@@ -225,6 +242,15 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._transport.close()
 
     # --- what the transport reports ---
+
+    def pause_writing(self) -> None:
+        """The server takes less than it is sent."""
+        self._has_room = False
+
+    def resume_writing(self) -> None:
+        """The server caught up."""
+        self._has_room = True
+        self.on_room()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note the transport."""
@@ -313,7 +339,9 @@ class ClientConnection(asyncio.BufferedProtocol):
         head = reader.head
         if head is None:
             raise RuntimeError("a whole response without its head")
-        if not head.keep_alive:
+        if self.sending or not head.keep_alive:
+            # Whoever answers before it has been asked everything gets no second question.
+            self.sending = False
             self.abort()
         # Out of the busy state before it is told: whoever is told may send the next request. The stage is HEAD again.
         self.busy = False

@@ -1,6 +1,8 @@
 """One client's connection to the HTTP server: hands requests on one at a time, answers them in order.
 
     RECEIVING ──whole request──► HANDLING ──answer──► RECEIVING
+        │ └──very long──► STREAMING ──last piece──► HANDLING
+        │                     └──answered early──► LINGERING
         └──malformed, too large, too slow──► LINGERING ──► CLOSED
 
 HANDLING without an exchange means that the next request waits for something else than an answer: for the client to
@@ -19,6 +21,7 @@ from edgewise.net.half_close import peer_is_gone
 from edgewise.net.http_answer import CONTINUE
 from edgewise.net.http_exchange import HttpExchange
 from edgewise.net.http_head import RequestHead
+from edgewise.net.http_incoming import IncomingBody
 from edgewise.net.http_request_reader import RequestReader, Stage
 
 if TYPE_CHECKING:
@@ -34,9 +37,10 @@ _SMALL_BODY_BYTES: Final = 16 * 1024
 
 # States. Plain integers: the hot path compares them several times a request.
 _RECEIVING: Final = 0
-_HANDLING: Final = 1
-_LINGERING: Final = 2
-_CLOSED: Final = 3
+_STREAMING: Final = 1
+_HANDLING: Final = 2
+_LINGERING: Final = 3
+_CLOSED: Final = 4
 
 _HEAD: Final = Stage.HEAD
 _DIRECT: Final = Stage.DIRECT
@@ -49,10 +53,13 @@ class HttpConnection(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
+        "_answer_begun",
         "_consuming",
         "_exchange",
         "_half_closed",
         "_held_bytes",
+        "_incoming",
+        "_incoming_paused_s",
         "_lingered_bytes",
         "_moved_bytes",
         "_moved_s",
@@ -88,7 +95,11 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._half_closed = False
         self._reading_paused = False
         self._write_paused = False
+        # Of a body that is handed over piece by piece: whether the client waits, and since when.
+        self._incoming: IncomingBody | None = None
+        self._incoming_paused_s = 0.0
         # Of an answer that is sent piece by piece.
+        self._answer_begun = False
         self._pieces_are_chunks = False
         self._stays_open = False
         self._lingered_bytes = 0
@@ -137,8 +148,9 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._sweep_unsent(now_s, self._sent_bytes - unsent_bytes)
             return
         state = self._state
-        if state == _RECEIVING and self._reader.stage is not _HEAD:
-            self._sweep_body(now_s)
+        if state <= _STREAMING and self._reader.stage is not _HEAD:
+            if not self._incoming_paused_s:
+                self._sweep_body(now_s)
             return
         self._moved_bytes = -1
         if state == _RECEIVING:
@@ -229,6 +241,8 @@ class HttpConnection(asyncio.BufferedProtocol):
             if len(pending) > server.limits.max_backlog_bytes and not self._reading_paused:
                 self._reading_paused = True
                 self._transport.pause_reading()
+        elif state == _STREAMING:
+            self._stream(nbytes)
         else:
             self._lingered_bytes += nbytes
             if self._lingered_bytes > server.limits.max_linger_bytes:
@@ -242,7 +256,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         if self._secure or self._state >= _LINGERING or self.idle:
             return False
         self._half_closed = True
-        if self._state == _RECEIVING:
+        if self._state <= _STREAMING:
             self._fail(400, "the request ended before it was complete")
         elif self._exchange is not None:
             self._probe_later(self._exchange, sent=False)
@@ -339,22 +353,95 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     # --- handling and answering ---
 
-    def _begin(self, head: RequestHead, body: Body) -> None:
+    def _begin(self, head: RequestHead, body: Body | IncomingBody) -> None:
         server = self._server
+        incoming: IncomingBody | None = None
         if (size := len(body)) > _SMALL_BODY_BYTES or self._held_bytes:
+            if isinstance(body, IncomingBody):
+                incoming, body, size = body, b"", 0
             self._hold(size)
             if self._state != _RECEIVING:
                 return
         server.requests += 1
         self._state = _HANDLING
         self._waits_for = (_HEAD, False)
-        self._exchange = exchange = HttpExchange(self, head, body, monotonic())
+        self._exchange = exchange = HttpExchange(self, head, body, monotonic())  # type: ignore[arg-type]
+        if incoming is not None:
+            self._begin_stream(exchange, incoming)
+            return
+        self._handle(exchange)
+
+    def _handle(self, exchange: HttpExchange) -> None:
+        server = self._server
         try:
             server.handler(exchange)
         except Exception:  # noqa: BLE001 - whatever the handler did, this client gets its answer
             _LOG.exception("the handler failed")
             server.handler_errors += 1
             exchange.respond(500, server.error_headers, server.make_error_body(500, "internal error"))
+
+    # --- a body that is handed over while it comes ---
+
+    def _begin_stream(self, exchange: HttpExchange, incoming: IncomingBody) -> None:
+        self._state = _STREAMING
+        self._incoming = exchange.incoming = incoming
+        incoming.belongs_to(self)
+        self._since_s = monotonic()
+        self._moved_bytes = -1
+        self._handle(exchange)
+        if self._incoming is incoming:
+            reader = self._reader
+            if reader.wants_continue:
+                reader.wants_continue = False
+                self._sent_bytes += len(CONTINUE)
+                self._transport.write(CONTINUE)
+            incoming.begin()
+
+    def _stream(self, nbytes: int) -> None:
+        server = self._server
+        incoming = self._incoming
+        if incoming is None:
+            raise RuntimeError("a body is handed over to nobody")
+        try:
+            used, piece, done = self._reader.feed_stream(server.receive_buffer, nbytes)
+        except HttpProtocolError as error:
+            self._fail(error.status, error.reason)
+            return
+        if done:
+            # The handler may answer from within, and then what lies behind is the next request.
+            self._pending += server.receive_view[used:nbytes]
+            self._state = _HANDLING
+            self._incoming = None
+        incoming.give(piece)
+        if done:
+            incoming.end()
+
+    def pause_incoming(self, incoming: IncomingBody) -> None:
+        """For `IncomingBody.pause` alone."""
+        if incoming is self._incoming and not self._incoming_paused_s:
+            self._incoming_paused_s = monotonic()
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def resume_incoming(self, incoming: IncomingBody) -> None:
+        """For `IncomingBody.resume` alone."""
+        if incoming is self._incoming and self._incoming_paused_s:
+            # It was not the client that was slow.
+            now_s = monotonic()
+            self._since_s += now_s - self._incoming_paused_s
+            self._moved_s = now_s
+            self._incoming_paused_s = 0.0
+            self._reading_paused = False
+            self._transport.resume_reading()
+
+    def _leave_stream(self) -> None:
+        """Nobody is told of the rest."""
+        incoming, self._incoming = self._incoming, None
+        self._incoming_paused_s = 0.0
+        if incoming is not None:
+            incoming.belongs_to(None)
+
+    # --- answering ---
 
     def answer(
         self,
@@ -367,7 +454,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         """Send the answer to the exchange in flight and go on; for `HttpExchange.respond` alone."""
         server = self._server
         now_s = monotonic()
-        keep_alive = request.keep_alive and not server.closing
+        keep_alive = request.keep_alive and not server.closing and self._incoming is None
         sent_bytes = server.heads.send(self._transport, request, status, headers, body, now_s, keep_alive=keep_alive)
         self._answered(exchange, request, sent_bytes, now_s, keep_alive)
 
@@ -381,7 +468,7 @@ class HttpConnection(asyncio.BufferedProtocol):
     ) -> None:
         """As `answer`, for `HttpExchange.respond_encoded` alone."""
         server = self._server
-        keep_alive = request.keep_alive and not server.closing
+        keep_alive = request.keep_alive and not server.closing and self._incoming is None
         sent_bytes = server.heads.send_encoded(
             self._transport, request, start, body, length_bytes, keep_alive=keep_alive
         )
@@ -392,8 +479,12 @@ class HttpConnection(asyncio.BufferedProtocol):
         server = self._server
         self._pieces_are_chunks = length_bytes is None and not request.http_1_0
         self._stays_open = (
-            request.keep_alive and not server.closing and (length_bytes is not None or self._pieces_are_chunks)
+            request.keep_alive
+            and not server.closing
+            and self._incoming is None
+            and (length_bytes is not None or self._pieces_are_chunks)
         )
+        self._answer_begun = True
         sent_bytes = server.heads.send_start(self._transport, request, start, length_bytes, keep_alive=self._stays_open)
         self._count_sent(sent_bytes)
 
@@ -431,6 +522,9 @@ class HttpConnection(asyncio.BufferedProtocol):
     ) -> None:
         server = self._server
         self._exchange = None
+        self._answer_begun = False
+        if self._incoming is not None:
+            self._leave_stream()
         exchange.close()
         if self._held_bytes:
             self._hold(0)
@@ -448,6 +542,12 @@ class HttpConnection(asyncio.BufferedProtocol):
     def _fail(self, status: int, reason: str) -> None:
         """Answer a request that cannot be handed on, and close."""
         server = self._server
+        if self._exchange is not None:
+            begun = self._answer_begun
+            self._cancel_exchange()
+            if begun:
+                self.abort()
+                return
         server.count_protocol_error(status, reason, self.peer)
         sent_bytes = server.heads.send(
             self._transport,
@@ -482,6 +582,8 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def _cancel_exchange(self) -> None:
         exchange, self._exchange = self._exchange, None
+        self._answer_begun = False
+        self._leave_stream()
         on_cancel = exchange.close() if exchange is not None else None
         if on_cancel is not None:
             try:

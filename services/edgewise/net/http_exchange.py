@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from edgewise.net.exchange import Body, Header
 from edgewise.net.http_head import RequestHead
+from edgewise.net.http_incoming import IncomingBody
 
 if TYPE_CHECKING:
     from edgewise.net.http_connection import HttpConnection
@@ -16,6 +17,7 @@ class HttpExchange:
     Long answers may be sent piece by piece: `begin`, `write` any number of times, `end`; or `abort` where there is no end.
 
     Attributes:
+        incoming: a long body that comes piece by piece, where the server's limits ask for that; `body` is empty then.
         on_drained: called when the client has taken what `write` said had to wait; set by the handler.
         head: as it was parsed; requests that repeat it byte for byte share it, so read only.
         closed: the client has gone or the answer has been given.
@@ -27,6 +29,7 @@ class HttpExchange:
         "body",
         "closed",
         "head",
+        "incoming",
         "method",
         "on_cancel",
         "on_drained",
@@ -45,6 +48,7 @@ class HttpExchange:
         self.on_cancel: Callable[[], None] | None = None
         self.on_drained: Callable[[], None] | None = None
         self.closed = False
+        self.incoming: IncomingBody | None = None
         self.head = head
         self._connection = connection
 

@@ -15,6 +15,8 @@ class HttpLimits:
         max_head_bytes: request line and header fields together; over it is 431.
         max_header_count: header fields; over it is 431.
         max_body_bytes: over it is 413, at once when Content-Length says so.
+        stream_over_bytes: a longer body is handed to the handler piece by piece (`HttpExchange.incoming`); only for handlers
+            that know of it, so never unless it is set.
         max_held_body_bytes: memory for the bodies of all connections together, from their arrival to their answer; a
             request that would go over it is 503.
         direct_body_bytes: a body longer than this that has not fully arrived is received straight into its own buffer.
@@ -39,6 +41,7 @@ class HttpLimits:
     max_head_bytes: int = 32 * 1024
     max_header_count: int = 100
     max_body_bytes: int = 128 * 1024 * 1024
+    stream_over_bytes: int = 1 << 62
     max_held_body_bytes: int = 1024 * 1024 * 1024
     direct_body_bytes: int = 16 * 1024
     body_step_bytes: int = 1024 * 1024

@@ -3,7 +3,8 @@
     HEAD ──no body, or all of it there──────► whole request ──► HEAD
      ├──body incomplete, short───► SHORT ────►┤
      ├──body incomplete, long────► DIRECT ───►┤   (received into its own buffer, past everything here)
-     └──chunked──────────────────► CHUNKED ──►┘
+     ├──chunked──────────────────► CHUNKED ──►┘
+ └──very long───► STREAM ──► whole request, whose body is given out piece by piece ──► HEAD
 
 A client most often repeats its head byte for byte, so the last head is kept with what it parsed to and compared first; then
 the last few shapes (see `http_head_shape`).
@@ -16,6 +17,7 @@ from edgewise.net.buffer_pool import BufferPool
 from edgewise.net.errors import HttpProtocolError
 from edgewise.net.http_chunked import ChunkedDecoder
 from edgewise.net.http_head import CHUNKED, RequestHead, check_request_line, parse_request_head
+from edgewise.net.http_incoming import IncomingBody
 from edgewise.net.http_limits import HttpLimits
 
 _REMEMBERED_HEAD_BYTES: Final = 4096
@@ -30,6 +32,7 @@ class Stage(IntEnum):
     SHORT = 1
     DIRECT = 2
     CHUNKED = 3
+    STREAM = 4
 
 
 # Plain names for the hot path: a look-up on the enum class costs as much as the comparison.
@@ -37,6 +40,7 @@ _HEAD: Final = Stage.HEAD
 _SHORT: Final = Stage.SHORT
 _DIRECT: Final = Stage.DIRECT
 _CHUNKED: Final = Stage.CHUNKED
+_STREAM: Final = Stage.STREAM
 
 
 class RequestReader:
@@ -87,14 +91,15 @@ class RequestReader:
         """Whether part of a head has been seen (stage HEAD only)."""
         return self._scanned_bytes > 0
 
-    def take(  # noqa: PLR0911 - each way a request can be whole or not leaves at once
+    def take(  # noqa: C901, PLR0911 - each way a request can be whole or not leaves at once
         self, data: bytearray, start: int, end: int
-    ) -> tuple[int, RequestHead | None, bytes | bytearray]:
+    ) -> tuple[int, RequestHead | None, bytes | bytearray | IncomingBody]:
         """Take one request out of data[start:end].
 
         The caller keeps what was not used and offers it again, with more behind it.
 
-        Returns: where what is left begins; the head, None while the request is incomplete; the body.
+        Returns: where what is left begins; the head, None while the request is incomplete; the body, which is an
+            `IncomingBody` when the stage is STREAM now.
         Raises: HttpProtocolError: with the status to answer; nothing of this connection can be understood after it.
         """
         stage = self.stage
@@ -125,6 +130,11 @@ class RequestReader:
                 return start, None, b""
             self.stage = _HEAD
             return stop, self._request, bytes(data[start:stop])
+        if stage is _STREAM:
+            with memoryview(data) as view:
+                first = bytes(view[start:end])
+            self._filled_bytes = len(first)
+            return end, self._request, IncomingBody(self._request.content_length, first)
         # Only the first bytes of a long body pass here; the rest goes where `direct_view` says.
         with memoryview(data) as view:
             self._body[: end - start] = view[start:end]
@@ -158,7 +168,7 @@ class RequestReader:
         """How much of the current body has come, given how much of it the caller keeps."""
         if self._decoder is not None:
             return self._decoder.received_bytes
-        return self._filled_bytes if self.stage is _DIRECT else pending_bytes
+        return self._filled_bytes if self.stage in {_DIRECT, _STREAM} else pending_bytes
 
     @property
     def held_bytes(self) -> int:
@@ -239,6 +249,8 @@ class RequestReader:
             self.stage = _CHUNKED
         elif length <= limits.direct_body_bytes:
             self.stage = _SHORT
+        elif length > limits.stream_over_bytes:
+            self.stage = _STREAM
         else:
             pooled = self._buffers.take(length)
             self._pooled = pooled is not None
@@ -247,11 +259,42 @@ class RequestReader:
             self.stage = _DIRECT
         return self.stage
 
-    def _take_chunks(self, data: bytearray, start: int, end: int) -> tuple[int, RequestHead | None, bytearray]:
+    def feed_stream(self, data: bytearray, end: int) -> tuple[int, bytes | bytearray, bool]:
+        """Take data[:end] of a body that is given out piece by piece; stage STREAM only.
+
+        Returns: where it stopped, the piece, and whether it is the last; the stage is HEAD then.
+        Raises: HttpProtocolError: as `take`.
+        """
+        decoder = self._decoder
+        if decoder is None:
+            stop = min(end, self._request.content_length - self._filled_bytes)
+            with memoryview(data) as view:
+                piece: bytes | bytearray = bytes(view[:stop])
+            self._filled_bytes += stop
+            done = self._filled_bytes == self._request.content_length
+        else:
+            stop = decoder.feed(data, 0, end)
+            piece = decoder.take()
+            self._filled_bytes += len(piece)
+            if self._filled_bytes > self._limits.max_body_bytes:
+                raise HttpProtocolError(413, f"the body is larger than {self._limits.max_body_bytes} bytes")
+            done = decoder.done
+        if done:
+            self._decoder = None
+            self.stage = _HEAD
+        return stop, piece, done
+
+    def _take_chunks(
+        self, data: bytearray, start: int, end: int
+    ) -> tuple[int, RequestHead | None, bytearray | IncomingBody]:
         decoder = cast("ChunkedDecoder", self._decoder)
         start = decoder.feed(data, start, end)
         if not decoder.done:
-            return start, None, decoder.body
+            if len(decoder.body) <= self._limits.stream_over_bytes:
+                return start, None, decoder.body
+            self.stage = _STREAM
+            self._filled_bytes = len(decoder.body)
+            return start, self._request, IncomingBody(None, decoder.take())
         self._decoder = None
         self.stage = _HEAD
         return start, self._request, decoder.body

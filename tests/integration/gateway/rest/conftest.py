@@ -171,6 +171,16 @@ async def raw_site(
         server.close()
 
 
+@contextlib.asynccontextmanager
+async def protocol_site(protocol: type[asyncio.Protocol]) -> AsyncIterator[SiteConfig]:
+    """A site whose connections are of that class; its configuration."""
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
+    try:
+        yield SiteConfig("cloud", "cloud", rest=Address("127.0.0.1", server.sockets[0].getsockname()[1]))
+    finally:
+        server.close()
+
+
 def answer_name(name: bytes) -> Callable[[Exchange], None]:
     """Answers with a name, so that the app can tell who answered."""
 
@@ -289,6 +299,7 @@ class Tools:
     answer_name = staticmethod(answer_name)
     site = SiteServer
     raw_site = staticmethod(raw_site)
+    protocol_site = staticmethod(protocol_site)
     wait_s = WAIT_S
     predict = PREDICT
     json = JSON

@@ -1,0 +1,82 @@
+"""A long request body on its way to a site, piece by piece.
+
+It is not kept, so it goes to one site only: a loss after its first piece cannot be made good.
+"""
+
+from typing import Final
+
+from edgewise.gateway.upstream_connection import UpstreamConnection
+from edgewise.net.exchange import Body
+from edgewise.net.http_incoming import IncomingBody, Piece
+
+KEPT_BODY_BYTES: Final = 16 << 20
+"""Bodies up to this length are kept until the answer, so that they can be sent again."""
+
+
+class Upload:
+    """The body of one long request. The app waits until there is a connection, and while the site is slower than it.
+
+    Args:
+        incoming: what the app sends.
+
+    Attributes:
+        begun: some of it may have been sent.
+        chunked: its length is not known.
+    """
+
+    __slots__ = ("_connection", "_held", "_incoming", "_whole", "begun", "chunked")
+
+    def __init__(self, incoming: IncomingBody) -> None:
+        self.begun = False
+        self.chunked = incoming.length_bytes is None
+        self._incoming = incoming
+        self._connection: UpstreamConnection | None = None
+        self._held: list[Piece] = []
+        self._whole = False
+        incoming.on_piece = self._piece
+        incoming.on_end = self._ended
+        incoming.pause()
+
+    def flow_to(self, connection: UpstreamConnection) -> None:
+        """Send what has come, and from now on each piece."""
+        self.begun = True
+        self._connection = connection
+        connection.tell_room = self._incoming.resume
+        held, self._held = self._held, []
+        room = True
+        for piece in held:
+            room = self._write(connection, piece)
+        if self._whole:
+            self._finish(connection)
+        elif room:
+            self._incoming.resume()
+
+    def stop(self) -> None:
+        """Nobody wants the rest."""
+        connection, self._connection = self._connection, None
+        self._held = []
+        self.begun = True
+        if connection is not None:
+            connection.tell_room = None
+
+    def _piece(self, piece: Piece) -> None:
+        connection = self._connection
+        if connection is None:
+            if not self.begun:
+                self._held.append(piece)
+        elif not self._write(connection, piece):
+            self._incoming.pause()
+
+    def _ended(self) -> None:
+        self._whole = True
+        if self._connection is not None:
+            self._finish(self._connection)
+
+    def _write(self, connection: UpstreamConnection, piece: Body) -> bool:
+        return connection.write(b"%x\r\n%b\r\n" % (len(piece), piece) if self.chunked else piece)  # type: ignore[str-format]
+
+    def _finish(self, connection: UpstreamConnection) -> None:
+        if self.chunked:
+            connection.write(b"0\r\n\r\n")
+        connection.sending = False
+        self.stop()
