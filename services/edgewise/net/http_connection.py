@@ -13,182 +13,34 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from time import monotonic
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from edgewise.net.errors import HttpProtocolError
 from edgewise.net.exchange import Body, Header
-from edgewise.net.half_close import peer_is_gone
 from edgewise.net.http_answer import CONTINUE
+from edgewise.net.http_bounded_connection import CLOSED, HANDLING, LINGERING, RECEIVING, STREAMING, BoundedConnection
 from edgewise.net.http_exchange import HttpExchange
 from edgewise.net.http_head import RequestHead
 from edgewise.net.http_incoming import IncomingBody
-from edgewise.net.http_request_reader import RequestReader, Stage
-
-if TYPE_CHECKING:
-    from edgewise.net.http_server import HttpServer
+from edgewise.net.http_request_reader import Stage
 
 _LOG: Final = logging.getLogger(__name__)
 # Requests of one connection answered without letting the others in between.
 _REQUESTS_IN_A_ROW: Final = 32
-# A client has to take this much of an answer within the write timeout, or all that is left of it.
-_WRITE_PROGRESS_BYTES: Final = 16 * 1024
 # Bodies up to this size are not accounted for; the number of connections bounds them.
 _SMALL_BODY_BYTES: Final = 16 * 1024
-
-# States. Plain integers: the hot path compares them several times a request.
-_RECEIVING: Final = 0
-_STREAMING: Final = 1
-_HANDLING: Final = 2
-_LINGERING: Final = 3
-_CLOSED: Final = 4
 
 _HEAD: Final = Stage.HEAD
 _DIRECT: Final = Stage.DIRECT
 
 
-class HttpConnection(asyncio.BufferedProtocol):
+class HttpConnection(BoundedConnection):
     """The transport's side of one connection.
 
     Bytes arrive in one buffer shared by all connections of the server; what cannot be used at once is kept.
     """
 
-    __slots__ = (
-        "_answer_begun",
-        "_consuming",
-        "_exchange",
-        "_half_closed",
-        "_held_bytes",
-        "_incoming",
-        "_incoming_paused_s",
-        "_lingered_bytes",
-        "_moved_bytes",
-        "_moved_s",
-        "_peer",
-        "_pending",
-        "_pieces_are_chunks",
-        "_reader",
-        "_reading_paused",
-        "_secure",
-        "_sent_bytes",
-        "_served",
-        "_server",
-        "_since_s",
-        "_state",
-        "_stays_open",
-        "_transport",
-        "_waits_for",
-        "_write_paused",
-    )
-
-    def __init__(self, server: "HttpServer") -> None:
-        self._server = server
-        self._transport = cast("asyncio.Transport", None)
-        self._reader = RequestReader(server.limits, server.buffers)
-        self._state = _RECEIVING
-        self._pending = bytearray()
-        self._held_bytes = 0
-        self._peer: str | None = None
-        self._exchange: HttpExchange | None = None
-        self._consuming = False
-        self._served = False
-        self._secure = False
-        self._half_closed = False
-        self._reading_paused = False
-        self._write_paused = False
-        # Of a body that is handed over piece by piece: whether the client waits, and since when.
-        self._incoming: IncomingBody | None = None
-        self._incoming_paused_s = 0.0
-        # Of an answer that is sent piece by piece.
-        self._answer_begun = False
-        self._pieces_are_chunks = False
-        self._stays_open = False
-        self._lingered_bytes = 0
-        self._sent_bytes = 0
-        # What is being received and since when; with how much of it had moved at the last progress, and when that was.
-        self._waits_for: tuple[Stage, bool] = (_HEAD, False)
-        self._since_s = 0.0
-        self._moved_bytes = -1
-        self._moved_s = 0.0
-
-    # --- what the server asks ---
-
-    @property
-    def idle(self) -> bool:
-        """Whether no request is being received, handled or answered."""
-        return self._state == _RECEIVING and self._reader.stage is _HEAD and not self._pending
-
-    @property
-    def peer(self) -> str:
-        """The client's address as `host:port`, "" on a Unix socket."""
-        if self._peer is None:
-            name = self._transport.get_extra_info("peername")
-            self._peer = f"{name[0]}:{name[1]}" if isinstance(name, tuple) else ""
-        return self._peer
-
-    def close(self) -> None:
-        """Close once what was written has been sent."""
-        if self._state != _CLOSED:
-            self._state = _CLOSED
-            self._transport.close()
-
-    def abort(self) -> None:
-        """Close at once; unsent bytes are dropped and the request in flight is cancelled."""
-        self._state = _CLOSED
-        self._transport.abort()
-        self._cancel_exchange()
-
-    def refuse(self, reason: str) -> None:
-        """Turn a client away."""
-        self._fail(503, reason)
-
-    def sweep(self, now_s: float) -> None:
-        """Hold the connection to its time limits."""
-        unsent_bytes = self._transport.get_write_buffer_size()
-        if unsent_bytes:
-            self._sweep_unsent(now_s, self._sent_bytes - unsent_bytes)
-            return
-        state = self._state
-        if state <= _STREAMING and self._reader.stage is not _HEAD:
-            if not self._incoming_paused_s:
-                self._sweep_body(now_s)
-            return
-        self._moved_bytes = -1
-        if state == _RECEIVING:
-            self._sweep_head(now_s - self._since_s)
-        elif state == _HANDLING:
-            if (self._half_closed or self._reading_paused) and peer_is_gone(self._transport):
-                self.abort()
-        elif now_s - self._since_s > self._server.limits.linger_timeout_s:
-            # Once more it is too late for good manners: TLS waits for the other side's goodbye.
-            self.abort() if state == _CLOSED else self.close()
-
-    def _sweep_unsent(self, now_s: float, moved_bytes: int) -> None:
-        self._since_s = now_s
-        if self._moved_bytes < 0 or moved_bytes - self._moved_bytes >= _WRITE_PROGRESS_BYTES:
-            self._moved_bytes = moved_bytes
-            self._moved_s = now_s
-        elif now_s - self._moved_s > self._server.limits.write_stall_timeout_s:
-            self.abort()
-
-    def _sweep_head(self, waited_s: float) -> None:
-        limits = self._server.limits
-        if self._reader.head_begun:
-            if waited_s > limits.header_timeout_s:
-                self._fail(408, f"the request head was not complete within {limits.header_timeout_s:g} s")
-        elif waited_s > (limits.idle_timeout_s if self._served else limits.header_timeout_s):
-            self.close()
-
-    def _sweep_body(self, now_s: float) -> None:
-        limits = self._server.limits
-        received_bytes = self._reader.body_received_bytes(len(self._pending))
-        if received_bytes != self._moved_bytes:
-            self._moved_bytes = received_bytes
-            self._moved_s = now_s
-        elif now_s - self._moved_s > limits.body_stall_timeout_s:
-            self._fail(408, f"no byte of the body came for {limits.body_stall_timeout_s:g} s")
-            return
-        if now_s - self._since_s > limits.body_grace_s + received_bytes / limits.min_body_rate_bytes_per_s:
-            self._fail(408, f"the body came slower than {limits.min_body_rate_bytes_per_s:g} bytes per second")
+    __slots__ = ()
 
     # --- what the transport reports ---
 
@@ -202,7 +54,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - why it was lost changes nothing
         """Tell the handler that nobody waits any more."""
-        self._state = _CLOSED
+        self._state = CLOSED
         self._server.connection_closed(self)
         self._pending = bytearray()
         self._reader.release()
@@ -219,7 +71,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         server = self._server
         server.bytes_in += nbytes
         state = self._state
-        if state == _RECEIVING:
+        if state == RECEIVING:
             reader = self._reader
             pending = self._pending
             if reader.stage is _DIRECT:
@@ -233,15 +85,15 @@ class HttpConnection(asyncio.BufferedProtocol):
                 self._consume_pending()
             else:
                 used = self._consume(server.receive_buffer, nbytes)
-                if used < nbytes and self._state < _LINGERING:
+                if used < nbytes and self._state < LINGERING:
                     pending += server.receive_view[used:nbytes]
-        elif state == _HANDLING:
+        elif state == HANDLING:
             pending = self._pending
             pending += server.receive_view[:nbytes]
             if len(pending) > server.limits.max_backlog_bytes and not self._reading_paused:
                 self._reading_paused = True
                 self._transport.pause_reading()
-        elif state == _STREAMING:
+        elif state == STREAMING:
             self._stream(nbytes)
         else:
             self._lingered_bytes += nbytes
@@ -253,10 +105,10 @@ class HttpConnection(asyncio.BufferedProtocol):
 
         Returns: whether to keep the connection open for an answer.
         """
-        if self._secure or self._state >= _LINGERING or self.idle:
+        if self._secure or self._state >= LINGERING or self.idle:
             return False
         self._half_closed = True
-        if self._state <= _STREAMING:
+        if self._state <= STREAMING:
             self._fail(400, "the request ended before it was complete")
         elif self._exchange is not None:
             self._probe_later(self._exchange, sent=False)
@@ -285,15 +137,15 @@ class HttpConnection(asyncio.BufferedProtocol):
         begun = 0
         self._consuming = True
         try:
-            while start < end and self._state == _RECEIVING:
+            while start < end and self._state == RECEIVING:
                 start, head, body = reader.take(data, start, end)
                 if head is None:
                     self._wait()
                     break
                 self._begin(head, body)
                 begun += 1
-                if begun == _REQUESTS_IN_A_ROW and self._state == _RECEIVING:
-                    self._state = _HANDLING
+                if begun == _REQUESTS_IN_A_ROW and self._state == RECEIVING:
+                    self._state = HANDLING
                     self._server.loop.call_soon(self._take_turn)
         except HttpProtocolError as error:
             self._fail(error.status, error.reason)
@@ -311,19 +163,10 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._since_s = monotonic()
             self._moved_bytes = -1
         self._hold(reader.held_bytes)
-        if reader.wants_continue and self._state == _RECEIVING:
+        if reader.wants_continue and self._state == RECEIVING:
             reader.wants_continue = False
             self._sent_bytes += len(CONTINUE)
             self._transport.write(CONTINUE)
-
-    def _hold(self, held_bytes: int) -> None:
-        """Account for memory that this connection's bodies take; refuse what the server has no room for."""
-        server = self._server
-        server.held_body_bytes += held_bytes - self._held_bytes
-        grew = held_bytes > self._held_bytes
-        self._held_bytes = held_bytes
-        if grew and self._state == _RECEIVING and server.held_body_bytes > server.limits.max_held_body_bytes:
-            self._fail(503, "the server is busy with other large requests; try again later")
 
     def _consume_pending(self) -> None:
         pending = self._pending
@@ -338,7 +181,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         """Go on with what arrived meanwhile."""
         if self._pending or self._reading_paused:
             self._consume_pending()
-        if self._half_closed and self._state == _RECEIVING:
+        if self._half_closed and self._state == RECEIVING:
             if self.idle:
                 self.close()
             else:
@@ -346,8 +189,8 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def _take_turn(self) -> None:
         """Go on when nothing but this was waited for."""
-        if self._state == _HANDLING and self._exchange is None and not self._write_paused:
-            self._state = _RECEIVING
+        if self._state == HANDLING and self._exchange is None and not self._write_paused:
+            self._state = RECEIVING
             self._since_s = monotonic()
             self._resume()
 
@@ -360,10 +203,10 @@ class HttpConnection(asyncio.BufferedProtocol):
             if isinstance(body, IncomingBody):
                 incoming, body, size = body, b"", 0
             self._hold(size)
-            if self._state != _RECEIVING:
+            if self._state != RECEIVING:
                 return
         server.requests += 1
-        self._state = _HANDLING
+        self._state = HANDLING
         self._waits_for = (_HEAD, False)
         self._exchange = exchange = HttpExchange(self, head, body, monotonic())  # type: ignore[arg-type]
         if incoming is not None:
@@ -383,7 +226,7 @@ class HttpConnection(asyncio.BufferedProtocol):
     # --- a body that is handed over while it comes ---
 
     def _begin_stream(self, exchange: HttpExchange, incoming: IncomingBody) -> None:
-        self._state = _STREAMING
+        self._state = STREAMING
         self._incoming = exchange.incoming = incoming
         incoming.belongs_to(self)
         self._since_s = monotonic()
@@ -410,7 +253,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         if done:
             # The handler may answer from within, and then what lies behind is the next request.
             self._pending += server.receive_view[used:nbytes]
-            self._state = _HANDLING
+            self._state = HANDLING
             self._incoming = None
         incoming.give(piece)
         if done:
@@ -433,13 +276,6 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._incoming_paused_s = 0.0
             self._reading_paused = False
             self._transport.resume_reading()
-
-    def _leave_stream(self) -> None:
-        """Nobody is told of the rest."""
-        incoming, self._incoming = self._incoming, None
-        self._incoming_paused_s = 0.0
-        if incoming is not None:
-            incoming.belongs_to(None)
 
     # --- answering ---
 
@@ -535,77 +371,6 @@ class HttpConnection(asyncio.BufferedProtocol):
         if not keep_alive:
             self._end(linger=request.keep_alive)
         elif not self._write_paused:
-            self._state = _RECEIVING
+            self._state = RECEIVING
             if not self._consuming:
                 self._resume()
-
-    def _fail(self, status: int, reason: str) -> None:
-        """Answer a request that cannot be handed on, and close."""
-        server = self._server
-        if self._exchange is not None:
-            begun = self._answer_begun
-            self._cancel_exchange()
-            if begun:
-                self.abort()
-                return
-        server.count_protocol_error(status, reason, self.peer)
-        sent_bytes = server.heads.send(
-            self._transport,
-            None,
-            status,
-            server.error_headers,
-            server.make_error_body(status, reason),
-            monotonic(),
-            keep_alive=False,
-        )
-        server.bytes_out += sent_bytes
-        self._sent_bytes += sent_bytes
-        self._end(linger=True)
-
-    def _end(self, *, linger: bool) -> None:
-        """Close; with `linger`, only after the client had time to read what was written (RFC 9112, section 9.6)."""
-        if self._half_closed or not linger:
-            self.close()
-            return
-        self._state = _LINGERING
-        self._since_s = monotonic()
-        self._pending.clear()
-        self._reader.release()
-        self._hold(0)
-        if self._reading_paused:
-            self._reading_paused = False
-            self._transport.resume_reading()
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-
-    # --- the client has gone, or has it only finished sending? ---
-
-    def _cancel_exchange(self) -> None:
-        exchange, self._exchange = self._exchange, None
-        self._answer_begun = False
-        self._leave_stream()
-        on_cancel = exchange.close() if exchange is not None else None
-        if on_cancel is not None:
-            try:
-                on_cancel()
-            except Exception:  # noqa: BLE001 - the front door's fault must not reach the loop
-                _LOG.exception("on_cancel failed")
-
-    def _probe_later(self, exchange: HttpExchange, *, sent: bool) -> None:
-        server = self._server
-        server.loop.call_later(server.limits.half_close_probe_s, self._probe, exchange, sent)
-
-    def _probe(self, exchange: HttpExchange, sent: bool) -> None:  # noqa: FBT001 - called by the loop
-        """Find out whether a client that sends no more still listens.
-
-        The end of its stream looks the same for both. A client that is gone answers bytes with a reset, and an interim
-        answer is the one thing that may be sent early.
-        """
-        if self._exchange is not exchange:
-            return
-        if peer_is_gone(self._transport):
-            self.abort()
-        elif not sent and exchange.takes_interim_answers:
-            self._sent_bytes += len(CONTINUE)
-            self._transport.write(CONTINUE)
-            self._probe_later(exchange, sent=True)
