@@ -283,8 +283,11 @@ def test_when_no_site_can_the_app_gets_what_a_site_said(tools):
         cloud = tools.site("cloud", answers=overloaded)
         edge = tools.site("edge", "edge", answers=overloaded)
         async with tools.gateway(cloud, edge) as gateway:
-            answer = await (await gateway.app()).ask(headers=b"x-edgewise-deadline-ms: 300\r\n")
-            assert answer.status in (503, 504)
+            answer = await (await gateway.app()).ask()
+            assert (answer.status, answer.body) == (503, b'{"error":"full"}')
+            assert answer.headers[b"retry-after"] == b"3"
+            assert answer.headers[b"x-edgewise-attempts"] == b"2"
+            assert (len(cloud.seen), len(edge.seen)) == (1, 1)
 
     tools.run(main)
 
