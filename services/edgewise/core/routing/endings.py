@@ -89,7 +89,7 @@ class Endings(Dispatcher):
         allowed = (request.idempotent or not request.seen) and (
             outcome is not Outcome.SITE_ERROR or self._retries.take(now_s)
         )
-        if not allowed or not self._dispatch(request, Reason.RETRY, now_s, out, last_resort=False):
+        if not allowed or not self._dispatch(request, Reason.RETRY, now_s, out):
             self._answer_with(request.kept or attempt, now_s, out)
 
     @staticmethod
@@ -106,13 +106,7 @@ class Endings(Dispatcher):
             self._answer_with(request.kept, now_s, out)
             return
         if not request.idempotent and request.seen:
-            self._reject(
-                request,
-                UnavailableError(
-                    f"the connection to {attempt.link.name} was lost; the request may have run there, and may not run twice"
-                ),
-                out,
-            )
+            self._reject(request, self._why_lost(request, attempt, now_s), out)
             return
         if self._dispatch(request, Reason.RESCUE, now_s, out):
             return
@@ -122,6 +116,13 @@ class Endings(Dispatcher):
             if self._dispatch(request, Reason.RETRY, now_s, out):
                 return
         self._reject(request, self._why_not(request, now_s), out)
+
+    def _why_lost(self, request: Request, attempt: Attempt, now_s: float) -> EdgewiseError:
+        if request.idempotent:
+            return self._why_not(request, now_s)
+        return UnavailableError(
+            f"the connection to {attempt.link.name} was lost; the request may have run there, and may not run twice"
+        )
 
     def _answer_with(self, attempt: Attempt, now_s: float, out: list[Instruction]) -> None:
         request = attempt.request
@@ -198,6 +199,12 @@ class Endings(Dispatcher):
 
 def degraded(attempt: Attempt) -> str:
     """What the app is told when another site than the preferred one answers."""
-    if attempt.reason is Reason.FIRST and attempt.request.order[0].state is _UP:
-        return "overload"
-    return _DEGRADED[attempt.reason]
+    request = attempt.request
+    preferred = request.order[0]
+    if attempt.reason is not Reason.FIRST or preferred.state is not _UP:
+        return _DEGRADED[attempt.reason]
+    if request.model in preferred.missing:
+        return "not-served"
+    if preferred.path(request.model, request.size_class).least_s >= request.deadline_s - request.arrived_s:
+        return "deadline"
+    return "overload"

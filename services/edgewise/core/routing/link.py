@@ -91,6 +91,8 @@ class Link:
         self.ramp_credit = 0.0
         self.ramp_sent = 0
         self.ramp_answered = 0
+        self.ramp_judged = 0
+        self.warmed_s = float("-inf")
         self._paths: dict[str, list[Path | None]] = {}
         self._stall_evidence = 0.0
         self._stall_s = now_s

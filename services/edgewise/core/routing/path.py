@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 # Quantiles of fewer answers than this say too little to act on.
 _FEW: Final = 20
 # A site is tried again with requests that have little time after this long: it may have become quicker.
-_LEAST_LASTS_S: Final = 5.0
+_LEAST_LASTS_S: Final = 60.0
+_EXPIRY_LASTS_S: Final = 5.0
 # The thresholds are looked up for every request, so they are worked out again only this often.
 _ANSWERS_BETWEEN: Final = 16
 
@@ -73,7 +74,7 @@ class Path:
         """A request ran out of time here, so old: others need not try with no more time than that for a while."""
         if age_s > self.least_s or now_s >= self._least_until_s:
             self.least_s = age_s
-            self._least_until_s = now_s + _LEAST_LASTS_S
+            self._least_until_s = now_s + _EXPIRY_LASTS_S
 
     def too_slow(self, left_s: float, now_s: float) -> bool:
         """Whether a request that has so much time left is hardly answered here."""

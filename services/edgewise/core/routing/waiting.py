@@ -20,6 +20,8 @@ _NEVER_S: Final = float("inf")
 # Younger requests are most likely answered before anything about them has to be decided.
 _FRESH_S: Final = 0.010
 _OTHER_MODELS: Final = "*"
+# A slow attempt that nobody waits for is left alone a little longer than it takes to be held against its link.
+_WITNESS: Final = 1.2
 
 
 class Waiting(Endings):
@@ -65,13 +67,13 @@ class Waiting(Endings):
 
     def end_kept(self, link: Link, now_s: float, out: list[Instruction]) -> None:
         """What is still in flight at a link that is down had nobody else to answer it: look again, and not for ever."""
-        waited = now_s - link.since_s > self.settings.kept_s
         alternative = self.has_alternative(link)
-        if not waited and not alternative:
-            return
         for attempt in list(link.in_flight):
             request = attempt.request
             if not attempt.wanted or request.done or len(request.running) > 1 or request.queued_at is not None:
+                continue
+            waited = now_s - max(link.since_s, attempt.sent_s) > self.settings.kept_s
+            if not waited and not alternative:
                 continue
             # Another site may have come back that it has been to already.
             request.tried = (link,)
@@ -82,7 +84,7 @@ class Waiting(Endings):
             ):
                 continue
             if waited:
-                self._reject(request, self._why_not(request, now_s), out)
+                self._reject(request, self._why_lost(request, attempt, now_s), out)
                 self._drop_running(request, None, out, now_s)
 
     # --- room ---
@@ -215,8 +217,9 @@ class Waiting(Endings):
     def _drop_old_witnesses(self, link: Link, now_s: float, out: list[Instruction]) -> None:
         for attempt in list(link.in_flight):
             if not attempt.wanted and (
-                now_s - attempt.sent_s > 2.0 * attempt.path.overdue_s or now_s >= attempt.request.deadline_s
+                now_s - attempt.sent_s > _WITNESS * attempt.path.overdue_s or now_s >= attempt.request.deadline_s
             ):
-                # It took at least this long, which is more than not knowing.
-                attempt.path.record(now_s - attempt.sent_s, now_s)
+                if link.state is _UP:
+                    # It took at least this long, which is more than not knowing.
+                    attempt.path.record(now_s - attempt.sent_s, now_s)
                 self._cancel(attempt, out)

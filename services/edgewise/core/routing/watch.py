@@ -25,6 +25,7 @@ _FAILURES_TO_WAIT_LONGER: Final = 4
 # What a new connection can send at once (RFC 6928), less what goes beside it.
 _COLD_BYTES: Final = 12_000
 _MOST_WARMING_BYTES: Final = 1 << 20
+_WARM_LASTS_S: Final = 3.0
 # Of the most that was in flight, a tick later.
 _PEAK_KEPT: Final = 0.9999
 # Suspicions that proved wrong are forgotten this long after the last; this one was short; so many short ones are forgiven.
@@ -80,11 +81,13 @@ class LinkWatch:
         elif after is DOWN:
             self._lost(link, before, now_s, out, declined=event is LinkEvent.DECLINED)
         elif after is RAMP:
-            self._ramp(link, now_s, out)
+            self._ramp(link, now_s)
         elif after is PROBING:
             link.good_probes = 1
             link.good_since_s = now_s
             link.payload_proven = False
+            if not link.hold.flapping:
+                self._warm(link, now_s, out)
         elif before is RAMP:
             link.slow = None
             link.slow_patience = 1.0
@@ -129,6 +132,7 @@ class LinkWatch:
             link.next_probe_s = now_s
         elif state is RAMP:
             link.ramp_answered += 1
+            link.ramp_judged += 1
 
     @staticmethod
     def _forgives(link: Link, now_s: float) -> bool:
@@ -222,18 +226,20 @@ class LinkWatch:
             self._requests.give_up(link, now_s, out)
             out.append(CloseConnections(link))
 
-    def _ramp(self, link: Link, now_s: float, out: list[Instruction]) -> None:
+    @staticmethod
+    def _ramp(link: Link, now_s: float) -> None:
         # From here on a loss is a flap: the first request that is lost on the ramp is one too many.
         link.hold.failed_back(now_s)
         link.ramp_step = 0
+        link.ramp_judged = 0
         link.ramp_since_s = now_s
         # The first request of each step goes, so that a step without much traffic has a request to be judged by.
         link.ramp_credit = 1.0
         link.ramp_sent = link.ramp_answered = 0
-        self._warm(link, now_s, out)
 
     def _warm(self, link: Link, now_s: float, out: list[Instruction]) -> None:
         """Have the connections of before again, and used: a new one needs more round trips for a large request."""
+        link.warmed_s = now_s
         connections = max(2, min(int(link.peak_in_flight), link.limit))
         payload_bytes = min(link.payload_bytes, self._settings.max_probe_bytes) if link.spec.probe_payload else 0
         if payload_bytes < _COLD_BYTES:
@@ -250,7 +256,7 @@ class LinkWatch:
                 return
         settings = self._settings
         slow = link.slow
-        if slow is not None and link.ramp_answered >= _ANSWERS_TO_JUDGE:
+        if slow is not None and link.ramp_judged >= _ANSWERS_TO_JUDGE:
             link.slow = None
             if slow.latency.recently(now_s) > slow.slow_trip_s * link.slow_patience:
                 link.slow = slow
@@ -261,9 +267,13 @@ class LinkWatch:
             return
         if link.ramp_sent and not link.ramp_answered and link.in_flight:
             return
+        if link.slow is not None and link.ramp_step == len(settings.ramp_shares) - 1:
+            return  # not before it has been judged
         link.ramp_step += 1
         link.ramp_since_s = now_s
         link.ramp_credit = 1.0
+        # Each step has to be answered for itself: what was sent in the last one may have come before a new cut.
+        link.ramp_sent = link.ramp_answered = 0
         if link.ramp_step == len(settings.ramp_shares):
             self.move(link, LinkEvent.CARRIED, "it carries everything again", now_s, out)
 
@@ -297,7 +307,7 @@ class LinkWatch:
         payload_bytes = min(link.payload_bytes, settings.max_probe_bytes) if link.spec.probe_payload else 0
         if payload_bytes and not link.payload_proven:
             if not any(probe.payload_bytes for probe in link.probes):
-                self.probe(link, payload_bytes, now_s, out, fresh=True)
+                self.probe(link, payload_bytes, now_s, out, fresh=False)
         elif len(link.probes) < _MOST_PROBES:
             self.probe(link, 0, now_s, out, fresh=False)
         if link.good_probes + len(link.probes) < settings.good_probes:
@@ -310,6 +320,11 @@ class LinkWatch:
             return
         if link.good_probes < self._settings.good_probes:
             return
+        if now_s - link.warmed_s > _WARM_LASTS_S:
+            # Connections that were idle have become cold.
+            self._warm(link, now_s, out)
+            if link.payload_bytes >= _COLD_BYTES:
+                link.payload_proven = False
         if link.spec.probe_payload and link.payload_bytes and not link.payload_proven:
             return
         self.move(link, LinkEvent.PROVEN, "probes are answered", now_s, out)
