@@ -22,15 +22,20 @@ ROW = [0.0] * 8
 TABLE: list[tuple[str, str, float]] = []
 
 
-@pytest.fixture(scope="module")
-def server(start_server, tiny_repository, pets_repository, tmp_path_factory):
+@pytest.fixture(scope="module", params=["model server", "gateway"])
+def server(request, start_server, start_gateway, tiny_repository, pets_repository, tmp_path_factory):
+    """What is talked to: a model server, or a gateway in front of two."""
     both = tmp_path_factory.mktemp("both")
     (both / "tiny").symlink_to(tiny_repository / "tiny")
     (both / "pets").symlink_to(pets_repository / "pets")
+    TABLE.clear()
     server = start_server("--repository", str(both))
+    if request.param == "gateway":
+        edge = start_server("--repository", str(both), "--tier", "edge")
+        server = start_gateway("--cloud", server.rest_url, "--edge", edge.rest_url)
     yield server
     width = max(len(row[0]) for row in TABLE) if TABLE else 0
-    print()
+    print(f"\n{request.param}:")
     for name, status, seconds in TABLE:
         print(f"{name:{width}}  {status:>7}  {seconds * 1e3:9.1f} ms")
 
