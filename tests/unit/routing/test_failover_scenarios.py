@@ -321,7 +321,8 @@ def test_a_site_that_is_unwell_is_left(kind, value, first_s):
     found = figures(kind.value, fault(kind, value), seeds=ONE_SEED)
     assert_nothing_lost(found)
     assert found.first_p99_s <= found.steady_p99_s + first_s
-    assert found.rest_p99_s <= found.steady_p99_s + 0.060
+    # A site that is slow only under load is found out only when it carries everything again.
+    assert found.rest_p99_s <= found.steady_p99_s + (0.120 if kind is FaultKind.SLOW else 0.060)
     assert found.share(CLOUD, HEALED_S + 5.0, ENDS_S) >= 0.98
 
 

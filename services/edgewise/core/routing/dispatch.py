@@ -157,9 +157,10 @@ class Dispatcher:
 
 
 def _last_resort(request: Request) -> Link | None:
-    """When no link is up: one that is not given up altogether."""
-    for state in (_RAMP, LinkState.SUSPECT, LinkState.PROBING):
+    """When no link is up: one that is not given up altogether, or was given up though it answers."""
+    for state in (_RAMP, LinkState.SUSPECT, LinkState.PROBING, LinkState.DOWN):
         for link in request.order:
             if link.state is state and link not in request.tried and len(link.in_flight) < link.limit:
-                return link
+                if state is not LinkState.DOWN or link.answers:
+                    return link
     return None

@@ -80,7 +80,8 @@ class Endings(Dispatcher):
         """The site gave no answer of use: ask the next one, or pass on what it said."""
         request = attempt.request
         self._keep(attempt)
-        if request.running or request.queued_at is not None:
+        # What still runs at a link that is in doubt is no reason to wait.
+        if any(other.link.state is _UP for other in request.running) or request.queued_at is not None:
             return
         if outcome is Outcome.SITE_ERROR:
             request.seen = True
@@ -89,7 +90,9 @@ class Endings(Dispatcher):
         allowed = (request.idempotent or not request.seen) and (
             outcome is not Outcome.SITE_ERROR or self._retries.take(now_s)
         )
-        if not allowed or not self._dispatch(request, Reason.RETRY, now_s, out):
+        if allowed and self._dispatch(request, Reason.RETRY, now_s, out):
+            return
+        if not request.running:
             self._answer_with(request.kept or attempt, now_s, out)
 
     @staticmethod

@@ -43,6 +43,7 @@ class Link:
         drained: answers since something has been waiting.
         last_heard_s: when any byte last came, of a probe too.
         witnesses: open attempts that nobody waits for.
+        answers: it was given up for what it answers, not because nothing comes.
         hold: how long a lost link is kept from coming back.
     """
 
@@ -75,6 +76,7 @@ class Link:
         self.cause_class = 0
         self.returned_s = float("-inf")
         self.forgiven = 0
+        self.answers = True
         self.peak_in_flight = 0.0
         self.payload_bytes = 0
         # Probes.

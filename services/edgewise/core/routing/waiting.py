@@ -47,7 +47,7 @@ class Waiting(Endings):
         lost.sort(key=lambda attempt: (attempt.request.deadline_s, attempt.request.key))
         for attempt in lost:
             request = attempt.request
-            if request.kept is not None:
+            if attempt.reason is Reason.CASCADE and request.kept is not None:
                 self._answer_with(request.kept, now_s, out)
             elif request.idempotent:
                 self._dispatch(request, Reason.RESCUE, now_s, out, last_resort=False)
@@ -67,23 +67,18 @@ class Waiting(Endings):
 
     def end_kept(self, link: Link, now_s: float, out: list[Instruction]) -> None:
         """What is still in flight at a link that is down had nobody else to answer it: look again, and not for ever."""
-        alternative = self.has_alternative(link)
         for attempt in list(link.in_flight):
             request = attempt.request
             if not attempt.wanted or request.done or len(request.running) > 1 or request.queued_at is not None:
                 continue
             waited = now_s - max(link.since_s, attempt.sent_s) > self.settings.kept_s
-            if not waited and not alternative:
-                continue
-            # Another site may have come back that it has been to already.
+            # Another site may have come back that it has been to already, or is as good as back.
             request.tried = (link,)
-            if (
-                request.idempotent
-                and alternative
-                and self._dispatch(request, Reason.RESCUE, now_s, out, last_resort=False)
-            ):
+            if request.idempotent and self._dispatch(request, Reason.RESCUE, now_s, out):
                 continue
-            if waited:
+            if waited and request.kept is not None:
+                self._answer_with(request.kept, now_s, out)
+            elif waited:
                 self._reject(request, self._why_lost(request, attempt, now_s), out)
                 self._drop_running(request, None, out, now_s)
 
@@ -216,9 +211,9 @@ class Waiting(Endings):
 
     def _drop_old_witnesses(self, link: Link, now_s: float, out: list[Instruction]) -> None:
         for attempt in list(link.in_flight):
-            if not attempt.wanted and (
-                now_s - attempt.sent_s > _WITNESS * attempt.path.overdue_s or now_s >= attempt.request.deadline_s
-            ):
+            path = attempt.path
+            longest_s = _WITNESS * path.overdue_s if path.known else self.settings.suspect_s
+            if not attempt.wanted and (now_s - attempt.sent_s > longest_s or now_s >= attempt.request.deadline_s):
                 if link.state is _UP:
                     # It took at least this long, which is more than not knowing.
                     attempt.path.record(now_s - attempt.sent_s, now_s)

@@ -213,6 +213,7 @@ class LinkWatch:
         link.errors = 0
         link.resets = 0
         link.limiter.reset(now_s)
+        link.answers = declined or "slow" in link.why
         if before is not PROBING:
             link.hold.failed_over(now_s, self._draws())
         if before is UP:
