@@ -123,6 +123,41 @@ def test_end_to_end_fields_pass_and_hop_by_hop_fields_do_not(tools):
     tools.run(main)
 
 
+def test_what_differs_from_one_to_the_next_is_each_ones_own(tools):
+    """Heads alike but for a few values are understood once; the values must not get mixed up."""
+
+    def answer(exchange):
+        n = int(exchange.body)
+        fields = [(b"x-edgewise-confidence", b"0.%03d" % n), (b"x-edgewise-queue-depth", b"%d" % n)]
+        exchange.respond(
+            200, [(b"x-before", b"1"), *fields, (b"x-request-id", exchange.headers[b"x-request-id"])], b"%d" % n
+        )
+
+    async def main():
+        cloud = tools.site("cloud", answers=answer)
+        async with tools.gateway(cloud) as gateway:
+            app = await gateway.app()
+            for n in (1, 22, 333, 4):
+                headers = b"X-Request-Id: r%d\r\ntraceparent: 00-%d-cd-01\r\nx-edgewise-deadline-ms: %d\r\n" % (
+                    n,
+                    n,
+                    1000 + n,
+                )
+                got = await app.ask(body=b"%d" % n, headers=headers)
+                assert got.body == b"%d" % n
+                assert len(got.fields) == len(got.headers), "each field once"
+                assert got.headers[b"x-before"] == b"1"
+                assert got.headers[b"x-edgewise-confidence"] == b"0.%03d" % n
+                assert got.headers[b"x-edgewise-queue-depth"] == b"%d" % n
+                assert got.headers[b"x-request-id"] == b"r%d" % n
+                seen = cloud.seen[-1].headers
+                assert seen[b"traceparent"] == b"00-%d-cd-01" % n
+                assert seen[b"x-request-id"] == b"r%d" % n
+                assert 0 < int(seen[b"x-edgewise-deadline-ms"]) <= 1000 + n
+
+    tools.run(main)
+
+
 @pytest.mark.parametrize(
     ("method", "target"),
     [
