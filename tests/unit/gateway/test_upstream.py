@@ -331,6 +331,22 @@ def test_a_connection_idle_for_long_that_ends_unanswered_is_replaced_once(option
     run(main)
 
 
+def test_what_may_not_run_twice_is_not_sent_again_whatever_the_connection():
+    async def main():
+        async with serving() as (server, upstream):
+            await answered(upstream)
+            server.reply = None
+            call, ticket = send(upstream, idempotent=False)
+            await server.until(lambda: server.connections[0].data.count(b"GET") == 2)
+            (connection,) = upstream._connections
+            ticket.sent_s = connection.idle_since_s + 2 * STALE_AFTER_S
+            server.connections[0].transport.close()
+            assert await call.end() is Failure.LOST
+            assert len(server.connections) == 1
+
+    run(main)
+
+
 def test_a_replaced_connection_that_ends_as_well_is_a_loss():
     async def main():
         async with serving() as (server, upstream):
