@@ -46,8 +46,9 @@ class Assembly:
             api_keys = ApiKeys(options.api_keys) if options.api_keys else None
         except ApiKeyFileError as error:
             raise FailedPreconditionError(str(error)) from None
+        self._drops_credentials = api_keys is not None
         self._stamps = self._refused = _stamps(config)
-        sites = {one.name: make_site(one) for one in config.sites}
+        sites = {one.name: make_site(one, drops_credentials=self._drops_credentials) for one in config.sites}
         metrics = GatewayMetrics()
         router = Router([site.spec() for site in sites.values()], now_s=time.monotonic(), draws=random.random)
         carrier = Carrier(router, sites, loop=loop, hooks=metrics)
@@ -119,7 +120,7 @@ class Assembly:
             if one == before.get(one.name) and stamps[one.name] == stamps_before.get(one.name):
                 sites[one.name] = service.sites[one.name]
             else:
-                sites[one.name] = made = make_site(one)
+                sites[one.name] = made = make_site(one, drops_credentials=self._drops_credentials)
                 fresh.append(made)
         await asyncio.gather(*(self._start_site(site) for site in fresh))
         gone = [site for name, site in service.sites.items() if sites.get(name) is not site]
@@ -169,12 +170,16 @@ class Assembly:
         self.service.request_log.close()
 
 
-def make_site(config: SiteConfig) -> Site:
+def make_site(config: SiteConfig, *, drops_credentials: bool = False) -> Site:
     """A site with the sides that its addresses ask for.
+
+    Args:
+        config: what is known of it.
+        drops_credentials: apps' keys are not passed on to it.
 
     Raises: FailedPreconditionError: a file it names cannot be used.
     """
-    site = Site(config)
+    site = Site(config, drops_credentials=drops_credentials)
     site.grpc = make_upstream(config, site.authorization)
     return site
 

@@ -116,10 +116,11 @@ class GrpcRequest:
         return block
 
     def _fields_for(self, site: "Site") -> list[Header]:
-        if site.authorization is None:
+        if site.authorization is None and not site.drops_credentials:
             return self._fields
         fields = [field for field in self._fields if field[0] not in CREDENTIALS]
-        fields.append((b"authorization", site.authorization))
+        if site.authorization is not None:
+            fields.append((b"authorization", site.authorization))
         return fields
 
 

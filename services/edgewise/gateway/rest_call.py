@@ -1,6 +1,7 @@
 """One request of an app over REST, from its arrival to its answer."""
 
 import asyncio
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -82,6 +83,7 @@ class RestCall:
             arrived_s=arrived_s,
             deadline_s=arrived_s + timeout_s,
             size_bytes=len(self._body) if incoming is None else len(incoming),
+            pinned=asked.pinned,
             # What is not kept cannot be sent twice.
             idempotent=asked.idempotent and incoming is None,
             context=self,
@@ -135,6 +137,7 @@ class RestCall:
         framing = b"transfer-encoding: chunked" if upload.chunked else b"content-length: %d" % self._request.size_bytes
         head = b"%b%bx-edgewise-deadline-ms: %d\r\n%b\r\n\r\n" % (start, self._passed_on, left_ms, framing)
         parts: list[Body] = [head]
+        attempt.uploading = True
         upstream.send(
             *(parts, self, attempt),
             idempotent=False,
@@ -142,8 +145,13 @@ class RestCall:
             stream_over_bytes=STREAM_OVER_BYTES,
             body_follows=True,
         )
+        upload.on_sent = partial(self._uploaded, attempt)
         if isinstance(attempt.carrier, UpstreamConnection):
             upload.flow_to(attempt.carrier)
+
+    def _uploaded(self, attempt: Attempt) -> None:
+        attempt.uploading = False
+        self._door.carrier.sent(attempt)
 
     def answer(self, attempt: Attempt) -> None:
         """Give the app the site's answer."""

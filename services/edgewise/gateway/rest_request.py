@@ -31,6 +31,7 @@ class RestRequest:
         config: what it was understood under; another one wants another look.
         endpoint: as given.
         model: whose latencies the answer belongs to; "" for questions, whose answers say nothing of predictions.
+        pinned: it asks for a version or label.
         named: the model that is asked about, "" for none.
         route: the rule for it.
         timeout_s: from the head on, where the head does not say otherwise.
@@ -53,6 +54,7 @@ class RestRequest:
         "idempotent",
         "model",
         "named",
+        "pinned",
         "request_id",
         "route",
         "timeout_s",
@@ -65,6 +67,8 @@ class RestRequest:
         self._starts: dict[Site, bytes] = {}
         self.config = config
         self.endpoint = endpoint
+        spec = endpoint.model
+        self.pinned = spec is not None and (spec.version is not None or spec.label is not None)
         self.named = endpoint.model.name if endpoint.model is not None else ""
         predicts = endpoint.action in PREDICTIONS
         self.model = self.named if predicts else ""
@@ -96,7 +100,7 @@ class RestRequest:
         assert upstream is not None, "a site with a REST side"  # noqa: S101
         headers = head.headers
         dropped = OWN_REQUEST_FIELDS.union(head.shape.names)
-        if site.authorization is not None:
+        if site.authorization is not None or site.drops_credentials:
             dropped |= CREDENTIALS
         fields = end_to_end(headers.items(), headers.get(b"connection"), dropped)
         via = headers.get(b"via")

@@ -3,6 +3,7 @@
 It is not kept, so it goes to one site only: a loss after its first piece cannot be made good.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from edgewise.gateway.upstream_connection import UpstreamConnection
@@ -22,9 +23,10 @@ class Upload:
     Attributes:
         begun: some of it may have been sent.
         chunked: its length is not known.
+        on_sent: called once the last of it has been handed to the connection.
     """
 
-    __slots__ = ("_connection", "_held", "_incoming", "_whole", "begun", "chunked")
+    __slots__ = ("_connection", "_held", "_incoming", "_whole", "begun", "chunked", "on_sent")
 
     def __init__(self, incoming: IncomingBody) -> None:
         self.begun = False
@@ -33,6 +35,7 @@ class Upload:
         self._connection: UpstreamConnection | None = None
         self._held: list[Piece] = []
         self._whole = False
+        self.on_sent: Callable[[], None] | None = None
         incoming.on_piece = self._piece
         incoming.on_end = self._ended
         incoming.pause()
@@ -80,3 +83,5 @@ class Upload:
             connection.write(b"0\r\n\r\n")
         connection.sending = False
         self.stop()
+        if self.on_sent is not None:
+            self.on_sent()

@@ -64,6 +64,7 @@ class Site:
     Args:
         config: what is known of it.
         max_answer_bytes: a larger answer is given up.
+        drops_credentials: apps' keys are meant for the gateway, which checked them, and are not passed on.
 
     Attributes:
         name, tier: as configured; they replace what the site says of itself.
@@ -75,7 +76,9 @@ class Site:
     Raises: FailedPreconditionError: a file it names cannot be used.
     """
 
-    def __init__(self, config: SiteConfig, *, max_answer_bytes: int = 256 * 1024 * 1024) -> None:
+    def __init__(
+        self, config: SiteConfig, *, max_answer_bytes: int = 256 * 1024 * 1024, drops_credentials: bool = False
+    ) -> None:
         self.config = config
         self.name = config.name
         self.tier = config.tier
@@ -83,6 +86,7 @@ class Site:
             (b"x-edgewise-site", config.name.encode()),
             (b"x-edgewise-tier", config.tier.encode()),
         )
+        self.drops_credentials = drops_credentials
         self.authorization = _read_key(config)
         self.rest: HttpUpstream | None = None
         self.grpc: GrpcUpstream | None = None

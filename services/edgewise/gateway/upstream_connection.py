@@ -115,6 +115,9 @@ class UpstreamConnection(ClientConnection):
         call, ticket = self.call, self.ticket
         self.parts = None
         ticket.carrier = None
+        # An idle connection keeps nothing of its last request.
+        self.call = cast("UpstreamCall", None)
+        self.ticket = cast("Ticket", None)
         if self.usable:
             # From here on it may carry somebody else's request.
             self.upstream.release(self)

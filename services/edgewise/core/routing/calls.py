@@ -57,6 +57,7 @@ class Request:
         deadline_s: when nobody waits any more; NO_DEADLINE_S for never.
         size_bytes: of the body.
         idempotent: running it twice does no harm; False is never sent to two sites.
+        pinned: it asks for a version or label of the model; that a site does not have it says nothing of the model.
         context: the carrier's own; the router does not look at it.
 
     Attributes:
@@ -76,10 +77,12 @@ class Request:
         "hedged",
         "idempotent",
         "kept",
+        "kept_outcome",
         "key",
         "missing_at",
         "model",
         "order",
+        "pinned",
         "queued_at",
         "route",
         "running",
@@ -98,6 +101,7 @@ class Request:
         deadline_s: float = NO_DEADLINE_S,
         size_bytes: int = 0,
         idempotent: bool = True,
+        pinned: bool = False,
         context: Any = None,
     ) -> None:
         self.model = model
@@ -106,6 +110,7 @@ class Request:
         self.deadline_s = deadline_s
         self.size_bytes = size_bytes
         self.idempotent = idempotent
+        self.pinned = pinned
         self.context = context
         self.attempts = 0
         self.running: list[Attempt] = []
@@ -122,6 +127,7 @@ class Request:
         self.seen = False
         self.hedged = False
         self.kept: Attempt | None = None
+        self.kept_outcome = Outcome.OK
         self.missing_at: Link | None = None
 
 
@@ -136,6 +142,8 @@ class Attempt:
         last_byte_s: when bytes of its answer last came; 0 before.
         open: in flight as far as the router knows.
         wanted: somebody waits for its answer; a slow one that was hedged may be left to finish so that its time is learned.
+        uploading: the app is still sending the request through; how long that takes says nothing of the site. The carrier
+            sets it before it sends, and calls `Router.sent` at the end.
         carrier: the carrier's own: the connection it runs on.
         answer: the carrier's own: the answer once it came.
         confidence: what the site said of its answer, None when nothing.
@@ -153,6 +161,7 @@ class Attempt:
         "reason",
         "request",
         "sent_s",
+        "uploading",
         "wanted",
     )
 
@@ -167,6 +176,7 @@ class Attempt:
         self.last_byte_s = 0.0
         self.open = True
         self.wanted = True
+        self.uploading = False
         self.path = path
         self.carrier: Any = None
         self.answer: Any = None

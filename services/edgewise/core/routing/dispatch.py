@@ -42,6 +42,10 @@ class Dispatcher:
         self._draws = draws
         self._orders = fixed_orders(self.links.values())
 
+    def others(self, link: Link) -> list[Link]:
+        """All links but this one."""
+        return [other for other in self.links.values() if other is not link]
+
     def has_alternative(self, link: Link) -> bool:
         """Whether another link is up."""
         return any(other.state is _UP for other in self.links.values() if other is not link)
@@ -95,15 +99,19 @@ class Dispatcher:
                 return link, False
         if unlikely is not None:
             return unlikely, False
-        if full:
-            return self._shortest(full, request, now_s), True
+        shortest = self._shortest(full, request, now_s) if full else None
+        if shortest is not None:
+            return shortest, True
         return (_last_resort(request) if last_resort else None), False
 
     @staticmethod
     def _is_unlikely(link: Link, request: Request, now_s: float) -> bool:
         """Whether the site did not know the model lately, or hardly answers in the time that is left."""
-        if request.model in link.missing and now_s < link.missing[request.model]:
-            return True
+        missing_until_s = link.missing.get(request.model)
+        if missing_until_s is not None:
+            if now_s < missing_until_s:
+                return True
+            del link.missing[request.model]
         return link.path(request.model, request.size_class).too_slow(request.deadline_s - now_s, now_s)
 
     def _shortest(self, full: list[Link], request: Request, now_s: float) -> Link | None:
@@ -160,7 +168,8 @@ def _last_resort(request: Request) -> Link | None:
     """When no link is up: one that is not given up altogether, or was given up though it answers."""
     for state in (_RAMP, LinkState.SUSPECT, LinkState.PROBING, LinkState.DOWN):
         for link in request.order:
-            if link.state is state and link not in request.tried and len(link.in_flight) < link.limit:
-                if state is not LinkState.DOWN or link.answers:
-                    return link
+            if link.state is not state or (state is LinkState.DOWN and not link.answers):
+                continue
+            if link not in request.tried and len(link.in_flight) < link.limit:
+                return link
     return None

@@ -76,17 +76,20 @@ class Endings(Dispatcher):
             return True
         return False
 
-    def _refused(self, attempt: Attempt, outcome: Outcome, now_s: float, out: list[Instruction]) -> None:
+    def _refused(
+        self, attempt: Attempt, outcome: Outcome, now_s: float, out: list[Instruction], retry_after_s: float | None
+    ) -> None:
         """The site gave no answer of use: ask the next one, or pass on what it said."""
         request = attempt.request
-        self._keep(attempt)
+        self._keep(attempt, outcome)
         # What still runs at a link that is in doubt is no reason to wait.
         if any(other.link.state is _UP for other in request.running) or request.queued_at is not None:
             return
-        if outcome is Outcome.SITE_ERROR:
+        if outcome is Outcome.SITE_ERROR or (outcome is Outcome.OVERLOADED and retry_after_s is None):
+            # Who says when to come back has not run it; anybody else may have.
             request.seen = True
         elif outcome is Outcome.NOT_SERVED:
-            request.missing_at = attempt.link
+            request.missing_at = None if request.pinned or not request.model else attempt.link
         allowed = (request.idempotent or not request.seen) and (
             outcome is not Outcome.SITE_ERROR or self._retries.take(now_s)
         )
@@ -96,16 +99,21 @@ class Endings(Dispatcher):
             self._answer_with(request.kept or attempt, now_s, out)
 
     @staticmethod
-    def _keep(attempt: Attempt) -> None:
-        """Keep an answer in case no better one comes: the first, since the route preferred that site."""
-        if attempt.request.kept is None:
-            attempt.request.kept = attempt
+    def _keep(attempt: Attempt, outcome: Outcome) -> None:
+        """Keep an answer in case no better one comes: the first, since the route preferred that site.
+
+        That there is no such model is the least that can be said: another site may have it, and be ill.
+        """
+        request = attempt.request
+        if request.kept is None or request.kept_outcome is Outcome.NOT_SERVED:
+            request.kept = attempt
+            request.kept_outcome = outcome
 
     def _resend(
         self, request: Request, attempt: Attempt, failure: Failure, now_s: float, out: list[Instruction]
     ) -> None:
         """An attempt was lost: the request goes to the next site, once more to the same one, or ends."""
-        if request.kept is not None:
+        if attempt.reason is Reason.CASCADE and request.kept is not None:
             self._answer_with(request.kept, now_s, out)
             return
         if not request.idempotent and request.seen:
@@ -113,12 +121,15 @@ class Endings(Dispatcher):
             return
         if self._dispatch(request, Reason.RESCUE, now_s, out):
             return
-        if attempt.link.state is _UP and failure is Failure.LOST and attempt.reason is not Reason.RETRY:
+        if attempt.link.state is _UP and failure is Failure.LOST and attempt.reason is Reason.FIRST:
             # A kept-alive connection that the site had closed meanwhile says nothing of the site.
             request.tried = tuple(link for link in request.tried if link is not attempt.link)
             if self._dispatch(request, Reason.RETRY, now_s, out):
                 return
-        self._reject(request, self._why_not(request, now_s), out)
+        if request.kept is not None:
+            self._answer_with(request.kept, now_s, out)
+            return
+        self._reject(request, self._why_lost(request, attempt, now_s), out)
 
     def _why_lost(self, request: Request, attempt: Attempt, now_s: float) -> EdgewiseError:
         if request.idempotent:
@@ -206,7 +217,7 @@ def degraded(attempt: Attempt) -> str:
     preferred = request.order[0]
     if attempt.reason is not Reason.FIRST or preferred.state is not _UP:
         return _DEGRADED[attempt.reason]
-    if request.model in preferred.missing:
+    if request.model in preferred.missing and request.model:
         return "not-served"
     if preferred.path(request.model, request.size_class).least_s >= request.deadline_s - request.arrived_s:
         return "deadline"

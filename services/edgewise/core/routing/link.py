@@ -111,13 +111,24 @@ class Link:
         """What is known of a model and size class; models beyond the limit share one."""
         paths = self._paths.get(model)
         if paths is None:
-            if len(self._paths) >= self.settings.max_models:
+            if len(self._paths) >= self.settings.max_models and not self._forget_unanswered():
                 model = _OTHER_MODELS
             paths = self._paths.setdefault(model, [None] * SIZE_CLASSES)
         path = paths[size_class]
         if path is None:
             path = paths[size_class] = Path(model, self.settings)
         return path
+
+    def _forget_unanswered(self) -> bool:
+        """Make room where names were asked for that no site has answered for."""
+        unanswered = [
+            model
+            for model, paths in self._paths.items()
+            if not any(path is not None and path.latency.count for path in paths)
+        ]
+        for model in unanswered:
+            del self._paths[model]
+        return bool(unanswered)
 
     def paths(self) -> Iterable[tuple[str, int, Path]]:
         """Everything learned: model, size class, path."""
@@ -189,20 +200,21 @@ class Link:
     def _overdue_of(self, size_class: int, latest_s: float, now_s: float) -> str:
         settings = self.settings
         needed = 1 if self.state is LinkState.RAMP else settings.overdue_count
+        # What was sent before the ramp belongs to the outage.
+        ramp_s = self.since_s if self.state is LinkState.RAMP else 0.0
         late = overdue = 0
         for attempt in self.in_flight:
-            if attempt.request.size_class < size_class:
+            if attempt.request.size_class < size_class or attempt.uploading:
                 continue
             age_s = now_s - attempt.sent_s
             path = attempt.path
             if age_s > path.late_s:
                 late += 1
-            if age_s > path.overdue_s and attempt.sent_s >= latest_s:
-                if self.state is LinkState.RAMP and attempt.sent_s < self.since_s:
-                    continue
+            if age_s > path.overdue_s and attempt.sent_s >= max(latest_s, ramp_s):
                 if self.last_heard_s <= attempt.sent_s:
                     return "silence"
-                overdue += 1
+                # Of a path that nothing is known of, an alive site may simply take long.
+                overdue += path.known or age_s > settings.unknown_patience * path.overdue_s
                 if overdue >= needed:
                     return "unanswered"
         if late >= settings.overdue_count - 1:
@@ -219,7 +231,7 @@ class Link:
         """
         evidence = 0.0
         for attempt in self.in_flight:
-            if attempt.request.size_class >= size_class:
+            if attempt.request.size_class >= size_class and not attempt.uploading:
                 latency = attempt.path.latency
                 sent_s = attempt.sent_s
                 evidence -= latency.log_survival(now_s - sent_s)
@@ -227,15 +239,16 @@ class Link:
                     evidence += latency.log_survival(latest_s - sent_s)
         return evidence
 
-    def forgive(self, seconds: float) -> None:
+    def forgive(self, seconds: float, now_s: float) -> None:
         """Nobody was looking for so long: let that time not have been, so that it is held against nobody."""
         for attempt in self.in_flight:
-            attempt.sent_s += seconds
+            # What has been sent or heard since is of now already.
+            attempt.sent_s = min(attempt.sent_s + seconds, now_s)
         for probe in self.probes:
-            probe.sent_s += seconds
-        self.answered_s = [answered_s + seconds for answered_s in self.answered_s]
-        self.last_heard_s += seconds
-        self.since_s += seconds
+            probe.sent_s = min(probe.sent_s + seconds, now_s)
+        self.answered_s = [min(answered_s + seconds, now_s) for answered_s in self.answered_s]
+        self.last_heard_s = min(self.last_heard_s + seconds, now_s)
+        self.since_s = min(self.since_s + seconds, now_s)
 
     def heard_after_silence(self, size_class: int, now_s: float) -> None:
         """Learn how long this link can be silent without being lost."""

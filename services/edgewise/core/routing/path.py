@@ -72,6 +72,8 @@ class Path:
 
     def expired(self, age_s: float, now_s: float) -> None:
         """A request ran out of time here, so old: others need not try with no more time than that for a while."""
+        if self.known:
+            return  # what was answered says more
         if age_s > self.least_s or now_s >= self._least_until_s:
             self.least_s = age_s
             self._least_until_s = now_s + _EXPIRY_LASTS_S

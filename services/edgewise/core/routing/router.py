@@ -186,6 +186,9 @@ class Router(Waiting):
         out: list[Instruction] = []
         link = attempt.link
         request = attempt.request
+        if outcome is Outcome.EXPIRED and 2.0 * (request.deadline_s - now_s) > request.deadline_s - request.arrived_s:
+            # It was not the request's own time that ran out there.
+            outcome = Outcome.SITE_ERROR
         if not attempt.wanted:
             link.witnesses -= 1
         if not request.done:
@@ -195,11 +198,11 @@ class Router(Waiting):
                     self._answer_with(attempt, now_s, out)
             elif outcome is Outcome.EXPIRED:
                 request.seen = True
-                self._keep(attempt)
+                self._keep(attempt, outcome)
                 if not request.running and request.queued_at is None:
-                    self._answer_with(request.kept or attempt, now_s, out)
+                    self._answer_with(attempt, now_s, out)
             else:
-                self._refused(attempt, outcome, now_s, out)
+                self._refused(attempt, outcome, now_s, out, retry_after_s)
         self._note_outcome(link, outcome, retry_after_s, now_s, out)
         if link.state is not _UP:
             self._watch.answered(link, request.size_class, now_s, out, good=outcome is _OK)
@@ -300,6 +303,7 @@ class Router(Waiting):
         left = list(self.links.values())
         self.links = links
         self._orders = fixed_orders(links.values())
+        self._hedges.clear()
         for link in left:
             self._leaving.append(link)
             self.move_queue(link, now_s, out)
@@ -321,12 +325,16 @@ class Router(Waiting):
             link.errors += 2
         else:
             return
-        # On the ramp one is too many.
-        most = 2 * self.settings.errors_in_a_row if link.state is _UP else 1
+        # On the ramp a few are too many, but for one model's that fails everywhere.
+        most = 2 * (self.settings.errors_in_a_row if link.state is _UP else self.settings.ramp_errors_in_a_row)
         if link.state in {_UP, _RAMP} and link.errors >= most and self.has_alternative(link):
             self._watch.move(link, LinkEvent.DECLINED, "it answers with errors only", now_s, out)
 
     def _note_broken(self, link: Link, failure: Failure, now_s: float, out: list[Instruction]) -> None:
+        if failure is Failure.PROTOCOL or (failure is Failure.LOST and not self.has_alternative(link)):
+            # An answer that cannot be used says nothing of the way it came. And the last site is not left for what one
+            # request may do to each of them.
+            return
         link.resets += 1
         refused = failure is Failure.CONNECT and (link.resets > 1 or not link.in_flight)
         if refused or link.resets >= self.settings.resets_in_a_row or link.state is _RAMP:
@@ -342,7 +350,7 @@ class Router(Waiting):
         if late_s > self._stall_s:
             # The caller was away, or its clock jumped: what came meanwhile it has not read yet.
             for link in self._all_links():
-                link.forgive(late_s)
+                link.forgive(late_s, now_s)
         self.wake_s = _NEVER_S
         self._look_at_requests(now_s, out)
         busy = False
@@ -361,7 +369,8 @@ class Router(Waiting):
         if busy or self._fresh or out:
             self._wake_at(now_s + self._grain_s)
         else:
-            self._wake_at(min(self._next_probe_s(now_s), self._timers[0][0] if self._timers else _NEVER_S))
+            next_s = min(self._next_probe_s(now_s), self._timers[0][0] if self._timers else _NEVER_S)
+            self._wake_at(max(next_s, now_s + self._grain_s))
         return out
 
     def _wake_at(self, when_s: float) -> None:

@@ -28,6 +28,8 @@ class RouterSettings:
         ramp_shares: of requests, step by step.
         ramp_step_s: at least; longer where answers take longer.
         errors_in_a_row: so many answers that blame the site mean that it does not work; twice as many that it has no room.
+        ramp_errors_in_a_row: and on the ramp.
+        unknown_patience: an answer of a path that nothing is known of is held against the link this many times later.
         resets_in_a_row: so many broken connections mean that the link does not.
         stall_s: when the caller was away this long, what looks late may only not have been read yet.
         max_models: models whose latencies are learned apart.
@@ -58,6 +60,8 @@ class RouterSettings:
     ramp_shares: tuple[float, ...] = (0.01, 0.05, 0.25, 0.5)
     ramp_step_s: float = 0.15
     errors_in_a_row: int = 5
+    ramp_errors_in_a_row: int = 3
+    unknown_patience: float = 5.0
     resets_in_a_row: int = 3
     stall_s: float = 0.02
     max_models: int = 64

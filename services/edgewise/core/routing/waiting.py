@@ -20,6 +20,7 @@ _NEVER_S: Final = float("inf")
 # Younger requests are most likely answered before anything about them has to be decided.
 _FRESH_S: Final = 0.010
 _OTHER_MODELS: Final = "*"
+_TIMERS_UNCHECKED: Final = 1024
 # A slow attempt that nobody waits for is left alone a little longer than it takes to be held against its link.
 _WITNESS: Final = 1.2
 
@@ -34,6 +35,7 @@ class Waiting(Endings):
         self._grain_s = settings.grain_s
         self._fresh: deque[Request] = deque()
         self._hedges: dict[str, HedgeBudget] = {}
+        self._timers_checked_at = _TIMERS_UNCHECKED
 
     # --- lost links ---
 
@@ -42,7 +44,9 @@ class Waiting(Endings):
         lost = [
             attempt
             for attempt in link.in_flight
-            if not attempt.request.done and len(attempt.request.running) == 1 and attempt.request.queued_at is None
+            if not attempt.request.done
+            and attempt.request.queued_at is None
+            and not any(other.link.state is _UP for other in attempt.request.running)
         ]
         lost.sort(key=lambda attempt: (attempt.request.deadline_s, attempt.request.key))
         for attempt in lost:
@@ -152,10 +156,19 @@ class Waiting(Endings):
             if not request.done:
                 self._look_at(request, now_s, out)
         timers = self._timers
+        if len(timers) > self._timers_checked_at:
+            self._forget_timers()
+            timers = self._timers
         while timers and timers[0][0] <= now_s:
             request = heapq.heappop(timers)[2]
             if not request.done:
                 self._look_at(request, now_s, out)
+
+    def _forget_timers(self) -> None:
+        """Requests that are over wait for nothing; a deadline a day away must not keep them."""
+        self._timers = [timer for timer in self._timers if not timer[2].done]
+        heapq.heapify(self._timers)
+        self._timers_checked_at = 2 * len(self._timers) + _TIMERS_UNCHECKED
 
     def _look_at(self, request: Request, now_s: float, out: list[Instruction]) -> None:
         """Expire or hedge a request that has not been answered, or say when to look again."""

@@ -4,7 +4,7 @@
 router through `Requests`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from edgewise.core.routing.calls import CloseConnections, Instruction, LinkChanged, Probe, SendProbe, Warm
@@ -21,6 +21,8 @@ RAMP: Final = LinkState.RAMP
 PROBE_CAUSE: Final = -1
 """`Link.cause_class` when a probe was overdue and no request."""
 _MOST_PROBES: Final = 20
+# While something is in flight, silence is looked into after this part of the idle time.
+_ASK_SOONER: Final = 0.25
 _FAILURES_TO_WAIT_LONGER: Final = 4
 # What a new connection can send at once (RFC 6928), less what goes beside it.
 _COLD_BYTES: Final = 12_000
@@ -47,6 +49,9 @@ class Requests(Protocol):
 
     def move_queue(self, link: Link, now_s: float, out: list[Instruction]) -> None:
         """Let what waits for room there wait elsewhere."""
+
+    def others(self, link: Link) -> Iterable[Link]:
+        """All links but this one."""
 
     def has_alternative(self, link: Link) -> bool:
         """Whether another link is up."""
@@ -206,6 +211,10 @@ class LinkWatch:
     def _suspected(self, link: Link, now_s: float, out: list[Instruction]) -> None:
         link.payload_bytes = max((attempt.request.size_bytes for attempt in link.in_flight), default=0)
         self.probe(link, 0, now_s, out, fresh=True)
+        # What was cut may have been cut for others too: what is sent to them now is soon known to be in vain.
+        for other in self._requests.others(link):
+            if other.state is UP and not other.probes and now_s - other.last_heard_s > self._settings.overdue_floor_s:
+                self.probe(other, 0, now_s, out, fresh=False)
         self._requests.rescue(link, now_s, out)
 
     def _lost(self, link: Link, before: LinkState, now_s: float, out: list[Instruction], *, declined: bool) -> None:
@@ -294,7 +303,9 @@ class LinkWatch:
             if link.probe_is_overdue(now_s) and link.last_heard_s <= next(iter(link.probes)).sent_s:
                 link.cause_class = PROBE_CAUSE
                 self.move(link, LinkEvent.OVERDUE, "a probe is overdue", now_s, out)
-        elif now_s - max(link.last_heard_s, link.next_probe_s) >= self._settings.idle_probe_s:
+        elif now_s - max(link.last_heard_s, link.next_probe_s) >= self._settings.idle_probe_s * (
+            _ASK_SOONER if link.in_flight else 1.0
+        ):
             link.next_probe_s = now_s
             self.probe(link, 0, now_s, out, fresh=False)
 
