@@ -17,6 +17,7 @@ from typing import Final, cast
 
 from edgewise.net.errors import HttpProtocolError
 from edgewise.net.exchange import Body, Header
+from edgewise.net.half_close import peer_is_gone
 from edgewise.net.http_answer import CONTINUE
 from edgewise.net.http_bounded_connection import CLOSED, HANDLING, LINGERING, RECEIVING, STREAMING, BoundedConnection
 from edgewise.net.http_exchange import HttpExchange
@@ -29,6 +30,10 @@ _LOG: Final = logging.getLogger(__name__)
 _REQUESTS_IN_A_ROW: Final = 32
 # Bodies up to this size are not accounted for; the number of connections bounds them.
 _SMALL_BODY_BYTES: Final = 16 * 1024
+# A process that was stopped finds requests in its sockets whose clients have long given them up, which shows only behind
+# the request: none came for so long, so clients are looked at for that long.
+_AWAY_S: Final = 0.5
+_WARY_S: Final = 0.1
 
 _HEAD: Final = Stage.HEAD
 _DIRECT: Final = Stage.DIRECT
@@ -206,9 +211,16 @@ class HttpConnection(BoundedConnection):
             if self._state != RECEIVING:
                 return
         server.requests += 1
+        now_s = monotonic()
+        if now_s - server.latest_s > _AWAY_S:
+            server.wary_until_s = now_s + _WARY_S
+        server.latest_s = now_s
+        if now_s < server.wary_until_s and peer_is_gone(self._transport):
+            self.abort()
+            return
         self._state = HANDLING
         self._waits_for = (_HEAD, False)
-        self._exchange = exchange = HttpExchange(self, head, body, monotonic())  # type: ignore[arg-type]
+        self._exchange = exchange = HttpExchange(self, head, body, now_s)  # type: ignore[arg-type]
         if incoming is not None:
             self._begin_stream(exchange, incoming)
             return

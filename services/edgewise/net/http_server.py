@@ -75,6 +75,9 @@ class HttpServer(StreamServer[HttpConnection, int]):
         self.requests = 0
         self.handler_errors = 0
         self.held_body_bytes = 0
+        # When a request last came; and until when clients are looked at before their requests are handled.
+        self.latest_s = 0.0
+        self.wary_until_s = 0.0
         self.bytes_out = 0
         self._error_body = error_body
 
