@@ -75,6 +75,25 @@ class AnswerShape:
         self._who = site.who
         self.only = self.start(1, "")
 
+    def read_varied(self, said: dict[bytes, bytes]) -> tuple[bytes, float | None, int | None]:
+        """What one head says where `varies`.
+
+        Args:
+            said: `ResponseHead.varied`.
+        Returns: the encoded fields, confidence and queue depth.
+        """
+        varied = b""
+        confidence, queue_depth = self.confidence, self.queue_depth
+        value = said.get(b"x-edgewise-queue-depth")
+        if value is not None:
+            queue_depth = int(value)
+            varied = b"x-edgewise-queue-depth: %b\r\n" % value
+        value = said.get(b"x-edgewise-confidence")
+        if value is not None:
+            confidence = parse_confidence(value)
+            varied = b"%bx-edgewise-confidence: %b\r\n" % (varied, value)
+        return varied, confidence, queue_depth
+
     def start(self, attempts: int, degraded: str) -> bytes:
         """Status line and fields, without those that vary.
 
@@ -85,38 +104,9 @@ class AnswerShape:
         return b"%b%b%b" % (line, self._fields, encode_fields((*self._who, *attempt_fields(attempts, degraded))))
 
 
-class RestAnswer:
-    """A site's answer, for `Attempt.answer`.
-
-    Attributes:
-        shape: what its head comes to.
-        confidence, queue_depth: what it says.
-        varied: the encoded fields of the head that its shape does not have.
-        length_bytes: what Content-Length has to say where that is not the body's length.
-        body: all of it, unless `pieces`.
-        pieces: a long body that is still coming.
-    """
-
-    __slots__ = ("body", "confidence", "length_bytes", "pieces", "queue_depth", "shape", "varied")
-
-    def __init__(self, shape: AnswerShape, head: ResponseHead, body: bytes | bytearray) -> None:
-        self.shape = shape
-        self.body = body
-        self.length_bytes: int | None = None
-        self.pieces: AnswerPieces | None = None
-        self.confidence = shape.confidence
-        self.queue_depth = shape.queue_depth
-        self.varied = b""
-        if shape.varies:
-            said = head.varied
-            depth = said.get(b"x-edgewise-queue-depth")
-            if depth is not None:
-                self.queue_depth = int(depth)
-                self.varied = b"x-edgewise-queue-depth: %b\r\n" % depth
-            confidence = said.get(b"x-edgewise-confidence")
-            if confidence is not None:
-                self.confidence = parse_confidence(confidence)
-                self.varied = b"%bx-edgewise-confidence: %b\r\n" % (self.varied, confidence)
+RestAnswer = tuple[AnswerShape, bytes, bytes | bytearray, AnswerPieces | int | None]
+"""A site's answer, for `Attempt.answer`: what its head comes to, the encoded fields of the head that its shape does not have,
+the body, and rarely: a long body that is still coming, or what Content-Length has to say to HEAD."""
 
 
 def length_said(head: ResponseHead) -> int | None:

@@ -3,7 +3,7 @@
 import asyncio
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from edgewise.core.errors import Code, EdgewiseError, UnavailableError
 from edgewise.core.routing.calls import Attempt, Failure, Outcome, Request
@@ -155,8 +155,7 @@ class RestCall:
 
     def answer(self, attempt: Attempt) -> None:
         """Give the app the site's answer."""
-        answer: RestAnswer = attempt.answer
-        shape = answer.shape
+        shape, varied, body, rest = attempt.answer
         request = self._request
         if request.attempts == 1 and not request.degraded:
             start = shape.only
@@ -164,14 +163,14 @@ class RestCall:
             start = shape.start(request.attempts, request.degraded)
         if not shape.dated:
             start = self._door.dated(start)
-        start = b"%b%b%b" % (start, answer.varied, self._id_line)
-        pieces = answer.pieces
+        start = b"%b%b%b" % (start, varied, self._id_line)
+        pieces = rest if type(rest) is AnswerPieces else None
         if self._kept is not None:
             self._drop_kept(pieces)
         if self._upload is not None:
             self._upload.stop()
         if pieces is None:
-            self._exchange.respond_encoded(start, answer.body, length_bytes=answer.length_bytes)
+            self._exchange.respond_encoded(start, body, length_bytes=cast("int | None", rest))
         elif not pieces.broken:
             pieces.flow_to(self._exchange, start)
         else:
@@ -210,11 +209,15 @@ class RestCall:
         shape = head.shape.note
         if type(shape) is not AnswerShape:
             shape = head.shape.note = AnswerShape(head, carrier.sites[ticket.link.name])
-        ticket.answer = answer = RestAnswer(shape, head, body)
-        if self._asked.head_only:
-            answer.length_bytes = length_said(head)
-        ticket.confidence = answer.confidence
-        carrier.answered(ticket, shape.outcome, queue_depth=answer.queue_depth, retry_after_s=shape.retry_after_s)
+        if shape.varies:
+            varied, ticket.confidence, queue_depth = shape.read_varied(head.varied)
+        else:
+            varied = b""
+            ticket.confidence = shape.confidence
+            queue_depth = shape.queue_depth
+        answer: RestAnswer = (shape, varied, body, length_said(head) if self._asked.head_only else None)
+        ticket.answer = answer
+        carrier.answered(ticket, shape.outcome, queue_depth=queue_depth, retry_after_s=shape.retry_after_s)
 
     def answer_begins(self, ticket: Attempt, head: ResponseHead, source: Source) -> AnswerPieces | None:
         """See `StreamingCall`: an answer that the app can use is passed on as it comes."""
@@ -227,10 +230,10 @@ class RestCall:
         length = head.content_length
         pieces = AnswerPieces(source, length if length >= 0 else None, self._door.count_cut)
         self._kept = [pieces] if self._kept is None else [*self._kept, pieces]
-        ticket.answer = answer = RestAnswer(shape, head, b"")
-        answer.pieces = pieces
-        ticket.confidence = answer.confidence
-        carrier.answered(ticket, shape.outcome, queue_depth=answer.queue_depth, retry_after_s=shape.retry_after_s)
+        varied, ticket.confidence, queue_depth = shape.read_varied(head.varied)
+        answer: RestAnswer = (shape, varied, b"", pieces)
+        ticket.answer = answer
+        carrier.answered(ticket, shape.outcome, queue_depth=queue_depth, retry_after_s=shape.retry_after_s)
         if self._request.done and not pieces.flowing:
             pieces.drop()
         return pieces

@@ -57,6 +57,7 @@ class HttpUpstream:
         host_field: the value of the Host field.
         base_path: put it before every path.
         opened: connections made since the start.
+        idle, waiting: connections that could take a request, the one used last at the end; and requests without one.
         retried_stale: requests sent again since a kept-alive connection had been closed by the site.
     """
 
@@ -93,8 +94,8 @@ class HttpUpstream:
         self._known_heads = KnownHeads()
         self._receive_buffer = bytearray(_RECEIVE_BYTES)
         self._connections: set[UpstreamConnection] = set()
-        self._idle: list[UpstreamConnection] = []
-        self._waiting: deque[Waiting] = deque()
+        self.idle: list[UpstreamConnection] = []
+        self.waiting: deque[Waiting] = deque()
         # What each connection being opened was opened for; None for one to have.
         self._connecting: dict[asyncio.Task[UpstreamConnection], Waiting | None] = {}
         self._sweep_timer: asyncio.TimerHandle | None = None
@@ -109,7 +110,7 @@ class HttpUpstream:
     @property
     def idle_connections(self) -> int:
         """Connections that could take a request now."""
-        return sum(connection.usable for connection in self._idle)
+        return sum(connection.usable for connection in self.idle)
 
     async def start(self, *, resolve_timeout_s: float = 5.0) -> bool:
         """Look the name up and begin to keep house.
@@ -147,7 +148,7 @@ class HttpUpstream:
             stream_over_bytes: `call` is a `StreamingCall` that is asked about answers longer than this; 0 for none.
         """
         if not fresh:
-            idle = self._idle
+            idle = self.idle
             while idle:
                 connection = idle.pop()
                 if connection.usable:
@@ -190,7 +191,7 @@ class HttpUpstream:
         for connection in list(self._connections):
             if not connection.busy:
                 connection.abort()
-        self._idle.clear()
+        self.idle.clear()
         # One that was begun in an outage would come up long after it, at the pace of what was lost.
         for task, waiting in list(self._connecting.items()):
             if waiting is None or waiting.cancelled:
@@ -206,7 +207,7 @@ class HttpUpstream:
             task.cancel()
         for connection in list(self._connections):
             connection.abort()
-        self._idle.clear()
+        self.idle.clear()
         if tasks:
             await asyncio.wait(tasks)
 
@@ -214,17 +215,17 @@ class HttpUpstream:
 
     def release(self, connection: UpstreamConnection) -> None:
         """Give a connection to whoever waits longest, or keep it."""
-        if self._waiting:
-            self._begin(connection, self._waiting.popleft())
+        if self.waiting:
+            self._begin(connection, self.waiting.popleft())
             return
         connection.idle_since_s = monotonic()
         connection.reused = True
-        self._idle.append(connection)
+        self.idle.append(connection)
 
     def forget_waiting(self, waiting: Waiting) -> None:
         """It was cancelled. The connection being opened for it is kept: the next request can use it."""
-        if waiting in self._waiting:
-            self._waiting.remove(waiting)
+        if waiting in self.waiting:
+            self.waiting.remove(waiting)
 
     def connection_failed(self, connection: UpstreamConnection, error: HttpClientError) -> None:
         """The request in flight there gets no answer."""
@@ -264,7 +265,7 @@ class HttpUpstream:
             loop.call_soon(self._refuse, waiting)
             return
         if not waiting.fresh:
-            self._waiting.append(waiting)
+            self.waiting.append(waiting)
         self._connect(waiting)
 
     def _connect(self, waiting: Waiting | None) -> None:
@@ -321,9 +322,9 @@ class HttpUpstream:
         if waiting is None or not waiting.fresh:
             # Others are still being opened for the rest; this one was for whoever waits longest.
             still_coming = sum(other is None or not other.fresh for other in self._connecting.values())
-            if len(self._waiting) <= still_coming:
+            if len(self.waiting) <= still_coming:
                 return
-            waiting = self._waiting.popleft()
+            waiting = self.waiting.popleft()
         if not waiting.cancelled:
             waiting.ticket.carrier = None
             waiting.call.failed(waiting.ticket, Failure.CONNECT, error)
@@ -380,14 +381,14 @@ class HttpUpstream:
         self._sweep_timer = loop.call_later(self._idle_timeout_s / 4, self._sweep)
         oldest_s = monotonic() - self._idle_timeout_s
         kept = []
-        for connection in self._idle:
+        for connection in self.idle:
             if not connection.usable:
                 continue
             if connection.idle_since_s < oldest_s:
                 connection.close()
             else:
                 kept.append(connection)
-        self._idle = kept
+        self.idle = kept
         if monotonic() - self._refreshed_s > _REFRESH_S:
             self._refreshed_s = monotonic()
             self.addresses.refresh(loop)

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from edgewise.gateway.upstream_calls import Sink, StreamingCall, Ticket, UpstreamCall
@@ -119,8 +120,14 @@ class UpstreamConnection(ClientConnection):
         self.call = cast("UpstreamCall", None)
         self.ticket = cast("Ticket", None)
         if self.usable:
-            # From here on it may carry somebody else's request.
-            self.upstream.release(self)
+            upstream = self.upstream
+            if upstream.waiting:
+                # From here on it carries somebody else's request.
+                upstream.release(self)
+            else:
+                self.idle_since_s = monotonic()
+                self.reused = True
+                upstream.idle.append(self)
         call.site_answered(ticket, head, body)
 
     def on_progress(self) -> None:

@@ -195,8 +195,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self.received_bytes = 0
         reader = self._reader
         reader.streams = self.stream_over_bytes > 0
-        if head_only or echo:
-            reader.expect(head_only=head_only, echo=echo)
+        reader.expect(head_only, echo)
         if len(parts) == 1:
             self._transport.write(parts[0])
         else:
@@ -281,23 +280,24 @@ class ClientConnection(asyncio.BufferedProtocol):
         if not self.busy:
             self.abort()  # bytes that nobody asked for
             return
-        reader = self._reader
         if self.streaming:
             self._stream(nbytes)
             return
+        reader = self._reader
         try:
             body = reader.direct_filled(nbytes) if reader.direct else reader.feed(self._buffer, nbytes)
         except BodyTooLargeError as error:
             self._give_up(ResponseTooLargeError(error.reason, received_bytes=self.received_bytes))
+            return
         except HttpProtocolError as error:
             self._give_up(ProtocolError(error.reason, received_bytes=self.received_bytes))
-        else:
-            if body is not None:
-                self._complete(body)
-                return
-            self.on_progress()
-            if self.stream_over_bytes and reader.body_bytes > self.stream_over_bytes and self.busy:
-                self._offer_stream()
+            return
+        if body is not None:
+            self._complete(body)
+            return
+        self.on_progress()
+        if self.stream_over_bytes and reader.body_bytes > self.stream_over_bytes and self.busy:
+            self._offer_stream()
 
     def _offer_stream(self) -> None:
         reader = self._reader
@@ -335,17 +335,15 @@ class ClientConnection(asyncio.BufferedProtocol):
         return False
 
     def _complete(self, body: bytes | bytearray) -> None:
-        reader = self._reader
-        head = reader.head
+        head = self._reader.head
         if head is None:
             raise RuntimeError("a whole response without its head")
         if self.sending or not head.keep_alive:
             # Whoever answers before it has been asked everything gets no second question.
             self.sending = False
             self.abort()
-        # Out of the busy state before it is told: whoever is told may send the next request. The stage is HEAD again.
+        # Out of the busy state before it is told: whoever is told may send the next request.
         self.busy = False
-        reader.expect(head_only=False)
         if self.streaming:
             self.streaming = False
             self.on_stream_end()

@@ -224,16 +224,16 @@ class HttpConnection(BoundedConnection):
         if incoming is not None:
             self._begin_stream(exchange, incoming)
             return
-        self._handle(exchange)
-
-    def _handle(self, exchange: HttpExchange) -> None:
-        server = self._server
         try:
             server.handler(exchange)
         except Exception:  # noqa: BLE001 - whatever the handler did, this client gets its answer
-            _LOG.exception("the handler failed")
-            server.handler_errors += 1
-            exchange.respond(500, server.error_headers, server.make_error_body(500, "internal error"))
+            self._handler_failed(exchange)
+
+    def _handler_failed(self, exchange: HttpExchange) -> None:
+        server = self._server
+        _LOG.exception("the handler failed")
+        server.handler_errors += 1
+        exchange.respond(500, server.error_headers, server.make_error_body(500, "internal error"))
 
     # --- a body that is handed over while it comes ---
 
@@ -243,7 +243,10 @@ class HttpConnection(BoundedConnection):
         incoming.belongs_to(self)
         self._since_s = monotonic()
         self._moved_bytes = -1
-        self._handle(exchange)
+        try:
+            self._server.handler(exchange)
+        except Exception:  # noqa: BLE001 - as in `_begin`
+            self._handler_failed(exchange)
         if self._incoming is incoming:
             reader = self._reader
             if reader.wants_continue:
@@ -373,7 +376,8 @@ class HttpConnection(BoundedConnection):
         self._answer_begun = False
         if self._incoming is not None:
             self._leave_stream()
-        exchange.close()
+        exchange.closed = True
+        exchange.on_cancel = exchange.on_drained = None
         if self._held_bytes:
             self._hold(0)
         server.bytes_out += sent_bytes
@@ -384,5 +388,5 @@ class HttpConnection(BoundedConnection):
             self._end(linger=request.keep_alive)
         elif not self._write_paused:
             self._state = RECEIVING
-            if not self._consuming:
+            if (self._pending or self._reading_paused or self._half_closed) and not self._consuming:
                 self._resume()

@@ -53,6 +53,7 @@ class ResponseReader:
 
     __slots__ = (
         "_body",
+        "_by_bytes",
         "_decoder",
         "_echo",
         "_filled_bytes",
@@ -75,6 +76,7 @@ class ResponseReader:
         self.streams = False
         self._echo = b""
         self._known_heads = known_heads if known_heads is not None else KnownHeads()
+        self._by_bytes = self._known_heads.by_bytes
         self.head: ResponseHead | None = None
         self._max_head_bytes = max_head_bytes
         self._max_body_bytes = max_body_bytes
@@ -88,7 +90,7 @@ class ResponseReader:
         self._last_head: bytes | None = None
         self._last_parsed: ResponseHead | None = None
 
-    def expect(self, *, head_only: bool, echo: bytes = b"") -> None:
+    def expect(self, head_only: bool, echo: bytes = b"") -> None:  # noqa: FBT001 - once a request
         r"""Begin the next response.
 
         Args:
@@ -123,6 +125,7 @@ class ResponseReader:
         self._filled_bytes += count
         if self.head is None or self._filled_bytes < self.head.content_length:
             return None
+        self.direct = False
         body, self._body = self._body, bytearray()
         return body
 
@@ -132,9 +135,31 @@ class ResponseReader:
         Returns: the body once the response is whole; `head` is set then.
         Raises: HttpProtocolError: it cannot be understood, has bytes behind its end, or is too large.
         """
-        if self._stage is _HEAD:
-            return self._feed_head(data, end)
-        return self._feed_body(data, 0, end)
+        if self._stage is not _HEAD:
+            return self._feed_body(data, 0, end)
+        if not self._pending:
+            # Most answers come in one piece and have a head that is known.
+            last_head = self._last_head
+            if last_head is not None and data.startswith(last_head, 0, end):
+                head: ResponseHead | None = self._last_parsed
+                stop = len(last_head)
+            else:
+                stop = data.find(b"\r\n\r\n", 0, end) + 4
+                head = self._known(bytes(data[:stop])) if stop > 3 else None
+            if head is not None and head.content_length == end - stop and head.status >= 200:
+                self.head = head
+                return bytes(data[stop:end])
+        return self._feed_head(data, end)
+
+    def _known(self, raw: bytes) -> ResponseHead | None:
+        """A head that was met before, byte for byte but for the echo."""
+        echo = self._echo
+        if echo:
+            # Between line breaks, so that it is a line and not the end of one.
+            found = raw.find(echo)
+            if found > 0 and raw[found - 1] == _LINE_FEED:
+                raw = raw[:found] + raw[found + len(echo) :]
+        return None if self._head_only else self._by_bytes.get(raw)
 
     @property
     def body_bytes(self) -> int:
@@ -198,10 +223,6 @@ class ResponseReader:
         return self._body if self._stage is _Stage.UNTIL_CLOSE else None
 
     def _feed_head(self, data: bytearray, end: int) -> bytes | bytearray | None:
-        last_head = self._last_head
-        if last_head is not None and not self._pending and data.startswith(last_head, 0, end):
-            self.head = self._last_parsed
-            return self._start_body(data, len(last_head), end)
         pending = self._pending
         if pending:
             pending += data[:end]

@@ -109,7 +109,7 @@ def test_nobody_gets_another_ones_answer(tools, seed):
             assert gateway.service.carrier._held == {}
             assert cut <= metrics.readings["edgewise_gateway_answers_cut_total"][1]() + 1
             for site in gateway.service.sites.values():
-                assert site.rest._waiting == site.rest._waiting.__class__()
+                assert site.rest.waiting == site.rest.waiting.__class__()
             await gateway.until(
                 lambda: (
                     not any(
