@@ -10,7 +10,7 @@ Inside a body, `begin_stream` hands over what has come, and the rest is given ou
 """
 
 from enum import IntEnum
-from typing import Final
+from typing import Final, cast
 
 from edgewise.net.errors import HttpProtocolError
 from edgewise.net.http_chunked import ChunkedDecoder
@@ -53,7 +53,6 @@ class ResponseReader:
 
     __slots__ = (
         "_body",
-        "_by_bytes",
         "_decoder",
         "_echo",
         "_filled_bytes",
@@ -76,7 +75,6 @@ class ResponseReader:
         self.streams = False
         self._echo = b""
         self._known_heads = known_heads if known_heads is not None else KnownHeads()
-        self._by_bytes = self._known_heads.by_bytes
         self.head: ResponseHead | None = None
         self._max_head_bytes = max_head_bytes
         self._max_body_bytes = max_body_bytes
@@ -88,7 +86,7 @@ class ResponseReader:
         self._left_bytes = 0
         self._decoder: ChunkedDecoder | None = None
         self._last_head: bytes | None = None
-        self._last_parsed: ResponseHead | None = None
+        self._last_parsed = cast("ResponseHead", None)
 
     def expect(self, head_only: bool, echo: bytes = b"") -> None:  # noqa: FBT001 - once a request
         r"""Begin the next response.
@@ -137,29 +135,28 @@ class ResponseReader:
         """
         if self._stage is not _HEAD:
             return self._feed_body(data, 0, end)
-        if not self._pending:
-            # Most answers come in one piece and have a head that is known.
-            last_head = self._last_head
-            if last_head is not None and data.startswith(last_head, 0, end):
-                head: ResponseHead | None = self._last_parsed
-                stop = len(last_head)
-            else:
-                stop = data.find(b"\r\n\r\n", 0, end) + 4
-                head = self._known(bytes(data[:stop])) if stop > 3 else None
-            if head is not None and head.content_length == end - stop and head.status >= 200:
-                self.head = head
-                return bytes(data[stop:end])
-        return self._feed_head(data, end)
-
-    def _known(self, raw: bytes) -> ResponseHead | None:
-        """A head that was met before, byte for byte but for the echo."""
-        echo = self._echo
-        if echo:
-            # Between line breaks, so that it is a line and not the end of one.
-            found = raw.find(echo)
-            if found > 0 and raw[found - 1] == _LINE_FEED:
-                raw = raw[:found] + raw[found + len(echo) :]
-        return None if self._head_only else self._by_bytes.get(raw)
+        last_head = self._last_head
+        if self._pending:
+            return self._feed_head(data, end)
+        if last_head is not None and data.startswith(last_head, 0, end):
+            self.head = head = self._last_parsed
+            stop = len(last_head)
+        else:
+            stop = data.find(b"\r\n\r\n", 0, end) + 4
+            if not 3 < stop <= self._max_head_bytes:
+                return self._feed_head(data, end)
+            raw = bytes(data[:stop])
+            head = self._parse(raw)
+            if head.status < 200:
+                return self._feed_head(data, end)
+            self.head = head
+            if not self._echo:
+                self._last_head = raw
+                self._last_parsed = head
+        # Most answers come in one piece.
+        if head.content_length == end - stop:
+            return bytes(data[stop:end])
+        return self._start_body(data, stop, end)
 
     @property
     def body_bytes(self) -> int:
