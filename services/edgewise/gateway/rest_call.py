@@ -69,8 +69,10 @@ class RestCall:
                 passed_on = b"traceparent: %b\r\n" % trace
         if request_id is None:
             door.sequence += 1
-            request_id = b"%b%x" % (door.id_prefix, door.sequence)
-        self._id_line = id_line = b"x-request-id: %b\r\n" % request_id
+            id_line = b"%b%x\r\n" % (door.id_start, door.sequence)
+        else:
+            id_line = b"x-request-id: %b\r\n" % request_id
+        self._id_line = id_line
         self._passed_on = id_line + passed_on if passed_on else id_line
         # The exchange forgets its client once it is answered.
         self._peer = exchange.peer if door.logs else ""
@@ -107,7 +109,9 @@ class RestCall:
             left_ms = MAX_DEADLINE_MS
         elif left_ms < 1:
             left_ms = 1
-        start = asked.start_for(site)
+        start = asked.starts.get(site)
+        if start is None:
+            start = asked.start_for(site)
         if self._upload is not None:
             self._send_long(self._upload, upstream, attempt, start, left_ms)
             return

@@ -37,7 +37,7 @@ class RestDoor:
         service, carrier: as given.
         logs: each request is written to the request log.
         cut_answers: long answers that had begun when their site was lost.
-        id_prefix, sequence: what ids of requests without one are made of.
+        id_start, sequence: what the field with the id is made of for requests that bring none.
     """
 
     error_headers: Final[tuple[Header, ...]] = (_JSON,)
@@ -46,7 +46,7 @@ class RestDoor:
         self.service = service
         self.carrier = service.carrier
         self.logs = service.request_log.enabled
-        self.id_prefix = secrets.token_hex(6).encode("ascii") + b"-"
+        self.id_start = b"x-request-id: %b-" % secrets.token_hex(6).encode("ascii")
         self.sequence = 0
         self.cut_answers = 0
         service.metrics.readings["edgewise_gateway_answers_cut_total"] = (

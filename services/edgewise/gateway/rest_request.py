@@ -38,6 +38,7 @@ class RestRequest:
         idempotent: running it twice does no harm.
         request_id: the app's; None where it gave none or it varies.
         head_only: HEAD.
+        starts: what `start_for` made, by site.
         bodyless: there is no body, and nothing is said of its length.
         varies: more than the length differs between heads of this shape.
 
@@ -46,7 +47,6 @@ class RestRequest:
 
     __slots__ = (
         "_head",
-        "_starts",
         "bodyless",
         "config",
         "endpoint",
@@ -57,6 +57,7 @@ class RestRequest:
         "pinned",
         "request_id",
         "route",
+        "starts",
         "timeout_s",
         "varies",
     )
@@ -64,7 +65,7 @@ class RestRequest:
     def __init__(self, head: RequestHead, endpoint: Endpoint, config: GatewayConfig) -> None:
         headers = head.headers
         self._head = head
-        self._starts: dict[Site, bytes] = {}
+        self.starts: dict[Site, bytes] = {}
         self.config = config
         self.endpoint = endpoint
         spec = endpoint.model
@@ -89,12 +90,6 @@ class RestRequest:
         Args:
             site: with a REST side.
         """
-        start = self._starts.get(site)
-        if start is None:
-            start = self._starts[site] = self._encode(site)
-        return start
-
-    def _encode(self, site: "Site") -> bytes:
         head = self._head
         upstream = site.rest
         assert upstream is not None, "a site with a REST side"  # noqa: S101
@@ -110,7 +105,9 @@ class RestRequest:
         if site.authorization is not None:
             fields.append((b"authorization", site.authorization))
         target = upstream.base_path + head.path + (b"?" + head.query if head.query else b"")
-        return encode_start(head.method, target, upstream.host_field) + encode_fields(fields)
+        start = encode_start(head.method, target, upstream.host_field) + encode_fields(fields)
+        self.starts[site] = start
+        return start
 
 
 def _route(route: Route, wish: bytes | None) -> Route:
