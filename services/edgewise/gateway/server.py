@@ -21,6 +21,7 @@ from edgewise.gateway.toml_config import load_config
 from edgewise.gateway.workers import Workers, WorkerSeat, cannot_listen, hold_port, host_and_port
 from edgewise.net.errors import ApiKeyFileError, TlsMaterialError
 from edgewise.net.lifecycle import Shutdown, StopSignal, run
+from edgewise.net.memory import keep_freed_memory
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class Gateway:
         # What the start made stays for good: the collector need not look at it again.
         gc.collect()
         gc.freeze()
+        keep_freed_memory()
         loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
         self._followers.append(loop.create_task(self._follow()))
 

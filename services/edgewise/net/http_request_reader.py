@@ -22,6 +22,8 @@ from edgewise.net.http_limits import HttpLimits
 
 _REMEMBERED_HEAD_BYTES: Final = 4096
 _REMEMBERED_SHAPES: Final = 4
+# A slice of a buffer is a copy that is copied again; a view of it costs as much as copying this.
+_COPIED_TWICE_BYTES: Final = 4096
 _CARRIAGE_RETURN: Final = 13
 
 
@@ -120,6 +122,9 @@ class RequestReader:
                 return start, request, b""
             stop = start + length
             if length > 0 and stop <= end:
+                if length > _COPIED_TWICE_BYTES:
+                    with memoryview(data) as view:
+                        return stop, request, bytes(view[start:stop])
                 return stop, request, bytes(data[start:stop])
             stage = self._start_body(request, have=end - start)
         if stage is _CHUNKED:

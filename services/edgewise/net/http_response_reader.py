@@ -20,6 +20,8 @@ from edgewise.net.http_response_head import KnownHeads, ResponseHead, parse_resp
 _BODY_STEP_BYTES: Final = 1024 * 1024
 
 _LINE_FEED: Final = 10
+# A slice of a buffer is a copy that is copied again; a view of it costs as much as copying this.
+_COPIED_TWICE_BYTES: Final = 4096
 
 
 class _Stage(IntEnum):
@@ -127,7 +129,9 @@ class ResponseReader:
         body, self._body = self._body, bytearray()
         return body
 
-    def feed(self, data: bytearray, end: int) -> bytes | bytearray | None:
+    def feed(  # noqa: PLR0911 - each way an answer can be whole or not leaves at once
+        self, data: bytearray, end: int
+    ) -> bytes | bytearray | None:
         """Take data[:end].
 
         Returns: the body once the response is whole; `head` is set then.
@@ -155,6 +159,9 @@ class ResponseReader:
                 self._last_parsed = head
         # Most answers come in one piece.
         if head.content_length == end - stop:
+            if end - stop > _COPIED_TWICE_BYTES:
+                with memoryview(data) as view:
+                    return bytes(view[stop:end])
             return bytes(data[stop:end])
         return self._start_body(data, stop, end)
 
