@@ -172,7 +172,9 @@ class KnownHeads:
                 break
         else:
             head = parse_response_head(raw, head_only=False)
-            if end <= _MAX_SHAPE_BYTES and head.status >= 200:
+            if end > _MAX_SHAPE_BYTES:
+                return head
+            if head.status >= 200:
                 del self.shapes[_MAX_KNOWN_SHAPES - 1 :]
                 self.shapes.insert(0, head)
         if len(self.by_bytes) >= _MAX_KNOWN_HEADS:
