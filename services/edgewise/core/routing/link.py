@@ -44,6 +44,7 @@ class Link:
         last_heard_s: when any byte last came, of a probe too.
         witnesses: open attempts that nobody waits for.
         answers: it was given up for what it answers, not because nothing comes.
+        selective: something was heard while it was suspect, or is heard late: it may pass small things only.
         hold: how long a lost link is kept from coming back.
     """
 
@@ -77,6 +78,7 @@ class Link:
         self.returned_s = float("-inf")
         self.forgiven = 0
         self.answers = True
+        self.selective = False
         self.peak_in_flight = 0.0
         self.payload_bytes = 0
         # Probes.
@@ -199,9 +201,10 @@ class Link:
 
     def _overdue_of(self, size_class: int, latest_s: float, now_s: float) -> str:
         settings = self.settings
-        needed = 1 if self.state is LinkState.RAMP else settings.overdue_count
+        ramping = self.state is LinkState.RAMP
+        needed = 1 if ramping else settings.overdue_count
         # What was sent before the ramp belongs to the outage.
-        ramp_s = self.since_s if self.state is LinkState.RAMP else 0.0
+        ramp_s = self.since_s if ramping else 0.0
         late = overdue = 0
         for attempt in self.in_flight:
             if attempt.request.size_class < size_class or attempt.uploading:
@@ -210,14 +213,18 @@ class Link:
             path = attempt.path
             if age_s > path.late_s:
                 late += 1
-            if age_s > path.overdue_s and attempt.sent_s >= max(latest_s, ramp_s):
+            overdue_s = path.overdue_s
+            if ramping:
+                # A connection that has not been used for a while needs a round trip more. The request does not wait for it.
+                overdue_s += path.latency.q50
+            if age_s > overdue_s and attempt.sent_s >= max(latest_s, ramp_s):
                 if self.last_heard_s <= attempt.sent_s:
                     return "silence"
                 # Of a path that nothing is known of, an alive site may simply take long.
                 overdue += path.known or age_s > settings.unknown_patience * path.overdue_s
                 if overdue >= needed:
                     return "unanswered"
-        if late >= settings.overdue_count - 1:
+        if late >= settings.overdue_count - 1 and not ramping:
             threshold = max(settings.silence_evidence, 1.5 * self._stall_evidence)
             if self.silence_evidence(size_class, latest_s, now_s) > threshold:
                 return "silence"

@@ -26,7 +26,7 @@ class RouterSettings:
         good_probes: so many in a row prove a link.
         max_probe_bytes: probes are not larger than this.
         ramp_shares: of requests, step by step.
-        ramp_step_s: at least; longer where answers take longer.
+        ramp_step_s: at least; and until something that was sent in the step has been answered.
         errors_in_a_row: so many answers that blame the site mean that it does not work; twice as many that it has no room.
         ramp_errors_in_a_row: and on the ramp.
         unknown_patience: an answer of a path that nothing is known of is held against the link this many times later.
@@ -52,7 +52,7 @@ class RouterSettings:
     last_site_factor: float = 4.0
     kept_s: float = 1.0
     idle_probe_s: float = 1.0
-    probe_interval_s: float = 0.25
+    probe_interval_s: float = 0.2
     probe_timeout_s: float = 0.5
     longest_probe_s: float = 4.0
     good_probes: int = 3

@@ -226,6 +226,8 @@ class Waiting(Endings):
         for attempt in list(link.in_flight):
             path = attempt.path
             longest_s = _WITNESS * path.overdue_s if path.known else self.settings.suspect_s
+            if link.state is _RAMP:
+                longest_s += path.latency.q50
             if not attempt.wanted and (now_s - attempt.sent_s > longest_s or now_s >= attempt.request.deadline_s):
                 if link.state is _UP:
                     # It took at least this long, which is more than not knowing.

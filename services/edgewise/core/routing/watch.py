@@ -21,6 +21,8 @@ RAMP: Final = LinkState.RAMP
 PROBE_CAUSE: Final = -1
 """`Link.cause_class` when a probe was overdue and no request."""
 _MOST_PROBES: Final = 20
+# A probe that takes so many times what answers take comes from a link that is not what it was.
+_SLOW_PROBE: Final = 3.0
 # While something is in flight, silence is looked into after this part of the idle time.
 _ASK_SOONER: Final = 0.25
 _FAILURES_TO_WAIT_LONGER: Final = 4
@@ -132,6 +134,8 @@ class LinkWatch:
                 self.move(link, LinkEvent.BROKEN, "flapping", now_s, out)
             else:
                 self.move(link, LinkEvent.HEARD, "answers come again", now_s, out)
+        elif state is SUSPECT:
+            link.selective = True
         elif state is DOWN and good:
             self.move(link, LinkEvent.PROBED, "an answer came", now_s, out)
             link.next_probe_s = now_s
@@ -170,6 +174,9 @@ class LinkWatch:
         link.last_heard_s = now_s
         link.failed_probes = 0
         state = link.state
+        slow = now_s - probe.sent_s > _SLOW_PROBE * max(link.typical_s(), self._settings.overdue_floor_s)
+        if state is SUSPECT or (state is DOWN and (slow or probe.sent_s < link.since_s)):
+            link.selective = True
         if not probe.payload_bytes and not probe.fresh:
             link.probe_latency.record(now_s - probe.sent_s, now_s)
         if not ready:
@@ -210,6 +217,7 @@ class LinkWatch:
 
     def _suspected(self, link: Link, now_s: float, out: list[Instruction]) -> None:
         link.payload_bytes = max((attempt.request.size_bytes for attempt in link.in_flight), default=0)
+        link.selective = now_s - link.returned_s < _FORGIVEN_AGAIN_S
         self.probe(link, 0, now_s, out, fresh=True)
         # What was cut may have been cut for others too: what is sent to them now is soon known to be in vain.
         for other in self._requests.others(link):
@@ -273,7 +281,7 @@ class LinkWatch:
                 link.slow_patience *= 2.0
                 self.move(link, LinkEvent.OVERDUE, "still slow", now_s, out)
                 return
-        if now_s - link.ramp_since_s < max(settings.ramp_step_s, link.typical_s()):
+        if now_s - link.ramp_since_s < settings.ramp_step_s:
             return
         if link.ramp_sent and not link.ramp_answered and link.in_flight:
             return
@@ -337,6 +345,8 @@ class LinkWatch:
             self._warm(link, now_s, out)
             if link.payload_bytes >= _COLD_BYTES:
                 link.payload_proven = False
-        if link.spec.probe_payload and link.payload_bytes and not link.payload_proven:
+        # What was silent altogether proves itself on the ramp.
+        doubtful = link.selective or hold.flapping
+        if doubtful and link.spec.probe_payload and link.payload_bytes and not link.payload_proven:
             return
         self.move(link, LinkEvent.PROVEN, "probes are answered", now_s, out)
