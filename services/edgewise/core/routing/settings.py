@@ -26,7 +26,7 @@ class RouterSettings:
         good_probes: so many in a row prove a link.
         max_probe_bytes: probes are not larger than this.
         ramp_shares: of requests, step by step.
-        ramp_step_s: at least; and until something that was sent in the step has been answered.
+        ramp_step_s: at least; longer where answers take longer.
         errors_in_a_row: so many answers that blame the site mean that it does not work; twice as many that it has no room.
         ramp_errors_in_a_row: and on the ramp.
         unknown_patience: an answer of a path that nothing is known of is held against the link this many times later.
@@ -57,7 +57,7 @@ class RouterSettings:
     longest_probe_s: float = 4.0
     good_probes: int = 3
     max_probe_bytes: int = 256 * 1024
-    ramp_shares: tuple[float, ...] = (0.01, 0.05, 0.25, 0.5)
+    ramp_shares: tuple[float, ...] = (0.01, 0.05, 0.25, 0.5, 1.0)
     ramp_step_s: float = 0.15
     errors_in_a_row: int = 5
     ramp_errors_in_a_row: int = 3

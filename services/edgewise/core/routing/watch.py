@@ -281,7 +281,7 @@ class LinkWatch:
                 link.slow_patience *= 2.0
                 self.move(link, LinkEvent.OVERDUE, "still slow", now_s, out)
                 return
-        if now_s - link.ramp_since_s < settings.ramp_step_s:
+        if now_s - link.ramp_since_s < max(settings.ramp_step_s, link.typical_s()):
             return
         if link.ramp_sent and not link.ramp_answered and link.in_flight:
             return
