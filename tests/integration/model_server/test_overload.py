@@ -11,8 +11,8 @@ import grpc
 import numpy as np
 import pytest
 
-# Matrix products: a second of one core or so, and next to none.
-LONG, SHORT = 6000.0, 1.0
+# Matrix products: a second or two of one core, and next to none.
+LONG, SHORT = 12000.0, 1.0
 SLOW = "/v1/models/slow:predict"
 INFER_SLOW = "/v2/models/slow/infer"
 
