@@ -139,7 +139,6 @@ class Attempt:
         path: what is known of this model and size on that link.
         number: 1 for the first of its request.
         sent_s: when the instruction to send was given, or `Router.sent` was told.
-        last_byte_s: when bytes of its answer last came; 0 before.
         open: in flight as far as the router knows.
         wanted: somebody waits for its answer; a slow one that was hedged may be left to finish so that its time is learned.
         uploading: the app is still sending the request through; how long that takes says nothing of the site. The carrier
@@ -153,7 +152,6 @@ class Attempt:
         "answer",
         "carrier",
         "confidence",
-        "last_byte_s",
         "link",
         "number",
         "open",
@@ -173,7 +171,6 @@ class Attempt:
         self.number = number
         self.reason = reason
         self.sent_s = sent_s
-        self.last_byte_s = 0.0
         self.open = True
         self.wanted = True
         self.uploading = False

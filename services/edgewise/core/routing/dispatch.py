@@ -8,6 +8,7 @@ from edgewise.core.routing.calls import Attempt, Instruction, Reason, Request, S
 from edgewise.core.routing.link import Link
 from edgewise.core.routing.link_state import LinkState
 from edgewise.core.routing.order import by_speed, by_weight, fixed_orders
+from edgewise.core.routing.path import Path
 from edgewise.core.routing.routes import RouteKind
 from edgewise.core.routing.settings import RouterSettings
 
@@ -70,13 +71,16 @@ class Dispatcher:
         return True
 
     def _attempt(self, request: Request, link: Link, reason: Reason, now_s: float) -> Send:
+        return self._attempt_on(link.path(request.model, request.size_class), request, link, reason, now_s)
+
+    @staticmethod
+    def _attempt_on(path: Path, request: Request, link: Link, reason: Reason, now_s: float) -> Send:
         number = request.attempts = request.attempts + 1
-        size_class = request.size_class
-        attempt = Attempt(request, link, link.path(request.model, size_class), number, reason, now_s)
+        attempt = Attempt(request, link, path, number, reason, now_s)
         request.running.append(attempt)
         request.tried += (link,)
         link.in_flight[attempt] = None
-        link.in_flight_of_class[size_class] += 1
+        link.in_flight_of_class[request.size_class] += 1
         return Send(attempt)
 
     def _pick(self, request: Request, reason: Reason, now_s: float, *, last_resort: bool) -> tuple[Link | None, bool]:

@@ -118,7 +118,7 @@ class Link:
             paths = self._paths.setdefault(model, [None] * SIZE_CLASSES)
         path = paths[size_class]
         if path is None:
-            path = paths[size_class] = Path(model, self.settings)
+            path = paths[size_class] = Path(self.settings)
         return path
 
     def _forget_unanswered(self) -> bool:
@@ -142,12 +142,7 @@ class Link:
     @property
     def limit(self) -> int:
         """How many attempts may be in flight."""
-        return min(self.limiter.limit, self.spec.max_in_flight)
-
-    @property
-    def queue_length(self) -> int:
-        """Requests that wait for room, those included that found their answer elsewhere."""
-        return len(self.queue)
+        return self.limiter.limit
 
     def enqueue(self, request: Request, reason: Any, now_s: float) -> None:
         """Let a request wait for room; the most urgent one is first."""
@@ -177,6 +172,10 @@ class Link:
         else:
             return 0.0
         return (queued + 1) / pace_per_s if pace_per_s > 0.0 else full_s
+
+    def note_payload(self) -> None:
+        """Remember how large the largest request in flight is, for probes of that size."""
+        self.payload_bytes = max((attempt.request.size_bytes for attempt in self.in_flight), default=0)
 
     def typical_s(self) -> float:
         """How long answers take at most, nearly always; 0 while nothing is known."""

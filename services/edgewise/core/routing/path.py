@@ -37,14 +37,12 @@ class Path:
         "late_s",
         "latency",
         "least_s",
-        "model",
         "overdue_s",
         "slow_s",
         "slow_trip_s",
     )
 
-    def __init__(self, model: str, settings: "RouterSettings") -> None:
-        self.model = model
+    def __init__(self, settings: "RouterSettings") -> None:
         self.latency = LatencyQuantiles(settings.half_life_s)
         self._settings = settings
         self._countdown = 1

@@ -86,9 +86,7 @@ class Router(Waiting):
         if order is None:
             order = self._order(request, now_s)
         request.order = order
-        hedges = self._hedges.get(request.model)
-        if hedges is None:
-            hedges = self._budget(request)
+        hedges = self._hedges.get(request.model) or self._budget(request)
         hedges.request_seen()
         self._retries.request_seen(now_s)
         self._fresh.append(request)
@@ -102,9 +100,10 @@ class Router(Waiting):
                 and not link.queue
                 and len(link.in_flight) < link.limiter.limit
                 and request.model not in link.missing
-                and link.path(request.model, request.size_class).least_s < request.deadline_s - now_s
             ):
-                return [self._attempt(request, link, _FIRST, now_s)]
+                path = link.path(request.model, request.size_class)
+                if path.least_s < request.deadline_s - now_s:
+                    return [self._attempt_on(path, request, link, _FIRST, now_s)]
         out: list[Instruction] = []
         if now_s >= request.deadline_s:
             self._reject(request, DeadlineExceededError("the deadline had passed when the request arrived"), out)
@@ -125,7 +124,7 @@ class Router(Waiting):
     def bytes_came(self, attempt: Attempt, now_s: float) -> list[Instruction]:
         """Some bytes of an answer that is not whole yet."""
         if attempt.open:
-            attempt.last_byte_s = attempt.link.last_heard_s = now_s
+            attempt.link.last_heard_s = now_s
         return []
 
     def answered(
@@ -413,4 +412,5 @@ class Router(Waiting):
             assert len(link.in_flight) <= link.spec.max_in_flight, f"{link.name} has too much in flight"  # noqa: S101
             unwanted = sum(not attempt.wanted for attempt in link.in_flight)
             assert unwanted == link.witnesses, f"the witnesses at {link.name} do not add up"  # noqa: S101
-        assert now_s - self.wake_s < _NEVER_S, "there is something to wake for"  # noqa: S101
+            if link.in_flight or link.queue:
+                assert self.wake_s <= now_s + self._grain_s, f"nobody looks after what is at {link.name}"  # noqa: S101

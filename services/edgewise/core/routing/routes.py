@@ -1,7 +1,7 @@
 """Routes: the rule for a model that says which sites may answer, and in which order they are asked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -62,12 +62,4 @@ def overridden(route: Route, wish: str) -> Route:
     kind = _OVERRIDES.get(wish)
     if kind is None:
         raise InvalidArgumentError(f"x-edgewise-route is not one of {', '.join(sorted(_OVERRIDES))}")
-    return Route(
-        kind,
-        route.weights,
-        route.confidence,
-        route.hedge_ratio,
-        route.deadline_s,
-        route.max_queue_wait_s,
-        route.idempotent,
-    )
+    return replace(route, kind=kind)

@@ -209,27 +209,28 @@ class Waiting(Endings):
         fallback = self._fallback(request)
         if fallback is None or fallback.queue or len(fallback.in_flight) >= fallback.limit:
             return
-        if self._hedges[self._budget_key(request)].take():
+        if self._budget(request).take():
             out.append(self._attempt(request, fallback, Reason.HEDGE, now_s))
 
     def _budget(self, request: Request) -> HedgeBudget:
-        model = request.model if len(self._hedges) < self.settings.max_models else _OTHER_MODELS
-        budget = self._hedges.get(model)
+        """The hedge budget of the request's model; models beyond the limit share one."""
+        hedges = self._hedges
+        model = request.model
+        if model not in hedges and len(hedges) >= self.settings.max_models:
+            model = _OTHER_MODELS
+        budget = hedges.get(model)
         if budget is None:
-            budget = self._hedges[model] = HedgeBudget(request.route.hedge_ratio)
+            budget = hedges[model] = HedgeBudget(request.route.hedge_ratio)
         return budget
 
-    def _budget_key(self, request: Request) -> str:
-        return request.model if request.model in self._hedges else _OTHER_MODELS
-
     def _drop_old_witnesses(self, link: Link, now_s: float, out: list[Instruction]) -> None:
-        for attempt in list(link.in_flight):
+        for attempt in [attempt for attempt in link.in_flight if not attempt.wanted]:
             path = attempt.path
             longest_s = _WITNESS * path.overdue_s if path.known else self.settings.suspect_s
             if link.state is _RAMP:
                 longest_s += path.latency.q50
-            if not attempt.wanted and (now_s - attempt.sent_s > longest_s or now_s >= attempt.request.deadline_s):
+            if now_s - attempt.sent_s > longest_s or now_s >= attempt.request.deadline_s:
                 if link.state is _UP:
                     # It took at least this long, which is more than not knowing.
-                    attempt.path.record(now_s - attempt.sent_s, now_s)
+                    path.record(now_s - attempt.sent_s, now_s)
                 self._cancel(attempt, out)

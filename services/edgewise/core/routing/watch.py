@@ -216,7 +216,7 @@ class LinkWatch:
     # --- states ---
 
     def _suspected(self, link: Link, now_s: float, out: list[Instruction]) -> None:
-        link.payload_bytes = max((attempt.request.size_bytes for attempt in link.in_flight), default=0)
+        link.note_payload()
         link.selective = now_s - link.returned_s < _FORGIVEN_AGAIN_S
         self.probe(link, 0, now_s, out, fresh=True)
         # What was cut may have been cut for others too: what is sent to them now is soon known to be in vain.
@@ -235,8 +235,8 @@ class LinkWatch:
             link.hold.failed_over(now_s, self._draws())
         if before is UP:
             link.cause_class = 0
-            link.payload_bytes = max((attempt.request.size_bytes for attempt in link.in_flight), default=0)
-        link.next_probe_s = now_s + self._settings.probe_interval_s * (0.9 + 0.2 * self._draws())
+            link.note_payload()
+        self._ask_later(link, now_s)
         if declined:
             # The site is alive: it finishes what it has.
             self._requests.move_queue(link, now_s, out)
@@ -259,7 +259,7 @@ class LinkWatch:
         """Have the connections of before again, and used: a new one needs more round trips for a large request."""
         link.warmed_s = now_s
         connections = max(2, min(int(link.peak_in_flight), link.limit))
-        payload_bytes = min(link.payload_bytes, self._settings.max_probe_bytes) if link.spec.probe_payload else 0
+        payload_bytes = self._payload_bytes(link)
         if payload_bytes < _COLD_BYTES:
             out.append(Warm(link, connections))
             return
@@ -318,21 +318,27 @@ class LinkWatch:
             self.probe(link, 0, now_s, out, fresh=False)
 
     def _ask_again(self, link: Link, now_s: float, out: list[Instruction]) -> None:
-        settings = self._settings
-        link.next_probe_s = now_s + settings.probe_interval_s * (0.9 + 0.2 * self._draws())
+        self._ask_later(link, now_s)
         if link.state is DOWN:
             if len(link.probes) < _MOST_PROBES:
                 self.probe(link, 0, now_s, out, fresh=True)
             return
-        payload_bytes = min(link.payload_bytes, settings.max_probe_bytes) if link.spec.probe_payload else 0
+        payload_bytes = self._payload_bytes(link)
         if payload_bytes and not link.payload_proven:
             if not any(probe.payload_bytes for probe in link.probes):
                 self.probe(link, payload_bytes, now_s, out, fresh=False)
         elif len(link.probes) < _MOST_PROBES:
             self.probe(link, 0, now_s, out, fresh=False)
-        if link.good_probes + len(link.probes) < settings.good_probes:
+        if link.good_probes + len(link.probes) < self._settings.good_probes:
             self.probe(link, 0, now_s, out, fresh=False)
         self._prove(link, now_s, out)
+
+    def _ask_later(self, link: Link, now_s: float) -> None:
+        link.next_probe_s = now_s + self._settings.probe_interval_s * (0.9 + 0.2 * self._draws())
+
+    def _payload_bytes(self, link: Link) -> int:
+        """How large a probe of real size is; 0 where there are none."""
+        return min(link.payload_bytes, self._settings.max_probe_bytes) if link.spec.probe_payload else 0
 
     def _prove(self, link: Link, now_s: float, out: list[Instruction]) -> None:
         hold = link.hold
@@ -347,6 +353,6 @@ class LinkWatch:
                 link.payload_proven = False
         # What was silent altogether proves itself on the ramp.
         doubtful = link.selective or hold.flapping
-        if doubtful and link.spec.probe_payload and link.payload_bytes and not link.payload_proven:
+        if doubtful and self._payload_bytes(link) and not link.payload_proven:
             return
         self.move(link, LinkEvent.PROVEN, "probes are answered", now_s, out)
