@@ -1,12 +1,6 @@
 """No request is lost when the link dies: a short part of `make bench-failover`, over real packets where root allows."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "loadtests"))
-
 from bench_failover import namespaces
 from bench_failover.link_world import LinkWorld
 from bench_failover.opponents import GRPC, OURS, REST

@@ -6,13 +6,15 @@ import urllib.request
 
 import pytest
 
+from support.open_loop import OpenLoop
+
 
 @pytest.mark.parametrize("attempt", range(3))
-def test_every_accepted_request_is_answered(open_loop, start_server, tiny_repository, attempt):
+def test_every_accepted_request_is_answered(start_server, tiny_repository, attempt):
     server = start_server("--repository", str(tiny_repository))
 
     async def scenario():
-        load = open_loop.OpenLoop(server.rest_port, server.grpc_port)
+        load = OpenLoop(server.rest_port, server.grpc_port)
         stop = asyncio.Event()
         running = asyncio.create_task(load.run(20, stop=stop))
         await load.answered_by(2)

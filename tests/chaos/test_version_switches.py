@@ -14,6 +14,7 @@ import pytest
 
 from edgewise.model_server.building import tiny
 from edgewise.wire import serving_pb2
+from support.open_loop import OpenLoop, percentile_ms
 
 PHASE_S = 20.0
 ORDER = (2, 3, 1)
@@ -46,7 +47,7 @@ async def reload(target: str, base: Path, *, versions: tuple[int, ...], labels: 
 
 
 @pytest.mark.timeout(180)
-def test_no_request_fails_while_versions_are_switched(open_loop, start_server, tmp_path):
+def test_no_request_fails_while_versions_are_switched(start_server, tmp_path):
     store = tmp_path / "store"
     for version in (1, 2, 3):
         tiny.build(store, version=version)
@@ -85,7 +86,7 @@ def test_no_request_fails_while_versions_are_switched(open_loop, start_server, t
             await load.answered_by(version)
 
     async def phase(switch, label: str | None = None):
-        load = open_loop.OpenLoop(server.rest_port, server.grpc_port, label=label)
+        load = OpenLoop(server.rest_port, server.grpc_port, label=label)
         running = asyncio.create_task(load.run(PHASE_S))
         cycles = 0
         await load.answered_by(1)
@@ -110,8 +111,8 @@ def test_no_request_fails_while_versions_are_switched(open_loop, start_server, t
         answered = Counter(record.version for record in load.records)
         print(
             f"{name}: {len(load.records)} requests, {len(load.failures)} failures, {cycles} times 1→2→3→1, answered by"
-            f" {dict(sorted(answered.items()))}, p50 {open_loop.percentile_ms(load.records, 0.5):.2f} ms,"
-            f" p99 {open_loop.percentile_ms(load.records, 0.99):.2f} ms"
+            f" {dict(sorted(answered.items()))}, p50 {percentile_ms(load.records, 0.5):.2f} ms,"
+            f" p99 {percentile_ms(load.records, 0.99):.2f} ms"
         )
         assert not load.failures, load.failures[:5]
         assert len(load.records) == PHASE_S * load.rate

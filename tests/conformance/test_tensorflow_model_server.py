@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.model_server.tensorflow_flags import USAGE, parse_flags
 from edgewise.wire import serving_pb2, tensor_pb2
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -92,15 +93,6 @@ def states(server, model):
     }
 
 
-def until(true, timeout_s=30.0):
-    """Ask again until it is so."""
-    end_s = time.monotonic() + timeout_s
-    while not (found := true()):
-        assert time.monotonic() < end_s, "it did not come about"
-        time.sleep(0.02)
-    return found
-
-
 def grpc_predict(target, model, credentials=None, options=(), rows=1):
     """The version that answered."""
     request = serving_pb2.PredictRequest()
@@ -144,7 +136,7 @@ def test_one_model_by_its_base_path(start, base):
     assert predict(server, "default")[0] == 404
     # That server looks for new versions each second unless told otherwise.
     shutil.copytree(base / "2", base / "3")
-    until(lambda: states(server, "small").get(3, ("",))[0] == "AVAILABLE")
+    wait_for(lambda: states(server, "small").get(3, ("",))[0] == "AVAILABLE")
     assert grpc_predict(server.grpc_target, "small") == 3
     assert server.stop() == 0
 
@@ -212,13 +204,13 @@ def test_a_config_file_with_policies_and_labels_is_read_again(start, base, tmp_p
 
     # A file that is broken changes nothing, and the log says why.
     write(path, config(every, some) + " nonsense")
-    until(lambda: "models.config is not in force" in server.log)
+    wait_for(lambda: "models.config is not in force" in server.log)
     assert predict(server, "newest")[0] == 200
 
     swapped = some.replace("value: 1", "value: 2 ").replace("value: 2 }", "value: 1 }")
     write(path, config(swapped))
-    until(lambda: predict(server, "every")[0] == 404)
-    until(lambda: ask(server, "/v1/models/some/labels/stable/metadata")[1]["model_spec"]["version"] == "2")
+    wait_for(lambda: predict(server, "every")[0] == 404)
+    wait_for(lambda: ask(server, "/v1/models/some/labels/stable/metadata")[1]["model_spec"]["version"] == "2")
     assert ask(server, "/v1/models/some/labels/canary/metadata")[1]["model_spec"]["version"] == "1"
     assert predict(server, "newest")[0] == 404
 
@@ -230,7 +222,7 @@ def test_a_config_file_is_read_once_unless_told_otherwise(start, base, tmp_path)
     write(path, config(f'name: "two" base_path: "{base}"'))
     # What looks for versions goes round meanwhile, so this is not for want of time.
     shutil.copytree(base / "2", base / "3")
-    until(lambda: states(server, "one").get(3, ("",))[0] == "AVAILABLE")
+    wait_for(lambda: states(server, "one").get(3, ("",))[0] == "AVAILABLE")
     assert predict(server, "one")[0] == 200
     assert predict(server, "two")[0] == 404
 
@@ -376,7 +368,7 @@ def test_a_version_whose_warm_up_is_broken_is_refused_and_says_why(start, base, 
         (fresh / "assets.extra").mkdir()
         (fresh / WARMUP).write_bytes(content)
         fresh.rename(base / str(version))
-        state, code, message = until(lambda v=version: (s := states(server, "default").get(v)) and s[2] and s)
+        state, code, message = wait_for(lambda v=version: (s := states(server, "default").get(v)) and s[2] and s)
         assert (state, code) == ("END", "FAILED_PRECONDITION")
         assert "tf_serving_warmup_requests" in message
         assert why in message
@@ -415,10 +407,10 @@ def test_rest_requests_end_after_the_time_limit(start, run_client, tmp_path):
     with ThreadPoolExecutor(1) as pool:
         # Far longer than the limit; what waits behind it gets its answer in time all the same.
         running = pool.submit(turns, count * 8)
-        until(lambda: value(samples(page(server, "/metrics")), "edgewise_server_in_flight") == 1)
+        wait_for(lambda: value(samples(page(server, "/metrics")), "edgewise_server_in_flight") == 1)
         for status, found in (turns(1), running.result()):
             assert (status, list(found)) == (504, ["error"])
-    assert until(lambda: (answer := turns(1))[0] == 200 and answer) == (200, {"predictions": [1]})
+    assert wait_for(lambda: (answer := turns(1))[0] == 200 and answer) == (200, {"predictions": [1]})
 
 
 # ---- TLS

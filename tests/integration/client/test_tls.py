@@ -12,32 +12,23 @@ import numpy as np
 import pytest
 
 from edgewise.client import AsyncClient, Client, EdgewiseError, UnavailableError
+from support.certificates import Authority
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")
 X = np.zeros((1, 8), np.float32)
 
 
-def certificate(directory, name, *words):
-    paths = directory / f"{name}.pem", directory / f"{name}.key"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    command += ["-days", "2", "-subj", f"/CN={name}", "-out", str(paths[0]), "-keyout", str(paths[1]), *words]
-    subprocess.run(command, check=True, capture_output=True)
-    return paths
-
-
 @pytest.fixture(scope="module")
 def secure(start_server, tiny_repository, tmp_path_factory):
     directory = tmp_path_factory.mktemp("tls")
-    authority, authority_key = certificate(directory, "authority")
-    signed = ("-addext", "basicConstraints=critical,CA:FALSE", "-CA", str(authority), "-CAkey", str(authority_key))
-    names = ("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
-    own, own_key = certificate(directory, "server", *names, *signed)
-    client, client_key = certificate(directory, "client", *signed)
-    stranger, _ = certificate(directory, "stranger")
-    words = ("--tls-cert", str(own), "--tls-key", str(own_key), "--tls-client-ca", str(authority))
+    authority = Authority(directory, "authority")
+    own, own_key = authority.leaf("server")
+    client, client_key = authority.leaf("client")
+    stranger = Authority(directory, "stranger").certificate
+    words = ("--tls-cert", str(own), "--tls-key", str(own_key), "--tls-client-ca", str(authority.certificate))
     server = start_server("--repository", str(tiny_repository), *words)
-    trust = {"ca_file": authority, "cert_file": client, "key_file": client_key}
-    elsewhere = certificate(directory, "elsewhere", "-addext", "subjectAltName=DNS:elsewhere.example", *signed)
+    trust = {"ca_file": authority.certificate, "cert_file": client, "key_file": client_key}
+    elsewhere = authority.leaf("elsewhere", valid_for="DNS:elsewhere.example")
     return {"server": server, "trust": trust, "stranger": stranger, "elsewhere": elsewhere}
 
 

@@ -7,38 +7,15 @@ import socket
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
-from edgewise.wire import inference_pb2, serving_pb2
+from support.ports import free_port
+from support.wire_requests import HALVES, oip_request, tfs_request
 
 TFS_PREDICT = "/tensorflow.serving.PredictionService/Predict"
 OIP_INFER = "/inference.GRPCInferenceService/ModelInfer"
 BODY = {"instances": [[0.5] * 8]}
 OUTCOMES = ("answered", "rejected", "expired", "failed", "cancelled")
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
-def tfs_request():
-    request = serving_pb2.PredictRequest()
-    request.model_spec.name = "tiny"
-    request.inputs["x"].dtype = 1
-    for size in (1, 8):
-        request.inputs["x"].tensor_shape.dim.add(size=size)
-    request.inputs["x"].tensor_content = np.full((1, 8), 0.5, "<f4").tobytes()
-    return request
-
-
-def oip_request():
-    request = inference_pb2.ModelInferRequest(model_name="tiny")
-    tensor = request.inputs.add(name="x", datatype="FP32", shape=[1, 8])
-    tensor.contents.fp32_contents.extend([0.5] * 8)
-    return request
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +58,7 @@ def test_rest_is_answered_by_the_cloud(gateway, edge, ask):
 @pytest.mark.parametrize(("method", "request_of"), [(TFS_PREDICT, tfs_request), (OIP_INFER, oip_request)])
 def test_grpc_is_answered_by_the_cloud(gateway, grpc_calls, method, request_of):
     calls = grpc_calls(gateway)
-    data, code, _, trailers = calls.call(method, request_of(), metadata=(("x-request-id", "g-7"),))
+    data, code, _, trailers = calls.call(method, request_of("tiny", x=HALVES), metadata=(("x-request-id", "g-7"),))
     assert code is None
     assert data
     assert trailers["x-edgewise-site"] == trailers["x-edgewise-tier"] == "cloud"
@@ -89,14 +66,14 @@ def test_grpc_is_answered_by_the_cloud(gateway, grpc_calls, method, request_of):
     assert trailers["x-edgewise-model-version"] == "2"
     assert trailers["x-request-id"] == "g-7"
     assert "x-edgewise-degraded" not in trailers
-    wished = calls.call(method, request_of(), metadata=(("x-edgewise-route", "edge-only"),))
+    wished = calls.call(method, request_of("tiny", x=HALVES), metadata=(("x-edgewise-route", "edge-only"),))
     assert wished[3]["x-edgewise-site"] == "edge"
 
 
 def test_a_site_with_a_grpc_address_is_spoken_to_there(start_gateway, edge, grpc_calls, ask):
     gateway = start_gateway("--edge", f"{edge.rest_url},grpc://{edge.grpc_target}")
     before = ask(edge).metrics()["edgewise_server_grpc_received_bytes_total"]
-    data, code, _, trailers = grpc_calls(gateway).call(TFS_PREDICT, tfs_request())
+    data, code, _, trailers = grpc_calls(gateway).call(TFS_PREDICT, tfs_request("tiny", x=HALVES))
     assert code is None
     assert data
     assert trailers["x-edgewise-site"] == "edge"
@@ -113,7 +90,7 @@ def test_no_request_is_lost_when_the_cloud_is_killed(
     gateway = start_gateway("--cloud", cloud.rest_url, "--edge", edge.rest_url)
     asked, calls = ask(gateway), grpc_calls(gateway)
     assert {asked.predict().site for _ in range(10)} == {"cloud"}
-    assert calls.call(TFS_PREDICT, tfs_request())[3]["x-edgewise-site"] == "cloud"
+    assert calls.call(TFS_PREDICT, tfs_request("tiny", x=HALVES))[3]["x-edgewise-site"] == "cloud"
 
     cloud.stop(signal.SIGKILL)
     over_rest = [asked.predict() for _ in range(10)]
@@ -122,7 +99,7 @@ def test_no_request_is_lost_when_the_cloud_is_killed(
     for answer in over_rest:
         assert answer.headers["x-edgewise-tier"] == "edge"
         assert answer.headers["x-edgewise-degraded"] in {"rescue", "retry", "failover"}
-    _, code, _, trailers = calls.call(TFS_PREDICT, tfs_request())
+    _, code, _, trailers = calls.call(TFS_PREDICT, tfs_request("tiny", x=HALVES))
     assert code is None
     assert trailers["x-edgewise-site"] == "edge"
     assert trailers["x-edgewise-degraded"] in {"rescue", "retry", "failover"}
@@ -158,7 +135,7 @@ def test_both_sites_gone_is_an_error_at_once_and_heals_by_itself(start_gateway, 
     assert int(answer.headers["retry-after"]) >= 1
     assert list(answer.json) == ["error"]
     assert "127.0.0.1" not in answer.json["error"]
-    _, code, _, _ = grpc_calls(gateway).call(TFS_PREDICT, tfs_request())
+    _, code, _, _ = grpc_calls(gateway).call(TFS_PREDICT, tfs_request("tiny", x=HALVES))
     assert code.name == "UNAVAILABLE"
     assert asked.rest("/v2/health/ready").status == 503
     assert asked.rest("/v2/health/live").status == 200
@@ -220,7 +197,7 @@ def is_running(pid):
 def test_the_request_log_has_a_line_for_each(start_gateway, edge, ask, grpc_calls):
     gateway = start_gateway("--edge", edge.rest_url, "--request-log")
     ask(gateway).predict(headers={"x-request-id": "first"})
-    grpc_calls(gateway).call(TFS_PREDICT, tfs_request(), metadata=(("x-request-id", "second"),))
+    grpc_calls(gateway).call(TFS_PREDICT, tfs_request("tiny", x=HALVES), metadata=(("x-request-id", "second"),))
     ask(gateway).predict("missing", headers={"x-request-id": "third"})
     gateway.process.send_signal(signal.SIGTERM)
     assert gateway.process.wait(40) == 0

@@ -4,34 +4,23 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-import uvloop
 
 from edgewise.link.emulator import LinkEmulator
+from support.event_loop import run
+from support.raw_peers import RawPeer
+from support.waiting import LOOP_WAIT_S, until
 
-WAIT_S = 20.0
 
-
-class Peer:
+class Peer(RawPeer):
     """One TCP connection, as the test holds it."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    async def send(self, data: bytes) -> None:
-        self.writer.write(data)
-        await asyncio.wait_for(self.writer.drain(), WAIT_S)
-
     async def receive(self, size: int) -> bytes:
-        return await asyncio.wait_for(self.reader.readexactly(size), WAIT_S)
-
-    async def rest(self) -> bytes:
-        return await asyncio.wait_for(self.reader.read(), WAIT_S)
+        return await asyncio.wait_for(self.reader.readexactly(size), LOOP_WAIT_S)
 
     async def ask(self, question: bytes) -> bytes:
         """Send, and wait for as many bytes from an echo."""
@@ -52,11 +41,6 @@ class Peer:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
-    async def close(self) -> None:
-        self.writer.close()
-        with contextlib.suppress(OSError):
-            await self.writer.wait_closed()
-
 
 @dataclass
 class Place:
@@ -69,13 +53,13 @@ class Place:
     served: asyncio.Queue[Peer] = field(default_factory=asyncio.Queue)
 
     async def connect(self) -> Peer:
-        peer = Peer(*await asyncio.wait_for(asyncio.open_connection("127.0.0.1", self.link.port), WAIT_S))
+        peer = Peer(*await asyncio.wait_for(asyncio.open_connection("127.0.0.1", self.link.port), LOOP_WAIT_S))
         self.peers.append(peer)
         return peer
 
     async def on_server(self) -> Peer:
         """The next connection that reached the server."""
-        return await asyncio.wait_for(self.served.get(), WAIT_S)
+        return await asyncio.wait_for(self.served.get(), LOOP_WAIT_S)
 
     async def direct(self) -> Peer:
         """A connection that does not use the link."""
@@ -95,11 +79,7 @@ class Place:
                 await writer.drain()
         writer.close()
 
-    async def until(self, true: Callable[[], bool]) -> None:
-        """Let the loop turn until something holds."""
-        async with asyncio.timeout(WAIT_S):
-            while not true():  # noqa: ASYNC110 - what is waited for has no event of its own
-                await asyncio.sleep(0.001)
+    until = staticmethod(until)
 
 
 @contextlib.asynccontextmanager
@@ -120,23 +100,10 @@ async def linked(*, echo: bool = True, **options: Any) -> AsyncIterator[Place]:
     finally:
         for peer in place.peers:
             peer.writer.transport.abort()
-        await asyncio.wait_for(link.stop(), WAIT_S)
+        await asyncio.wait_for(link.stop(), LOOP_WAIT_S)
         assert link.open_connections == 0
         server.close()
         await server.wait_closed()
-
-
-def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run on a fresh uvloop; an exception that reached the loop fails the test."""
-    reached: list[dict[str, Any]] = []
-
-    async def guarded() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reached.append(context))
-        await main()
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(guarded())
-    assert reached == []
 
 
 @dataclass(frozen=True)
@@ -145,7 +112,7 @@ class Links:
 
     run = staticmethod(run)
     linked = staticmethod(linked)
-    wait_s = WAIT_S
+    wait_s = LOOP_WAIT_S
 
 
 @pytest.fixture(scope="session")

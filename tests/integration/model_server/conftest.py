@@ -1,79 +1,23 @@
 """What the suites around a running model server ask it, and a model whose requests say how long they take."""
 
-import http.client
-import json
-import subprocess
-import time
-import urllib.error
-import urllib.request
-from dataclasses import dataclass
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
 
-import grpc
 import numpy as np
 import onnx
 import pytest
-from google.protobuf import message
 from onnx import TensorProto, helper, numpy_helper
-from prometheus_client.parser import text_string_to_metric_families
 
-from edgewise.wire import inference_pb2, serving_pb2
-
-WAIT_S = 30.0
+from support import wire_requests
+from support.rest_questions import RestQuestions
 
 
-def wait_for(predicate, timeout_s=WAIT_S):
-    """The first true value of `predicate()`, asked again and again."""
-    ends_s = time.monotonic() + timeout_s
-    while not (found := predicate()):
-        assert time.monotonic() < ends_s, "it did not come about"
-        time.sleep(0.005)
-    return found
-
-
-@dataclass
-class Answer:
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-class Ask:
+class Ask(RestQuestions):
     """Questions to one server."""
 
     def __init__(self, server, tls=None):
+        super().__init__(server.rest_url if tls is None else f"https://localhost:{server.rest_port}", tls)
         self.server = server
-        self.tls = tls
         self.begin = {}
-
-    @property
-    def url(self):
-        return self.server.rest_url if self.tls is None else f"https://localhost:{self.server.rest_port}"
-
-    def rest(self, path, body=None, *, method=None, headers=None) -> Answer:
-        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}{path}", data=data, headers=headers or {}, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=WAIT_S, context=self.tls) as answer:
-                return Answer(answer.status, answer.headers, answer.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return Answer(error.code, error.headers, error.read())
-
-    def metrics(self, headers=None) -> dict[str, float]:
-        """Sums of the samples by name, and single samples as `name{label=value,...}`."""
-        text = self.rest("/metrics", headers=headers).body.decode()
-        found = {}
-        for family in text_string_to_metric_families(text):
-            for sample in family.samples:
-                labels = ",".join(f"{key}={value}" for key, value in sorted(sample.labels.items()))
-                found[sample.name] = found.get(sample.name, 0.0) + sample.value
-                found[f"{sample.name}{{{labels}}}"] = sample.value
-        return found
 
     def in_flight(self) -> int:
         return int(self.metrics()["edgewise_server_in_flight"])
@@ -105,101 +49,31 @@ def ask():
     return Ask
 
 
-@pytest.fixture(scope="session")
-def until():
-    return wait_for
+@pytest.fixture
+def slow(server, ask, until):
+    """Counts from here on."""
+    asked = ask(server)
+    until(lambda: asked.in_flight() == 0)
+    asked.mark()
+    return asked
+
+
+@pytest.fixture
+def pool():
+    with ThreadPoolExecutor(16) as pool:
+        yield pool
 
 
 @pytest.fixture(scope="session")
 def tfs_request():
     """Makes a PredictRequest."""
-
-    def make(model, *, signature="", **inputs):
-        request = serving_pb2.PredictRequest()
-        request.model_spec.name = model
-        request.model_spec.signature_name = signature
-        for name, values in inputs.items():
-            tensor = request.inputs[name]
-            if isinstance(values, list):
-                tensor.dtype = 7
-                tensor.tensor_shape.dim.add(size=len(values))
-                tensor.string_val.extend(values)
-            else:
-                tensor.dtype = 1
-                for size in values.shape:
-                    tensor.tensor_shape.dim.add(size=size)
-                tensor.tensor_content = values.astype("<f4").tobytes()
-        return request
-
-    return make
+    return wire_requests.tfs_request
 
 
 @pytest.fixture(scope="session")
 def oip_request():
-    """Makes a ModelInferRequest of float32 tensors or of lists of bytes."""
-
-    def make(model, **inputs):
-        request = inference_pb2.ModelInferRequest(model_name=model)
-        for name, values in inputs.items():
-            tensor = request.inputs.add(name=name)
-            if isinstance(values, list):
-                tensor.datatype = "BYTES"
-                tensor.shape.append(len(values))
-                tensor.contents.bytes_contents.extend(values)
-            else:
-                tensor.datatype = "FP32"
-                tensor.shape.extend(values.shape)
-                tensor.contents.fp32_contents.extend(values.ravel().tolist())
-        return request
-
-    return make
-
-
-PREDICT = "/tensorflow.serving.PredictionService/Predict"
-INFER = "/inference.GRPCInferenceService/ModelInfer"
-
-
-class Grpc:
-    """Calls by full method name, with raw bytes."""
-
-    def __init__(self, channel):
-        self.channel = channel
-
-    def future(self, method, request, *, timeout=WAIT_S, metadata=()):
-        data = request.SerializeToString() if isinstance(request, message.Message) else request
-        return self.channel.unary_unary(method).future(data, timeout=timeout, metadata=metadata)
-
-    def call(self, method, request=b"", *, timeout=WAIT_S, metadata=()):
-        """Bytes, initial error code (None for success), its message, and trailers by name."""
-        call = self.future(method, request, timeout=timeout, metadata=metadata)
-        try:
-            data = call.result()
-        except grpc.RpcError as error:
-            return b"", error.code(), error.details(), dict(error.trailing_metadata() or ())
-        return data, None, "", dict(call.trailing_metadata() or ())
-
-    def predict(self, request, **words):
-        return self.call(PREDICT, request, **words)
-
-    def infer(self, request, **words):
-        return self.call(INFER, request, **words)
-
-
-@pytest.fixture
-def grpc_calls():
-    """Makes `Grpc` of a server (or of a channel), closed after the test."""
-    channels = []
-
-    def make(server_or_channel):
-        channel = server_or_channel
-        if not isinstance(channel, grpc.Channel):
-            channel = grpc.insecure_channel(channel.grpc_target)
-        channels.append(channel)
-        return Grpc(channel)
-
-    yield make
-    for channel in channels:
-        channel.close()
+    """Makes a ModelInferRequest."""
+    return wire_requests.oip_request
 
 
 SIDE = 256
@@ -262,39 +136,3 @@ def build_slow():
         return place
 
     return build
-
-
-class Authority:
-    """Signs leaf certificates, with the openssl command."""
-
-    def __init__(self, directory, name):
-        self.directory = directory
-        self.certificate = directory / f"{name}.pem"
-        self.key = directory / f"{name}.key"
-        self._request(name, "-keyout", self.key, "-out", self.certificate)
-
-    @staticmethod
-    def _request(name, *words):
-        command = [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
-            *("-days", "2", "-subj", f"/CN={name}", *map(str, words)),
-        ]
-        subprocess.run(command, check=True, capture_output=True)
-
-    def leaf(self, name):
-        """Paths of a certificate for localhost and of its key."""
-        certificate, key = self.directory / f"{name}.pem", self.directory / f"{name}.key"
-        self._request(
-            name,
-            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
-            *("-addext", "basicConstraints=critical,CA:FALSE"),
-            *("-CA", self.certificate, "-CAkey", self.key, "-keyout", key, "-out", certificate),
-        )
-        return certificate, key
-
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory):
-    """Makes certificate authorities."""
-    directory = tmp_path_factory.mktemp("authorities")
-    return lambda name: Authority(directory, name)

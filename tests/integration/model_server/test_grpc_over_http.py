@@ -1,7 +1,6 @@
 """Unary gRPC calls as HTTP requests, and probes: what a gateway asks of the REST port."""
 
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import unquote
 
 import numpy as np
@@ -130,21 +129,6 @@ def test_keys(locked, ask, tfs_request):
     assert call(asked, "/inference.GRPCInferenceService/ServerReady", b"").status == 200
     assert asked.rest("/edgewise/v1/probe", b"", method="POST").status == 401
     assert asked.rest("/edgewise/v1/probe", b"", method="POST", headers={"x-api-key": KEY}).status == 200
-
-
-@pytest.fixture
-def slow(server, ask, until):
-    """Counts from here on."""
-    asked = ask(server)
-    until(lambda: asked.in_flight() == 0)
-    asked.mark()
-    return asked
-
-
-@pytest.fixture
-def pool():
-    with ThreadPoolExecutor(4) as pool:
-        yield pool
 
 
 @pytest.fixture

@@ -38,21 +38,6 @@ def server(start_server, build_slow, tiny_repository, tmp_path_factory):
 
 
 @pytest.fixture
-def slow(server, ask, until):
-    """Counts from here on."""
-    asked = ask(server)
-    until(lambda: asked.in_flight() == 0)
-    asked.mark()
-    return asked
-
-
-@pytest.fixture
-def pool():
-    with ThreadPoolExecutor(16) as pool:
-        yield pool
-
-
-@pytest.fixture
 def busy(slow, pool, until):
     """The model computes for a request; the fixture's value is its future answer."""
     slow.in_flight()  # the first scrape imports the Prometheus client, which may take as long as the request

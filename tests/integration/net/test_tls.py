@@ -5,42 +5,15 @@ import contextlib
 import shutil
 import socket
 import ssl
-import subprocess
 
 import pytest
 
 from edgewise.net.errors import TlsMaterialError
 from edgewise.net.tls import TlsFiles
+from support.certificates import Authority, openssl
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
-
-class Authority:
-    """Signs leaf certificates."""
-
-    def __init__(self, directory, name):
-        self.directory = directory
-        self.certificate = directory / f"{name}.pem"
-        self.key = directory / f"{name}.key"
-        openssl(
-            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-            "-subj", f"/CN={name}", "-keyout", self.key, "-out", self.certificate,
-        )  # fmt: skip
-
-    def leaf(self, name):
-        certificate, key = self.directory / f"{name}.pem", self.directory / f"{name}.key"
-        openssl(
-            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-            "-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
-            "-addext", "basicConstraints=critical,CA:FALSE",
-            "-CA", self.certificate, "-CAkey", self.key, "-keyout", key, "-out", certificate,
-        )  # fmt: skip
-        return certificate, key
-
-
-def openssl(*words):
-    subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import pytest
 
 from edgewise.core.routing.calls import LinkChanged
 from edgewise.gateway.siblings import Siblings
+from support.waiting import until
 
 CLOUD = SimpleNamespace(name="cloud")
 
@@ -33,12 +34,6 @@ async def started(directory, count, told=lambda *_: None):
     for one in found:
         await one.start()
     return found
-
-
-async def until(predicate):
-    async with asyncio.timeout(20):
-        while not predicate():  # noqa: ASYNC110 - there is nothing to wait on
-            await asyncio.sleep(0.001)
 
 
 def test_a_change_reaches_the_others_and_goes_no_further(directory):

@@ -6,11 +6,11 @@ import socket
 import time
 
 import pytest
-import uvloop
 
 from edgewise.core.routing.calls import Probe
 from edgewise.gateway.config import Address, SiteConfig
 from edgewise.gateway.site import MAX_PROBE_BYTES, Site
+from support.event_loop import run
 
 WAIT_S = 20.0
 
@@ -94,11 +94,6 @@ async def world(**config):
     finally:
         await site.close()
         server.close()
-
-
-def run(main):
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main())
 
 
 def test_a_small_probe_asks_whether_the_site_is_ready():

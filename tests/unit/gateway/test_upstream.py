@@ -5,12 +5,13 @@ import contextlib
 import socket
 
 import pytest
-import uvloop
 
 from edgewise.core.routing.calls import Failure
 from edgewise.gateway.addresses import Addresses
 from edgewise.gateway.config import Address
 from edgewise.gateway.upstream import STALE_AFTER_S, HttpUpstream
+from support.event_loop import run
+from support.waiting import until
 
 WAIT_S = 20.0
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -103,24 +104,6 @@ async def serving(**options):
     finally:
         await upstream.close()
         listening.close()
-
-
-def run(main):
-    reached = []
-
-    async def guarded():
-        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reached.append(context))
-        await main()
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(guarded())
-    assert reached == [], reached
-
-
-async def until(true):
-    async with asyncio.timeout(WAIT_S):
-        while not true():  # noqa: ASYNC110 - what is waited for has no event of its own
-            await asyncio.sleep(0.001)
 
 
 def send(upstream, **options):

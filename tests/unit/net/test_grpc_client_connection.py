@@ -1,6 +1,5 @@
 """Our end of a connection without sockets: any split of the bytes means the same, and no bytes do harm."""
 
-import asyncio
 import struct
 from collections import deque
 from typing import Any
@@ -18,59 +17,11 @@ from edgewise.net.grpc_client_connection import GrpcClientConnection
 from edgewise.net.grpc_limits import GrpcLimits
 from edgewise.net.hpack import HeaderDecoder, encode_fields
 from edgewise.net.http2_output import FlushQueue
+from support.socketless import ManualLoop, WrittenTransport
 
 LIMITS = GrpcLimits(
     max_message_bytes=2000, stream_window_bytes=70_000, connection_window_bytes=100_000, message_step_bytes=100
 )
-
-
-class FakeLoop:
-    def __init__(self) -> None:
-        self.due: list[Any] = []
-
-    def call_soon(self, callback: Any, *arguments: Any) -> None:
-        self.due.append((callback, arguments))
-
-    def turn(self) -> None:
-        while self.due:
-            due, self.due = self.due, []
-            for callback, arguments in due:
-                callback(*arguments)
-
-
-class FakeTransport(asyncio.Transport):
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = bytearray()
-        self.ended = False
-
-    def write(self, data: Any) -> None:
-        self.written += data
-
-    def writelines(self, parts: Any) -> None:
-        for part in parts:
-            self.write(part)
-
-    def write_eof(self) -> None:
-        self.ended = True
-
-    def close(self) -> None:
-        self.ended = True
-
-    abort = close
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def is_closing(self) -> bool:
-        return self.ended
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
 
 
 class Rig:
@@ -78,7 +29,7 @@ class Rig:
 
     def __init__(self, limits: GrpcLimits = LIMITS) -> None:
         self.limits = limits
-        self.loop: Any = FakeLoop()
+        self.loop: Any = ManualLoop()
         self.flush_queue = FlushQueue(self.loop)
         self.receive_view = memoryview(bytearray(1 << 16))
         self.buffers = BufferPool()
@@ -90,7 +41,7 @@ class Rig:
         self.refused: list[Any] = []
         self.errors: list[tuple[str, str]] = []
         self.outcomes: dict[int, Any] = {}
-        self.transport = FakeTransport()
+        self.transport = WrittenTransport()
         self.connection = GrpcClientConnection(self)
         self.connection.connection_made(self.transport)
 

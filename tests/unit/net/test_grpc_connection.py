@@ -1,6 +1,5 @@
 """The connection without sockets: any split of the bytes means the same, and no bytes do harm."""
 
-import asyncio
 import itertools
 import struct
 from typing import Any
@@ -17,68 +16,17 @@ from edgewise.net.grpc_limits import GrpcLimits
 from edgewise.net.grpc_server import GrpcServer
 from edgewise.net.hpack import HeaderDecoder, encode_fields
 from edgewise.net.http2_output import FlushQueue
+from support.socketless import ManualLoop, WrittenTransport
 
 LIMITS = GrpcLimits(
     max_message_bytes=2000, stream_window_bytes=70_000, connection_window_bytes=100_000, message_step_bytes=100
 )
 
 
-class FakeLoop:
-    """Runs what is due when it is told to; timers never fire."""
-
-    def __init__(self) -> None:
-        self.due: list[Any] = []
-
-    def call_soon(self, callback: Any, *arguments: Any) -> None:
-        self.due.append((callback, arguments))
-
-    def call_later(self, _delay_s: float, *_rest: Any) -> Any:
-        class Timer:
-            def cancel(self) -> None: ...
-
-        return Timer()
-
-    def turn(self) -> None:
-        while self.due:
-            due, self.due = self.due, []
-            for callback, arguments in due:
-                callback(*arguments)
-
-
-class FakeTransport(asyncio.Transport):
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = bytearray()
-        self.ended = False
-
+class OpenTransport(WrittenTransport):
     def write(self, data: Any) -> None:
         assert not self.ended
-        self.written += data
-
-    def writelines(self, parts: Any) -> None:
-        for part in parts:
-            self.write(part)
-
-    def write_eof(self) -> None:
-        self.ended = True
-
-    def close(self) -> None:
-        self.ended = True
-
-    abort = close
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def is_closing(self) -> bool:
-        return self.ended
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
+        super().write(data)
 
 
 class Rig:
@@ -86,7 +34,7 @@ class Rig:
         self.seen: list[Any] = []
         self.got: list[bytes] = []
         self.cancelled = 0
-        self.loop = FakeLoop()
+        self.loop = ManualLoop()
         methods = {
             "/a/Echo": UnaryMethod(self.echo),
             "/a/Keep": UnaryMethod(self.keep),
@@ -96,7 +44,7 @@ class Rig:
         self.server.loop = self.loop
         self.server.flush_queue = FlushQueue(self.loop)
         self.server.deadlines = Deadlines(self.loop)
-        self.transport = FakeTransport()
+        self.transport = OpenTransport()
         self.connection = GrpcConnection(self.server)
         self.connection.connection_made(self.transport)
 

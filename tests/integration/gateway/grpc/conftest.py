@@ -2,27 +2,18 @@
 
 import asyncio
 import contextlib
-import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
-from edgewise.core.routing.router import Router
-from edgewise.core.routing.routes import Route
 from edgewise.gateway.assembly import make_site
-from edgewise.gateway.carrier import Carrier
-from edgewise.gateway.config import Address, GatewayConfig, SiteConfig
+from edgewise.gateway.config import Address, SiteConfig
 from edgewise.gateway.grpc_door import GrpcDoor
-from edgewise.gateway.metrics import GatewayMetrics
-from edgewise.gateway.options import GatewayOptions
 from edgewise.gateway.service import GatewayService
-from edgewise.net.api_keys import ApiKeys
 from edgewise.net.exchange import Exchange
 from edgewise.net.grpc_client import GrpcClient, open_socket
 from edgewise.net.grpc_exchange import GrpcExchange, UnaryMethod
@@ -30,8 +21,10 @@ from edgewise.net.grpc_limits import GrpcLimits
 from edgewise.net.grpc_server import GrpcServer
 from edgewise.net.http_server import HttpServer
 from edgewise.wire import inference_pb2, serving_pb2
+from support.event_loop import run
+from support.gateway_service import gateway_service
+from support.waiting import LOOP_WAIT_S, until
 
-WAIT_S = 20.0
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 PROTOBUF = (b"content-type", b"application/x-protobuf")
@@ -156,79 +149,44 @@ class Gateway:
     async def ask(self, message: bytes | None = None, **words):
         """The outcome of a call."""
         _, future = self.begin(message, **words)
-        return await asyncio.wait_for(future, WAIT_S)
+        return await asyncio.wait_for(future, LOOP_WAIT_S)
 
     def state(self, site: str) -> str:
         return str(self.service.router.links[site].state)
 
-    async def until(self, true: Callable[[], bool]) -> None:
-        """Let the loop turn until something holds."""
-        async with asyncio.timeout(WAIT_S):
-            while not true():  # noqa: ASYNC110 - what is waited for has no event of its own
-                await asyncio.sleep(0.001)
+    until = staticmethod(until)
 
 
 @contextlib.asynccontextmanager
 async def gateway(
     *sites: HttpSite | Http2Site | SiteConfig,
-    route: Route | None = None,
-    routes: dict[str, Route] | None = None,
-    api_keys: Path | None = None,
     limits: dict[str, Any] | None = None,
     site_config: dict[str, Any] | None = None,
     **options: Any,
 ) -> AsyncIterator[Gateway]:
-    """A gateway in front of sites, which are started with it unless they are given as configurations."""
-    loop = asyncio.get_running_loop()
+    """A gateway in front of sites, which are started with it unless they are given as configurations.
+
+    Further options are those of `gateway_service`.
+    """
     configs = [site if isinstance(site, SiteConfig) else await site.start(site_config or {}) for site in sites]
-    reached = {config.name: make_site(config) for config in configs}
-    for one in reached.values():
-        await one.start()
-    router = Router([one.spec() for one in reached.values()], now_s=time.monotonic(), draws=random.Random(1).random)
-    metrics = GatewayMetrics()
-    for name in reached:
-        metrics.name_site(name)
-    carrier = Carrier(router, reached, loop=loop, hooks=metrics)
-    service = GatewayService(
-        options=GatewayOptions(**options),
-        config=GatewayConfig(tuple(configs), route or Route(), routes or {}),
-        router=router,
-        carrier=carrier,
-        sites=reached,
-        metrics=metrics,
-        api_keys=ApiKeys(api_keys) if api_keys is not None else None,
-    )
-    door = GrpcDoor(service)
-    server = GrpcServer(door, GrpcLimits(**{"sweep_interval_s": 0.02, **(limits or {})}))
-    port = await server.start("127.0.0.1", 0)
-    carrier.start()
-    client = GrpcClient(b"gateway", partial(open_socket, "127.0.0.1", port))
     try:
-        yield Gateway(service, door, server, port, client)
-        router.validate_state(time.monotonic())
-        assert metrics.in_flight == 0
+        async with gateway_service(configs, make_site, **options) as service:
+            door = GrpcDoor(service)
+            server = GrpcServer(door, GrpcLimits(**{"sweep_interval_s": 0.02, **(limits or {})}))
+            port = await server.start("127.0.0.1", 0)
+            service.carrier.start()
+            client = GrpcClient(b"gateway", partial(open_socket, "127.0.0.1", port))
+            try:
+                yield Gateway(service, door, server, port, client)
+                service.router.validate_state(time.monotonic())
+                assert service.metrics.in_flight == 0
+            finally:
+                await client.close()
+                await asyncio.wait_for(server.close(), LOOP_WAIT_S)
     finally:
-        await client.close()
-        await asyncio.wait_for(server.close(), WAIT_S)
-        carrier.close()
-        for one in reached.values():
-            await one.close()
         for site in sites:
             if not isinstance(site, SiteConfig) and site.server is not None:
-                await asyncio.wait_for(site.server.close(), WAIT_S)
-
-
-def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run on a fresh uvloop; an exception that reached the loop fails the test."""
-    reached: list[dict[str, Any]] = []
-
-    async def guarded() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reached.append(context))
-        await main()
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(guarded())
-    assert reached == []
+                await asyncio.wait_for(site.server.close(), LOOP_WAIT_S)
 
 
 @dataclass(frozen=True)
@@ -245,7 +203,7 @@ class Grpc:
     ok = OK
     predict = PREDICT
     infer = INFER
-    wait_s = WAIT_S
+    wait_s = LOOP_WAIT_S
 
 
 @pytest.fixture(scope="session")

@@ -1,34 +1,18 @@
 """`edgewise gateway` before real model servers, asked by grpcio's client while the cloud dies, comes back and drains."""
 
 import signal
-import socket
 import threading
 
 import grpc
-import numpy as np
 import pytest
 
 from edgewise.wire import serving_pb2
+from support.ports import free_port
+from support.wire_requests import HALVES, tfs_request
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 WAIT_S = 30.0
-
-
-def tfs_request(model="tiny"):
-    request = serving_pb2.PredictRequest()
-    request.model_spec.name = model
-    request.inputs["x"].dtype = 1
-    for size in (1, 8):
-        request.inputs["x"].tensor_shape.dim.add(size=size)
-    request.inputs["x"].tensor_content = np.full((1, 8), 0.5, "<f4").tobytes()
-    return request.SerializeToString()
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 class Load:
@@ -46,7 +30,7 @@ class Load:
 
     def _ask(self, number):
         predict = self.channels[number % 2].unary_unary(PREDICT)
-        message = tfs_request()
+        message = tfs_request("tiny", x=HALVES).SerializeToString()
         while not self.stopping.is_set():
             try:
                 _, call = predict.with_call(message, timeout=10)
@@ -130,8 +114,8 @@ def test_questions_and_errors_are_those_of_a_site(start_server, start_gateway, t
     status = serving_pb2.GetModelStatusRequest()
     status.model_spec.name = "tiny"
     for method, message in (
-        (PREDICT, tfs_request()),
-        (PREDICT, tfs_request("absent")),
+        (PREDICT, tfs_request("tiny", x=HALVES).SerializeToString()),
+        (PREDICT, tfs_request("absent", x=HALVES).SerializeToString()),
         (PREDICT, b"\xff"),
         (PREDICT, b""),
         (STATUS, status.SerializeToString()),

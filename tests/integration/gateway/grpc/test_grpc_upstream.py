@@ -1,9 +1,7 @@
 """A site's HTTP/2 side by itself: what becomes of calls and probes, and which connections are kept."""
 
-import asyncio
 import contextlib
 import socket
-import subprocess
 
 import grpc
 import pytest
@@ -14,15 +12,10 @@ from edgewise.gateway.addresses import Addresses
 from edgewise.gateway.config import Address, SiteConfig, SiteTls
 from edgewise.gateway.grpc_upstream import Http2Upstream, make_upstream
 from edgewise.net import errors
+from support.certificates import self_signed
+from support.waiting import until
 
 PREDICT = b"/tensorflow.serving.PredictionService/Predict"
-
-
-async def until(true):
-    """Let the loop turn until something holds."""
-    async with asyncio.timeout(20):
-        while not true():  # noqa: ASYNC110 - what is waited for has no event of its own
-            await asyncio.sleep(0.001)
 
 
 class Told:
@@ -230,21 +223,7 @@ def test_an_address_that_does_not_answer_is_passed_over(through):
 
 
 def test_tls_and_mutual_tls(through, tmp_path):
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "2",
-    ]
-    words = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run([*command, *words, "-out", certificate, "-keyout", key], check=True, capture_output=True)
+    certificate, key = self_signed(tmp_path)
 
     async def main():
         pair = (key.read_bytes(), certificate.read_bytes())

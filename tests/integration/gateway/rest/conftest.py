@@ -2,83 +2,41 @@
 
 import asyncio
 import contextlib
-import random
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
-from edgewise.core.routing.router import Router
-from edgewise.core.routing.routes import Route
-from edgewise.gateway.carrier import Carrier
-from edgewise.gateway.config import Address, GatewayConfig, SiteConfig
-from edgewise.gateway.metrics import GatewayMetrics
-from edgewise.gateway.options import GatewayOptions
+from edgewise.gateway.config import Address, SiteConfig
 from edgewise.gateway.rest_door import RestDoor
 from edgewise.gateway.service import GatewayService
 from edgewise.gateway.site import Site
-from edgewise.net.api_keys import ApiKeys
 from edgewise.net.exchange import Exchange
 from edgewise.net.http_limits import HttpLimits
 from edgewise.net.http_server import HttpServer
+from support.event_loop import run
+from support.gateway_service import gateway_service
+from support.raw_peers import HttpPeer, RawAnswer
+from support.waiting import LOOP_WAIT_S, until
 
-WAIT_S = 20.0
 PREDICT = b"/v1/models/tiny:predict"
 JSON = (b"content-type", b"application/json")
 
 
-@dataclass
-class Answer:
-    status: int
-    headers: dict[bytes, bytes]
-    body: bytes
-    fields: list[tuple[bytes, bytes]]
-
-
-class App:
-    """A client of the gateway that sends exactly the bytes it is told to."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    async def send(self, raw: bytes) -> None:
-        self.writer.write(raw)
-        await asyncio.wait_for(self.writer.drain(), WAIT_S)
-
-    async def answer(self, *, to_head: bool = False) -> Answer:
-        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), WAIT_S)
-        line, *lines = head[:-4].split(b"\r\n")
-        match = re.fullmatch(rb"HTTP/1\.1 (\d{3}) [A-Za-z' -]+", line)
-        assert match, line
-        fields = [(name, value) for name, _, value in (field.partition(b": ") for field in lines)]
-        headers = dict(fields)
-        length = 0 if to_head else int(headers.get(b"content-length", b"0"))
-        body = await asyncio.wait_for(self.reader.readexactly(length), WAIT_S)
-        return Answer(int(match[1]), headers, body, fields)
+class App(HttpPeer):
+    """A client of the gateway."""
 
     async def ask(
         self, target: bytes = PREDICT, body: bytes = b"{}", headers: bytes = b"", *, method: bytes = b"POST"
-    ) -> Answer:
+    ) -> RawAnswer:
         await self.send(
             b"%b %b HTTP/1.1\r\nHost: gateway\r\n%bContent-Length: %d\r\n\r\n%b"
             % (method, target, headers, len(body), body)
         )
         return await self.answer(to_head=method == b"HEAD")
-
-    async def rest(self) -> bytes:
-        """All bytes until the gateway closes."""
-        return await asyncio.wait_for(self.reader.read(), WAIT_S)
-
-    async def close(self) -> None:
-        self.writer.close()
-        with contextlib.suppress(OSError):
-            await self.writer.wait_closed()
 
 
 @dataclass
@@ -207,25 +165,20 @@ class Gateway:
     def state(self, site: str) -> str:
         return str(self.service.router.links[site].state)
 
-    async def until(self, true: Callable[[], bool]) -> None:
-        """Let the loop turn until something holds."""
-        async with asyncio.timeout(WAIT_S):
-            while not true():  # noqa: ASYNC110 - what is waited for has no event of its own
-                await asyncio.sleep(0.001)
+    until = staticmethod(until)
 
 
 @contextlib.asynccontextmanager
 async def gateway(
     *sites: SiteServer | SiteConfig,
-    route: Route | None = None,
-    routes: dict[str, Route] | None = None,
-    api_keys: Path | None = None,
     limits: dict[str, Any] | None = None,
     site_config: dict[str, Any] | None = None,
     **options: Any,
 ) -> AsyncIterator[Gateway]:
-    """A gateway in front of sites, which are started with it unless they are given as configurations."""
-    loop = asyncio.get_running_loop()
+    """A gateway in front of sites, which are started with it unless they are given as configurations.
+
+    Further options are those of `gateway_service`.
+    """
     configs = []
     for site in sites:
         if isinstance(site, SiteConfig):
@@ -234,60 +187,28 @@ async def gateway(
         site.server = HttpServer(site)
         site.port = await site.server.start("127.0.0.1", site.port)
         configs.append(SiteConfig(site.name, site.tier, rest=Address("127.0.0.1", site.port), **(site_config or {})))
-    config = GatewayConfig(tuple(configs), route or Route(), routes or {})
-    reached = {name.name: Site(name) for name in configs}
-    for one in reached.values():
-        await one.start()
-    router = Router([one.spec() for one in reached.values()], now_s=time.monotonic(), draws=random.Random(1).random)
-    metrics = GatewayMetrics()
-    for name in reached:
-        metrics.name_site(name)
-    carrier = Carrier(router, reached, loop=loop, hooks=metrics)
-    service = GatewayService(
-        options=GatewayOptions(**options),
-        config=config,
-        router=router,
-        carrier=carrier,
-        sites=reached,
-        metrics=metrics,
-        api_keys=ApiKeys(api_keys) if api_keys is not None else None,
-    )
-    door = RestDoor(service)
-    server = HttpServer(
-        door,
-        HttpLimits(**(limits or {})),
-        error_body=door.error_body,
-        error_headers=door.error_headers,
-    )
-    port = await server.start("127.0.0.1", 0)
-    carrier.start()
-    running = Gateway(service, server, port)
     try:
-        yield running
-        router.validate_state(time.monotonic())
+        async with gateway_service(configs, Site, **options) as service:
+            door = RestDoor(service)
+            server = HttpServer(
+                door,
+                HttpLimits(**(limits or {})),
+                error_body=door.error_body,
+                error_headers=door.error_headers,
+            )
+            running = Gateway(service, server, await server.start("127.0.0.1", 0))
+            service.carrier.start()
+            try:
+                yield running
+                service.router.validate_state(time.monotonic())
+            finally:
+                for app in running.apps:
+                    await app.close()
+                await asyncio.wait_for(server.close(), LOOP_WAIT_S)
     finally:
-        for app in running.apps:
-            await app.close()
-        await asyncio.wait_for(server.close(), WAIT_S)
-        carrier.close()
-        for one in reached.values():
-            await one.close()
         for site in sites:
             if isinstance(site, SiteServer) and site.server is not None:
-                await asyncio.wait_for(site.server.close(), WAIT_S)
-
-
-def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run on a fresh uvloop; an exception that reached the loop fails the test."""
-    reached: list[dict[str, Any]] = []
-
-    async def guarded() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reached.append(context))
-        await main()
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(guarded())
-    assert reached == [], reached
+                await asyncio.wait_for(site.server.close(), LOOP_WAIT_S)
 
 
 @dataclass(frozen=True)
@@ -300,7 +221,7 @@ class Tools:
     site = SiteServer
     raw_site = staticmethod(raw_site)
     protocol_site = staticmethod(protocol_site)
-    wait_s = WAIT_S
+    wait_s = LOOP_WAIT_S
     predict = PREDICT
     json = JSON
 

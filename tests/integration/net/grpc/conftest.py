@@ -14,8 +14,9 @@ from edgewise.net.grpc_exchange import GrpcExchange, GrpcStream, StreamingMethod
 from edgewise.net.grpc_limits import GrpcLimits
 from edgewise.net.grpc_server import GrpcServer
 from edgewise.net.hpack import HeaderDecoder, encode_fields
+from support.raw_peers import RawPeer
+from support.waiting import LOOP_WAIT_S, until
 
-WAIT_S = 20.0
 ECHO = "/test.Echo/Echo"
 KEEP = "/test.Echo/Keep"
 RAISE = "/test.Echo/Raise"
@@ -87,10 +88,9 @@ def call(stream: int, body: bytes = b"hello", path: str = ECHO, **changes: bytes
     return headers(stream, path, **changes) + data(stream, message(body))
 
 
-class Peer:
+class Peer(RawPeer):
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
+        super().__init__(reader, writer)
         self.decoder = HeaderDecoder(1 << 20)
         self.frames: list[Frame] = []
         self.answers: dict[int, Answer] = {}
@@ -99,15 +99,11 @@ class Peer:
     async def hello(self, settings: dict[int, int] | None = None) -> None:
         self.writer.write(h2.PREFACE + h2.pack_settings(settings or {}))
 
-    async def send(self, raw: bytes) -> None:
-        self.writer.write(raw)
-        await asyncio.wait_for(self.writer.drain(), WAIT_S)
-
     async def frame(self) -> Frame:
         """The next frame; it is kept in `frames`, and what it says of a stream in `answers`."""
-        head = await asyncio.wait_for(self.reader.readexactly(9), WAIT_S)
+        head = await asyncio.wait_for(self.reader.readexactly(9), LOOP_WAIT_S)
         high, low, kind, flags, stream = h2.FRAME_HEAD.unpack(head)
-        payload = await asyncio.wait_for(self.reader.readexactly(high << 16 | low), WAIT_S)
+        payload = await asyncio.wait_for(self.reader.readexactly(high << 16 | low), LOOP_WAIT_S)
         frame = Frame(kind, flags, stream, payload)
         self.frames.append(frame)
         answer = self.answers.setdefault(stream, Answer()) if stream else Answer()
@@ -144,15 +140,6 @@ class Peer:
         last, code = struct.unpack_from(">II", frame.payload)
         return last, code, frame.payload[8:]
 
-    async def rest(self) -> bytes:
-        """All bytes until the server closes."""
-        return await asyncio.wait_for(self.reader.read(), WAIT_S)
-
-    async def close(self) -> None:
-        self.writer.close()
-        with contextlib.suppress(OSError):
-            await self.writer.wait_closed()
-
 
 @dataclass
 class House:
@@ -172,11 +159,7 @@ class House:
             await peer.hello(settings)
         return peer
 
-    async def until(self, true: Any) -> None:
-        """Let the loop turn until something holds."""
-        async with asyncio.timeout(WAIT_S):
-            while not true():  # noqa: ASYNC110 - what is waited for has no event of its own
-                await asyncio.sleep(0.001)
+    until = staticmethod(until)
 
     async def still_serves(self) -> None:
         """Another client gets its answer."""
@@ -230,7 +213,7 @@ async def serving(*, limits: dict[str, Any] | None = None, **options: Any) -> As
     finally:
         for peer in house.peers:
             await peer.close()
-        await asyncio.wait_for(house.server.close(), WAIT_S)
+        await asyncio.wait_for(house.server.close(), LOOP_WAIT_S)
         assert house.server.open_connections == 0
         assert house.server.open_calls == 0
         assert house.server.held_bytes == 0
@@ -246,7 +229,7 @@ class Tools:
     data = staticmethod(data)
     message = staticmethod(message)
     call = staticmethod(call)
-    wait_s = WAIT_S
+    wait_s = LOOP_WAIT_S
     echo = ECHO
     keep = KEEP
     fault = RAISE

@@ -6,7 +6,6 @@ import os
 import socket
 import ssl
 import struct
-import subprocess
 import threading
 from concurrent import futures
 from functools import partial
@@ -24,6 +23,7 @@ from edgewise.net.grpc_exchange import UnaryMethod
 from edgewise.net.grpc_limits import GrpcLimits
 from edgewise.net.grpc_server import GrpcServer
 from edgewise.net.hpack import HeaderDecoder, encode_fields
+from support.certificates import self_signed
 
 WAIT_S = 20.0
 ECHO = b"/test.Echo/Echo"
@@ -779,23 +779,7 @@ def test_no_method(method):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("tls")
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "2",
-    ]
-    files = [directory / "cert.pem", directory / "key.pem"]
-    words = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run([*command, *words, "-out", files[0], "-keyout", files[1]], check=True, capture_output=True)
-    return files
+    return self_signed(tmp_path_factory.mktemp("tls"))
 
 
 def trusting(certificate, protocols=("h2",)):

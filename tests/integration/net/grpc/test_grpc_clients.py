@@ -14,6 +14,7 @@ import pytest
 
 from edgewise.net.grpc_exchange import UnaryMethod
 from edgewise.net.grpc_server import GrpcServer
+from support.certificates import self_signed
 
 UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 SIZES = [0, 1, 100, 16_384, 600_000, 20_000_000]
@@ -230,18 +231,14 @@ def test_no_call_fails_while_a_server_hands_over_to_another(net, grpc_tools):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
-    files = ["-keyout", folder / "key.pem", "-out", folder / "cert.pem", "-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run([*command.split(), *files], check=True, capture_output=True)
-    return folder
+    return self_signed(tmp_path_factory.mktemp("tls"))
 
 
 def test_tls(net, grpc_tools, certificate):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    context.load_cert_chain(*certificate)
     context.set_alpn_protocols(["h2"])
-    credentials = grpc.ssl_channel_credentials((certificate / "cert.pem").read_bytes())
+    credentials = grpc.ssl_channel_credentials(certificate[0].read_bytes())
 
     async def main():
         async with grpc_tools.serving(ssl_context=context) as house:

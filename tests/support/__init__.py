@@ -1,0 +1,1 @@
+"""What several suites stand on. Imported as `support.…`: `tests` is on pytest's path."""
