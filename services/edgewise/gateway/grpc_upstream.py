@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from edgewise.core.routing.calls import Failure, Probe
 from edgewise.gateway.addresses import Addresses
 from edgewise.gateway.config import Address, SiteConfig
+from edgewise.gateway.dialing import dial
 from edgewise.gateway.site_tls import client_context
 from edgewise.net.errors import (
     ClientClosedError,
@@ -200,27 +201,18 @@ class Http2Upstream:
 
         Raises: OSError: there is none to be had.
         """
-        loop = asyncio.get_running_loop()
         problem = OSError(f"no address of {self._where} is known")
         known = self._addresses.known
-        for family, name in known:
-            sock = socket.socket(family, socket.SOCK_STREAM)
+        for address in known:
             try:
-                sock.setblocking(False)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._user_timeout_ms)
                 async with asyncio.timeout(self._connect_timeout_s / len(known)):
-                    await loop.sock_connect(sock, name)
+                    sock = await dial(address, user_timeout_ms=self._user_timeout_ms)
             except OSError as error:
-                sock.close()
                 problem = error
-            except BaseException:
-                sock.close()
-                raise
             else:
-                self._addresses.worked((family, name))
+                self._addresses.worked(address)
                 return sock
-        self._addresses.refresh(loop)
+        self._addresses.refresh(asyncio.get_running_loop())
         raise problem
 
 
