@@ -320,7 +320,7 @@ def test_a_refusal_lowers_the_limit_once_a_round_trip():
     assert limit.limit == 30
     for second in range(2, 100):
         limit.overloaded(float(second))
-    assert limit.limit == 2
+    assert limit.limit == 8
 
 
 # --- the rest ---

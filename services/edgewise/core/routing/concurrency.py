@@ -75,7 +75,15 @@ _LONGEST_DRAIN: Final = 4.0
 
 _RETURN: Final = 1.25
 _OVERLOAD: Final = 0.7
+# Refusals lower the limit to this part of X × B, or of `initial` while that is unknown: a site that refuses everything
+# has another reason than its load, and is to be of use as soon as it is well.
+_LEAST_USE: Final = 0.5
+_LEAST_INITIAL: Final = 0.125
 _CAREFUL_S: Final = 10.0
+# A second of latency: a far site has few round trips to rise in.
+_CAREFUL_RAISE: Final = 1.0
+_MOST_CAREFUL_RAISE: Final = 0.5
+_CAREFUL_WINDOW_S: Final = 0.15
 _NEVER: Final = float("-inf")
 
 
@@ -197,7 +205,7 @@ class ConcurrencyLimit:
     def overloaded(self, now_s: float) -> None:
         """The site said that it has no room: lower the limit under what was in flight, once for each round trip.
 
-        For 10 s the limit then rises by one a window only.
+        For 10 s the limit then rises slowly: by one a window, or, where an answer takes long, by a part of itself.
         """
         self._careful_until_s = now_s + _CAREFUL_S
         if now_s - self._lowered_s < max(self._latency_s, _WINDOW_S):
@@ -205,7 +213,8 @@ class ConcurrencyLimit:
         self._lowered_s = now_s
         self._trial_from = 0
         in_flight = min(self.limit, self._most) if self._most else self.limit
-        self.limit = max(int(in_flight * _OVERLOAD), self._smallest)
+        least = _LEAST_USE * self._pace_per_s * self._base_s or _LEAST_INITIAL * self._initial
+        self.limit = max(int(in_flight * _OVERLOAD), min(int(least), self.limit), self._smallest)
         self._drain(now_s)
 
     def throughput_per_s(self, now_s: float) -> float:  # noqa: ARG002 - an estimate may come to age
@@ -239,7 +248,9 @@ class ConcurrencyLimit:
         self._draining = False
         self._started_s = now_s
         self._ready_s = now_s + window_s
-        self._long_s = now_s + _LONG_WINDOW_S
+        # A limit that was lowered has to rise again round trip by round trip, not once in many of them.
+        careful = now_s < self._careful_until_s
+        self._long_s = now_s + (max(self._latency_s, _CAREFUL_WINDOW_S) if careful else _LONG_WINDOW_S)
 
     def _drain(self, now_s: float) -> None:
         """A new window once no more than the limit are in flight."""
@@ -270,8 +281,9 @@ class ConcurrencyLimit:
         steady = per_s * latency_s >= _STEADY * (self._in_flight_sum / samples - 1.0)
         self._latency_s = latency_s
         self._quickest_s = min(self._quickest_s or latency_s, latency_s)
-        if self._needed == _SAMPLES:
+        if self._needed > _FIRST_SAMPLES:
             self._learn(latency_s, per_s, binding=binding, steady=steady)
+        careful = now_s < self._careful_until_s
         self._needed = _SAMPLES
         room = _GAIN * max(per_s, self._pace_per_s) * self._base_s + _SPARE
         if not steady and per_s < _SAME * self._pace_per_s:
@@ -279,7 +291,7 @@ class ConcurrencyLimit:
             self._begin(now_s)
         elif least > _STANDING * room and self._base_s and (steady or self._known):
             self._try(room if self._known else max(room, _TRIAL_RATIO * limit), per_s, now_s)
-        elif binding and limit > self._least_trial and self._is_doubtful(room, per_s, now_s):
+        elif binding and limit > self._least_trial and not careful and self._is_doubtful(room, latency_s, now_s):
             self._try(_TRIAL_RATIO * limit, per_s, now_s)
         else:
             wanted = min(room, 2 * limit) if self._base_s else _FIRST_RAISE * self._initial
@@ -292,7 +304,7 @@ class ConcurrencyLimit:
             else:
                 self._begin(now_s)
 
-    def _is_doubtful(self, room: float, per_s: float, now_s: float) -> bool:
+    def _is_doubtful(self, room: float, latency_s: float, now_s: float) -> bool:
         """Whether B has to be measured at a lower limit, the limit being in the way."""
         if self._known:
             self._known = room > self.limit or now_s - self._trial_s < self._trial_each_s
@@ -302,6 +314,8 @@ class ConcurrencyLimit:
         # More in flight than there once was, and no more answered.
         if self.limit < _MORE * self._once_in_flight:
             return False
+        # By Little's law: what is counted in one window varies more than latencies do.
+        per_s = self.limit / latency_s
         if per_s < _MORE_ANSWERED * self._once_per_s:
             return True
         # As much more answered as there was more in flight: nothing waited.
@@ -323,7 +337,8 @@ class ConcurrencyLimit:
             if self._least <= 2:
                 self._known = True
         if not self._pace_per_s:
-            self._pace_per_s = self._once_per_s = per_s
+            self._pace_per_s = per_s
+            self._once_per_s = self._least / latency_s
             self._once_in_flight = self._least
         elif self._least > 1:
             known_per_s = self._pace_per_s
@@ -338,7 +353,8 @@ class ConcurrencyLimit:
 
     def _raise(self, room: float, now_s: float) -> None:
         if now_s < self._careful_until_s:
-            room = min(room, self.limit + 1)
+            raise_ratio = min(_CAREFUL_RAISE * self._latency_s, _MOST_CAREFUL_RAISE)
+            room = min(room, self.limit + max(1, int(raise_ratio * self.limit)))
         self.limit = min(int(room), self._largest)
 
     def _try(self, room: float, per_s: float, now_s: float) -> None:
