@@ -73,8 +73,8 @@ class _Names:
                 told = ("probe", number, probe.link.name, probe.payload_bytes, probe.timeout_s, probe.fresh)
             case CloseConnections(link=link):
                 told = ("close", link.name)
-            case Warm(link=link, connections=connections):
-                told = ("warm", link.name, connections)
+            case Warm(link=link, connections=connections, payload_bytes=payload_bytes, at_once=at_once):
+                told = ("warm", link.name, connections, payload_bytes, at_once)
             case LinkChanged(link=link, before=before, after=after, why=why):
                 told = ("change", link.name, before, after, why)
         return told

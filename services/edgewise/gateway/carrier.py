@@ -305,7 +305,12 @@ class Carrier:
                 if site is not None:  # its site may have been taken away
                     site.close_connections()
             case Warm(link=link, connections=connections):
-                self.sites[link.name].warm(connections)
+                self.sites[link.name].warm(
+                    connections,
+                    instruction.payload_bytes,
+                    at_once=instruction.at_once,
+                    lasts_s=instruction.lasts_s,
+                )
             case LinkChanged(link=link, before=before, after=after, why=why):
                 _LOG.info("link %s: %s -> %s: %s", link.name, before, after, why)
                 self.hooks.link_changed(instruction)

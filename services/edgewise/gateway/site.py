@@ -2,13 +2,14 @@
 
 import asyncio
 import ssl
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from edgewise.core.errors import FailedPreconditionError
 from edgewise.core.routing.calls import Failure, Probe, SiteSpec
 from edgewise.gateway.config import SiteConfig
 from edgewise.gateway.site_tls import client_context
 from edgewise.gateway.upstream import HttpUpstream
+from edgewise.gateway.upstream_warming import UpstreamWarming
 from edgewise.net.errors import HttpClientError
 from edgewise.net.exchange import Body, Header
 from edgewise.net.http_client_connection import encode_request
@@ -90,6 +91,7 @@ class Site:
         self.authorization = _read_key(config)
         self.rest: HttpUpstream | None = None
         self.grpc: GrpcUpstream | None = None
+        self._warming: UpstreamWarming | None = None
         if config.rest is not None:
             context: ssl.SSLContext | None = None
             if config.rest.tls:
@@ -102,6 +104,7 @@ class Site:
                 max_connections=2 * config.max_in_flight + 64,
                 max_body_bytes=max_answer_bytes,
             )
+            self._warming = UpstreamWarming(self.rest, self._warming_question, max_question_bytes=MAX_PROBE_BYTES)
 
     def spec(self) -> SiteSpec:
         """The site as the router knows it."""
@@ -132,6 +135,8 @@ class Site:
 
     def close_connections(self) -> None:
         """Drop the connections that carry no request, so that nothing given up is run later."""
+        if self._warming is not None:
+            self._warming.give_up()
         if self.rest is not None:
             self.rest.close_connections()
         if self.grpc is not None:
@@ -139,29 +144,43 @@ class Site:
 
     async def close(self) -> None:
         """Drop everything, for good."""
+        if self._warming is not None:
+            self._warming.give_up()
         for side in (self.rest, self.grpc):
             if side is not None:
                 await side.close()
 
-    def warm(self, connections: int) -> None:
-        """Have at least so many connections open, so that requests to come need not wait for a handshake."""
-        if self.rest is not None:
+    def warm(self, connections: int, payload_bytes: int = 0, *, at_once: int = 0, lasts_s: float = 0.0) -> None:
+        """Have at least so many connections open, and fit for requests of a size; see `Warm`.
+
+        Over HTTP/2 the calls share few connections, and nothing is there to make them fit with.
+        """
+        if self._warming is not None and payload_bytes:
+            self._warming.warm(connections, payload_bytes, at_once=at_once, lasts_s=lasts_s)
+        elif self.rest is not None:
             self.rest.warm(connections)
         if self.grpc is not None:
             self.grpc.warm(connections)
 
     def probe_request(self, probe: Probe, host: bytes, base_path: bytes) -> list[Body]:
         """What a probe sends over HTTP/1.1."""
-        headers: tuple[Header, ...] = ()
-        if self.authorization is not None:
-            headers = ((b"authorization", self.authorization),)
         if probe.payload_bytes:
-            # Sites that are not ours do not have the page. They read the question all the same, and say so.
             size_bytes = min(probe.payload_bytes, MAX_PROBE_BYTES)
-            path = b"%b%b?answer_bytes=%d" % (base_path, PROBE_PATH, size_bytes)
-            return encode_request(b"POST", path, host, headers, bytes(size_bytes))
+            return self._payload_request(host, base_path, size_bytes, size_bytes)
         path = base_path + (self.config.health_path.encode() if self.config.health_path else _HEALTH_PATH)
-        return encode_request(b"GET", path, host, headers, b"")
+        return encode_request(b"GET", path, host, self._credentials(), b"")
+
+    def _payload_request(self, host: bytes, base_path: bytes, question_bytes: int, answer_bytes: int) -> list[Body]:
+        # Sites that are not ours do not have the page. They read the question all the same, and say so.
+        path = b"%b%b?answer_bytes=%d" % (base_path, PROBE_PATH, answer_bytes)
+        return encode_request(b"POST", path, host, self._credentials(), bytes(question_bytes))
+
+    def _warming_question(self, question_bytes: int) -> list[Body]:
+        upstream = cast("HttpUpstream", self.rest)
+        return self._payload_request(upstream.host_field, upstream.base_path, question_bytes, 0)
+
+    def _credentials(self) -> tuple[Header, ...]:
+        return ((b"authorization", self.authorization),) if self.authorization is not None else ()
 
 
 class _RestProbe:

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import ssl
 from collections import deque
+from collections.abc import Set as AbstractSet
 from time import monotonic
 from typing import Final
 
@@ -106,6 +107,11 @@ class HttpUpstream:
     def open_connections(self) -> int:
         """Connections open now, idle ones included."""
         return len(self._connections)
+
+    @property
+    def connections(self) -> AbstractSet[UpstreamConnection]:
+        """Those that are open; read only."""
+        return self._connections
 
     @property
     def idle_connections(self) -> int:

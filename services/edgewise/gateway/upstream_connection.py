@@ -5,6 +5,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
+from edgewise.gateway.tcp_window import TcpWindow, read_window
 from edgewise.gateway.upstream_calls import Sink, StreamingCall, Ticket, UpstreamCall
 from edgewise.net.errors import HttpClientError
 from edgewise.net.exchange import Body
@@ -186,3 +187,7 @@ class UpstreamConnection(ClientConnection):
     def take_socket(self, sock: socket.socket) -> None:
         """Know the socket, for what only it can do."""
         self._socket = sock
+
+    def window(self) -> TcpWindow | None:
+        """How much can be sent at once; None where the system does not tell."""
+        return read_window(self._socket) if self._socket is not None else None

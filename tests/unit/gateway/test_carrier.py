@@ -82,8 +82,8 @@ class Site:
     def close_connections(self):
         self.log.append(("close",))
 
-    def warm(self, connections):
-        self.log.append(("warm", connections))
+    def warm(self, connections, payload_bytes=0, *, at_once=0, lasts_s=0.0):
+        self.log.append(("warm", connections, payload_bytes, at_once, lasts_s))
 
 
 class Call:
@@ -157,12 +157,16 @@ def test_instructions_are_carried_out_in_their_order(scenario):
         probe = Probe(Link(), sent_s=0.0, payload_bytes=0, timeout_s=1.0, fresh=False)
         house.router.plan["arrived"] = [
             *(Send(first), Cancel(first), Send(second), SendProbe(probe)),
-            *(CloseConnections(Link()), Warm(Link(), 4), Answer(request, second)),
+            *(
+                CloseConnections(Link()),
+                Warm(Link(), 4, payload_bytes=20_000, at_once=2, lasts_s=0.3),
+                Answer(request, second),
+            ),
         ]
         house.carrier.arrived(request)
         assert house.log == [
             *(("send", first), ("send", second), ("probe", probe)),
-            *(("close",), ("warm", 4), ("answer", second)),
+            *(("close",), ("warm", 4, 20_000, 2, 0.3), ("answer", second)),
         ]
         assert wire.cancelled == 1
         assert first.carrier is None

@@ -264,13 +264,26 @@ class CloseConnections:
 
 
 class Warm:
-    """Have at least so many connections to the site open, so that requests to come need not wait for a handshake."""
+    """Have at least so many connections to the site, so that requests to come need not wait for them. No event follows.
 
-    __slots__ = ("connections", "link")
+    Attributes:
+        connections: so many, those in use included.
+        payload_bytes: each of them can send a request of this size at once, without waiting for the network in between;
+            0 where being open is enough.
+        at_once: so many of them are used from now on. The others are kept ready.
+        lasts_s: how long a connection that is not used has to stay fit for `payload_bytes`.
+    """
 
-    def __init__(self, link: "Link", connections: int) -> None:
+    __slots__ = ("at_once", "connections", "lasts_s", "link", "payload_bytes")
+
+    def __init__(
+        self, link: "Link", connections: int, *, payload_bytes: int = 0, at_once: int = 0, lasts_s: float = 0.0
+    ) -> None:
         self.link = link
         self.connections = connections
+        self.payload_bytes = payload_bytes
+        self.at_once = at_once
+        self.lasts_s = lasts_s
 
 
 class LinkChanged:

@@ -81,6 +81,7 @@ class Link:
         self.selective = False
         self.peak_in_flight = 0.0
         self.payload_bytes = 0
+        self.mean_payload_bytes = 0.0
         # Probes.
         self.probes: dict[Probe, None] = {}
         self.probe_latency = LatencyQuantiles(settings.half_life_s)
@@ -174,12 +175,18 @@ class Link:
         return (queued + 1) / pace_per_s if pace_per_s > 0.0 else full_s
 
     def note_payload(self) -> None:
-        """Remember how large the largest request in flight is, for probes of that size."""
-        self.payload_bytes = max((attempt.request.size_bytes for attempt in self.in_flight), default=0)
+        """Remember how large requests in flight are, the largest and on average, for probes of that size."""
+        sizes = [attempt.request.size_bytes for attempt in self.in_flight]
+        self.payload_bytes = max(sizes, default=0)
+        self.mean_payload_bytes = sum(sizes) / max(1, len(sizes))
 
     def typical_s(self) -> float:
         """How long answers take at most, nearly always; 0 while nothing is known."""
         return max((path.latency.q99 for _, _, path in self.paths() if path.known), default=self.probe_latency.q99)
+
+    def usual_s(self) -> float:
+        """How long answers take as a rule; 0 while nothing is known."""
+        return max((path.latency.q50 for _, _, path in self.paths() if path.known), default=self.probe_latency.q50)
 
     # --- evidence ---
 

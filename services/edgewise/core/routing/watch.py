@@ -7,7 +7,8 @@ router through `Requests`.
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
-from edgewise.core.routing.calls import CloseConnections, Instruction, LinkChanged, Probe, SendProbe, Warm
+from edgewise.core.routing import warming
+from edgewise.core.routing.calls import CloseConnections, Instruction, LinkChanged, Probe, SendProbe
 from edgewise.core.routing.link import Link
 from edgewise.core.routing.link_state import TRANSITIONS, LinkEvent, LinkState
 from edgewise.core.routing.settings import RouterSettings
@@ -26,12 +27,10 @@ _SLOW_PROBE: Final = 3.0
 # While something is in flight, silence is looked into after this part of the idle time.
 _ASK_SOONER: Final = 0.25
 _FAILURES_TO_WAIT_LONGER: Final = 4
-# What a new connection can send at once (RFC 6928), less what goes beside it.
-_COLD_BYTES: Final = 12_000
-_MOST_WARMING_BYTES: Final = 1 << 20
 _WARM_LASTS_S: Final = 3.0
-# Of the most that was in flight, a tick later.
+# Of the most that was in flight, a tick later; and only while answers come, or a cut would count what it holds back.
 _PEAK_KEPT: Final = 0.9999
+_HEARD_S: Final = 0.02
 # Suspicions that proved wrong are forgotten this long after the last; this one was short; so many short ones are forgiven.
 _FORGIVEN_AGAIN_S: Final = 10.0
 _SHORT_S: Final = 0.06
@@ -88,7 +87,7 @@ class LinkWatch:
         elif after is DOWN:
             self._lost(link, before, now_s, out, declined=event is LinkEvent.DECLINED)
         elif after is RAMP:
-            self._ramp(link, now_s)
+            self._ramp(link, now_s, out)
         elif after is PROBING:
             link.good_probes = 1
             link.good_since_s = now_s
@@ -106,7 +105,8 @@ class LinkWatch:
         state = link.state
         if state is UP:
             in_flight = len(link.in_flight)
-            link.peak_in_flight = max(in_flight, link.peak_in_flight * _PEAK_KEPT)
+            heard = now_s - link.last_heard_s < _HEARD_S
+            link.peak_in_flight = max(in_flight if heard else 0, link.peak_in_flight * _PEAK_KEPT)
             if in_flight:
                 why = link.overdue(now_s)
                 if why:
@@ -244,8 +244,7 @@ class LinkWatch:
             self._requests.give_up(link, now_s, out)
             out.append(CloseConnections(link))
 
-    @staticmethod
-    def _ramp(link: Link, now_s: float) -> None:
+    def _ramp(self, link: Link, now_s: float, out: list[Instruction]) -> None:
         # From here on a loss is a flap: the first request that is lost on the ramp is one too many.
         link.hold.failed_back(now_s)
         link.ramp_step = 0
@@ -254,17 +253,18 @@ class LinkWatch:
         # The first request of each step goes, so that a step without much traffic has a request to be judged by.
         link.ramp_credit = 1.0
         link.ramp_sent = link.ramp_answered = 0
+        self._warm_step(link, 0, out)
 
     def _warm(self, link: Link, now_s: float, out: list[Instruction]) -> None:
-        """Have the connections of before again, and used: a new one needs more round trips for a large request."""
+        """Have the connections of before again, the first of them fit for what the ramp begins with."""
         link.warmed_s = now_s
-        connections = max(2, min(int(link.peak_in_flight), link.limit))
-        payload_bytes = self._payload_bytes(link)
-        if payload_bytes < _COLD_BYTES:
-            out.append(Warm(link, connections))
-            return
-        for _ in range(min(connections, _MOST_WARMING_BYTES // payload_bytes)):
-            self.probe(link, payload_bytes, now_s, out, fresh=True)
+        self._warm_step(link, -1, out)
+        out.append(warming.open_again(link))
+
+    def _warm_step(self, link: Link, step: int, out: list[Instruction]) -> None:
+        warm = warming.warm_step(link, step, self._settings)
+        if warm is not None:
+            out.append(warm)
 
     def _watch_ramp(self, link: Link, now_s: float, out: list[Instruction]) -> None:
         if link.in_flight:
@@ -281,7 +281,7 @@ class LinkWatch:
                 link.slow_patience *= 2.0
                 self.move(link, LinkEvent.OVERDUE, "still slow", now_s, out)
                 return
-        if now_s - link.ramp_since_s < max(settings.ramp_step_s, link.typical_s()):
+        if now_s - link.ramp_since_s < warming.step_s(link, settings):
             return
         if link.ramp_sent and not link.ramp_answered and link.in_flight:
             return
@@ -294,6 +294,8 @@ class LinkWatch:
         link.ramp_sent = link.ramp_answered = 0
         if link.ramp_step == len(settings.ramp_shares):
             self.move(link, LinkEvent.CARRIED, "it carries everything again", now_s, out)
+        else:
+            self._warm_step(link, link.ramp_step, out)
 
     def _slow(self, link: Link, now_s: float, out: list[Instruction]) -> None:
         path, link.slow = link.slow, None
@@ -323,7 +325,7 @@ class LinkWatch:
             if len(link.probes) < _MOST_PROBES:
                 self.probe(link, 0, now_s, out, fresh=True)
             return
-        payload_bytes = self._payload_bytes(link)
+        payload_bytes = warming.payload_bytes(link, self._settings)
         if payload_bytes and not link.payload_proven:
             if not any(probe.payload_bytes for probe in link.probes):
                 self.probe(link, payload_bytes, now_s, out, fresh=False)
@@ -336,23 +338,21 @@ class LinkWatch:
     def _ask_later(self, link: Link, now_s: float) -> None:
         link.next_probe_s = now_s + self._settings.probe_interval_s * (0.9 + 0.2 * self._draws())
 
-    def _payload_bytes(self, link: Link) -> int:
-        """How large a probe of real size is; 0 where there are none."""
-        return min(link.payload_bytes, self._settings.max_probe_bytes) if link.spec.probe_payload else 0
-
     def _prove(self, link: Link, now_s: float, out: list[Instruction]) -> None:
         hold = link.hold
         if now_s < hold.until_s or (hold.flapping and now_s - link.good_since_s < hold.hold_s):
             return
         if link.good_probes < self._settings.good_probes:
             return
-        if now_s - link.warmed_s > _WARM_LASTS_S:
-            # Connections that were idle have become cold.
-            self._warm(link, now_s, out)
-            if link.payload_bytes >= _COLD_BYTES:
-                link.payload_proven = False
+        payload_bytes = warming.payload_bytes(link, self._settings)
         # What was silent altogether proves itself on the ramp.
-        doubtful = link.selective or hold.flapping
-        if doubtful and self._payload_bytes(link) and not link.payload_proven:
+        doubtful = payload_bytes > 0 and (link.selective or hold.flapping)
+        if now_s - link.warmed_s > _WARM_LASTS_S:
+            # Connections that were idle have become cold, and the proof may be as old.
+            self._warm(link, now_s, out)
+            if doubtful and payload_bytes >= warming.COLD_BYTES:
+                link.payload_proven = False
+                self.probe(link, payload_bytes, now_s, out, fresh=False)
+        if doubtful and not link.payload_proven:
             return
         self.move(link, LinkEvent.PROVEN, "probes are answered", now_s, out)

@@ -1,0 +1,65 @@
+"""How many connections a link is given back before its requests come, and how large a request they have to be fit for.
+
+TCP sends ten segments on a new connection and then waits for a round trip; what was not used for a while falls back to
+that. So the first large request on each connection takes a round trip more, and after a cut all connections are new.
+Just before a step of the ramp needs them, as many are warmed as it will use: what this sends is less than what the
+requests of that step send themselves.
+"""
+
+from math import ceil, sqrt
+from typing import TYPE_CHECKING, Final
+
+from edgewise.core.routing.calls import Warm
+
+if TYPE_CHECKING:
+    from edgewise.core.routing.link import Link
+    from edgewise.core.routing.settings import RouterSettings
+
+COLD_BYTES: Final = 12_000
+"""What a new connection can send at once (ten segments, RFC 6928), less what goes beside it."""
+# Few are used unevenly.
+_FEWEST: Final = 2
+# Warming sends no more than this many times what was in flight.
+_MOST_RATIO: Final = 2.0
+
+
+def payload_bytes(link: "Link", settings: "RouterSettings") -> int:
+    """How large a request is that shows what this link carries; 0 where there are none of real size."""
+    return min(link.payload_bytes, settings.max_probe_bytes) if link.spec.probe_payload else 0
+
+
+def step_s(link: "Link", settings: "RouterSettings") -> float:
+    """How long a step of the ramp takes at least."""
+    return max(settings.ramp_step_s, link.typical_s())
+
+
+def connections(link: "Link", share: float) -> int:
+    """How many connections a share of the link's requests uses, chance included."""
+    used = share * min(link.peak_in_flight, link.limit)
+    return max(_FEWEST, min(ceil(used + sqrt(used)), link.limit))
+
+
+def open_again(link: "Link") -> Warm:
+    """Have as many connections as before."""
+    return Warm(link, connections(link, 1.0))
+
+
+def warm_step(link: "Link", step: int, settings: "RouterSettings") -> Warm | None:
+    """Have the connections that a step of the ramp uses fit for its requests, and those of the next one when it begins.
+
+    Args:
+        step: its number; -1 before the first.
+    Returns: None where any connection is fit.
+    """
+    size_bytes = payload_bytes(link, settings)
+    if size_bytes < COLD_BYTES:
+        return None
+    shares = settings.ramp_shares
+    following = min(step + 1, len(shares) - 1)
+    wanted = connections(link, shares[following])
+    at_once = connections(link, shares[step]) if step >= 0 else 0
+    # Where most requests are small, few connections meet a large one.
+    most = max(1, ceil(_MOST_RATIO * link.mean_payload_bytes / link.payload_bytes * wanted))
+    # The next step uses its last one when the first of its requests is about to be answered.
+    lasts_s = step_s(link, settings) + link.usual_s()
+    return Warm(link, min(wanted, most), payload_bytes=size_bytes, at_once=min(at_once, most), lasts_s=lasts_s)
