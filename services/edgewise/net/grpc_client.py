@@ -1,6 +1,6 @@
 """Unary gRPC calls to one origin, told to callbacks: no task and no future for a call.
 
-client = GrpcClient(b"site:8500", partial(open_socket, "site", 8500))
+client = GrpcClient(b"site:8500", open_socket)
 client.call(b"/package.Service/Method", (), message, timeout_s=1.0, done=print)
 ...
 await client.close()
@@ -48,30 +48,6 @@ _CLIENT_LIMITS: Final = GrpcLimits(keepalive_s=20.0, keepalive_timeout_s=10.0, i
 
 OpenSocket = Callable[[], Awaitable[socket.socket]]
 """Opens a TCP connection. Raises OSError."""
-
-
-async def open_socket(host: str, port: int) -> socket.socket:
-    """A TCP connection to a name or an address.
-
-    Raises: OSError: there is none to be had.
-    """
-    loop = asyncio.get_running_loop()
-    problem: OSError = OSError(f"no address of {host} is known")
-    for family, _, _, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await loop.sock_connect(sock, address)
-        except OSError as error:
-            sock.close()
-            problem = error
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    raise problem
 
 
 class GrpcClient:

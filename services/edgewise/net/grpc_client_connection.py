@@ -212,9 +212,7 @@ class GrpcClientConnection(GrpcClientCalls):
                 self._end_data(stream)
 
     def _begin_data(self, stream_id: int, flow_bytes: int, end_stream: int) -> ClientCall | None:
-        self._acknowledge(flow_bytes)
-        if not flow_bytes and not end_stream:
-            self._spend_noise()
+        self._acknowledge_frame(flow_bytes, end_stream)
         call = self._calls.get(stream_id)
         if call is None:
             self._check_used(stream_id, "DATA")
@@ -222,14 +220,9 @@ class GrpcClientConnection(GrpcClientCalls):
         if call.head is None:
             self._give_up(call, ErrorCode.PROTOCOL_ERROR, ProtocolError("DATA before the headers of an answer"))
             return None
-        window_bytes = self._server.limits.stream_window_bytes
-        call.unacknowledged_bytes += flow_bytes
-        if call.unacknowledged_bytes > window_bytes:
+        if not self._acknowledge_on(call, flow_bytes, more=not end_stream):
             self._give_up(call, ErrorCode.FLOW_CONTROL_ERROR, ProtocolError("DATA beyond the stream's window"))
             return None
-        if call.unacknowledged_bytes > window_bytes >> 1 and not end_stream:
-            self.outflow.put(pack_window_update(stream_id, call.unacknowledged_bytes))
-            call.unacknowledged_bytes = 0
         return call
 
     def _take_data(self, stream: object, view: memoryview) -> None:

@@ -12,7 +12,7 @@ from edgewise.net.grpc_head import CallHead, MalformedHeadError
 from edgewise.net.grpc_head_reader import HeadReader
 from edgewise.net.grpc_message import MessageError, MessageReader, unpack
 from edgewise.net.http2_control import FINAL
-from edgewise.net.http2_frames import ErrorCode, Http2ConnectionError, pack_headers, pack_window_update
+from edgewise.net.http2_frames import ErrorCode, Http2ConnectionError, pack_headers
 
 if TYPE_CHECKING:
     from edgewise.net.grpc_server import GrpcServer
@@ -157,9 +157,7 @@ class GrpcConnection(GrpcCalls):
                 self._end_data(call)
 
     def _begin_data(self, stream_id: int, flow_bytes: int, end_stream: int) -> Call | None:
-        self._acknowledge(flow_bytes)
-        if not flow_bytes and not end_stream:
-            self._spend_noise()
+        self._acknowledge_frame(flow_bytes, end_stream)
         call = self._calls.get(stream_id)
         if call is None:
             self._check_used(stream_id, "DATA")
@@ -169,14 +167,9 @@ class GrpcConnection(GrpcCalls):
         if call.half_closed:
             self._abandon(call, ErrorCode.STREAM_CLOSED, "DATA after the end of the stream")
             return None
-        window_bytes = self._server.limits.stream_window_bytes
-        call.unacknowledged_bytes += flow_bytes
-        if call.unacknowledged_bytes > window_bytes:
+        if not self._acknowledge_on(call, flow_bytes, more=not end_stream and not call.closed):
             self._abandon(call, ErrorCode.FLOW_CONTROL_ERROR, "DATA beyond the stream's window")
             return None
-        if call.unacknowledged_bytes > window_bytes >> 1 and not end_stream and not call.closed:
-            self.outflow.put(pack_window_update(stream_id, call.unacknowledged_bytes))
-            call.unacknowledged_bytes = 0
         return call
 
     def _take_data(self, stream: object, view: memoryview) -> None:

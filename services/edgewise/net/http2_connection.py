@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Final, cast
 
 from edgewise.net.grpc_answer import RESPONSE_BLOCK
-from edgewise.net.http2_control import ANNOUNCED, CLOSED, LINGERING, OPEN, PREFACE_DUE, Http2Control
+from edgewise.net.http2_control import CLOSED, LINGERING, OPEN, PREFACE_DUE
 from edgewise.net.http2_frames import (
     DATA,
     DEFAULT_WINDOW_BYTES,
@@ -25,23 +25,19 @@ from edgewise.net.http2_frames import (
     MAX_HEADER_LIST_SIZE,
     MAX_STREAM_ID,
     PADDED,
-    PING,
     PREFACE,
     ErrorCode,
     Http2ConnectionError,
-    pack_frame,
     pack_goaway,
     pack_settings,
     pack_window_update,
 )
 from edgewise.net.http2_output import Outflow
 from edgewise.net.http2_streams import Http2Owner
+from edgewise.net.http2_time_limits import Http2TimeLimits
 
 # Calls of one connection begun without letting the others in between.
 _CALLS_IN_A_ROW: Final = 256
-# A client has to take this much of what is written within the write timeout, or all that is left of it.
-_WRITE_PROGRESS_BYTES: Final = 16 * 1024
-_STILL_THERE: Final = b"present?"
 _HTTP_1_ANSWER: Final = (
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
     b"connection: close\r\n\r\n%b"
@@ -51,7 +47,7 @@ _HTTP_1_TEXT: Final = (
 )
 
 
-class Http2Connection(Http2Control):
+class Http2Connection(Http2TimeLimits):
     """The transport's side of one connection; what streams carry is a subclass's business.
 
     Bytes arrive in one buffer shared by all connections of the server, and are used up where they are; the rest of a
@@ -64,22 +60,12 @@ class Http2Connection(Http2Control):
         "_data_stream",
         "_direct",
         "_frame_flags",
-        "_heard",
-        "_heard_s",
         "_in_data",
         "_lingered_bytes",
-        "_moved_bytes",
-        "_moved_s",
-        "_partial_s",
-        "_pending",
-        "_ping_s",
-        "_progress",
-        "_since_s",
     )
 
     def __init__(self, server: Http2Owner) -> None:
         super().__init__(server)
-        self._pending = bytearray()
         # The DATA frame under way: its stream and flags, what is to come of its payload and its padding.
         self._in_data = False
         self._data_stream: object | None = None
@@ -88,16 +74,6 @@ class Http2Connection(Http2Control):
         self._data_pad = 0
         self._direct = False
         self._lingered_bytes = 0
-        # For the sweep: since when the state holds; what had been sent at the last progress, and when that was; since
-        # when no frame was completed; whether anything came since the last sweep, when it did, and when we asked.
-        self._since_s = 0.0
-        self._moved_bytes = -1
-        self._moved_s = 0.0
-        self._partial_s = 0.0
-        self._progress = False
-        self._heard = False
-        self._heard_s = 0.0
-        self._ping_s = 0.0
 
     # --- what the server asks ---
 
@@ -112,62 +88,6 @@ class Http2Connection(Http2Control):
         self._state = CLOSED
         self._transport.abort()
         self._cancel_streams()
-
-    def sweep(self, now_s: float) -> None:
-        """Hold the connection to its time limits."""
-        limits = self._server.limits
-        outflow = self.outflow
-        unsent_bytes = outflow.unsent_bytes
-        moved_bytes = outflow.written_bytes - self._transport.get_write_buffer_size()
-        if not unsent_bytes:
-            self._moved_bytes = -1
-        elif self._moved_bytes < 0 or moved_bytes - self._moved_bytes >= _WRITE_PROGRESS_BYTES:
-            self._moved_bytes = moved_bytes
-            self._moved_s = now_s
-        elif now_s - self._moved_s > limits.write_stall_timeout_s:
-            self.abort()
-            return
-        if self._state == OPEN:
-            try:
-                self._sweep_open(now_s)
-                self._sweep_streams(now_s)
-            except Http2ConnectionError as error:
-                self._fail(error.code, error.reason)
-        elif self._state == PREFACE_DUE:
-            if now_s - self._since_s > limits.header_timeout_s:
-                self.abort()
-            elif self._ending and now_s - self._ending_s > limits.goaway_timeout_s:
-                self._linger()
-        elif now_s - self._since_s > limits.linger_timeout_s:
-            self.abort()
-
-    def _sweep_open(self, now_s: float) -> None:
-        limits = self._server.limits
-        if not self._pending or self._progress:
-            self._partial_s = now_s
-        self._progress = False
-        if now_s - self._partial_s > limits.header_timeout_s or (
-            self._block is not None and now_s - self._block_s > limits.header_timeout_s
-        ):
-            self._fail(ErrorCode.PROTOCOL_ERROR, f"a frame was not complete within {limits.header_timeout_s:g} s")
-            return
-        if self._heard:
-            self._heard = False
-            self._heard_s = now_s
-            self._ping_s = 0.0
-        elif self._ping_s:
-            if now_s - self._ping_s > limits.keepalive_timeout_s:
-                self.abort()
-                return
-        elif now_s - self._heard_s > limits.keepalive_s:
-            self._ping_s = now_s
-            self.outflow.put(pack_frame(PING, 0, 0, _STILL_THERE))
-        if self.open_streams:
-            self._since_s = now_s
-        elif now_s - self._since_s > limits.idle_timeout_s:
-            self.announce_close()
-        if self._ending == ANNOUNCED and now_s - self._ending_s > limits.goaway_timeout_s:
-            self._end_finally()
 
     # --- asyncio.BufferedProtocol ---
 

@@ -37,7 +37,7 @@ from edgewise.net.http2_frames import (
     read_u31,
 )
 from edgewise.net.http2_output import Outflow
-from edgewise.net.http2_streams import Http2Owner, Http2Streams
+from edgewise.net.http2_streams import Http2Owner, Http2Streams, IncomingStream
 
 _GOODBYE: Final = b"goodbye!"
 
@@ -250,6 +250,29 @@ class Http2Control(Http2Streams):
         if self._unacknowledged_bytes > window_bytes >> 1:
             self.outflow.put(pack_window_update(0, self._unacknowledged_bytes))
             self._unacknowledged_bytes = 0
+
+    def _acknowledge_frame(self, flow_bytes: int, end_stream: int) -> None:
+        """Account for a DATA frame, which had better carry or end something."""
+        self._acknowledge(flow_bytes)
+        if not flow_bytes and not end_stream:
+            self._spend_noise()
+
+    def _acknowledge_on(self, stream: IncomingStream, received_bytes: int, *, more: bool) -> bool:
+        """Account for a DATA frame on its stream, and make room again when half of the stream's window is used up.
+
+        Args:
+            more: further ones may come and are wanted.
+        Returns: whether it was within the window.
+        """
+        window_bytes = self._server.limits.stream_window_bytes
+        unacknowledged_bytes = stream.unacknowledged_bytes + received_bytes
+        if unacknowledged_bytes > window_bytes:
+            return False
+        if more and unacknowledged_bytes > window_bytes >> 1:
+            self.outflow.put(pack_window_update(stream.stream_id, unacknowledged_bytes))
+            unacknowledged_bytes = 0
+        stream.unacknowledged_bytes = unacknowledged_bytes
+        return True
 
     # --- the end ---
 

@@ -29,6 +29,18 @@ class Http2Owner(Protocol):
         """Count what a peer did wrong."""
 
 
+class IncomingStream(Protocol):
+    """The receiving side of a stream.
+
+    Attributes:
+        stream_id: its number.
+        unacknowledged_bytes: received within its window since the last WINDOW_UPDATE.
+    """
+
+    stream_id: int
+    unacknowledged_bytes: int
+
+
 class Http2Streams(asyncio.BufferedProtocol):
     """The streams of a connection, as the layers that read frames see them.
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from support.ports import free_port
+from support.sockets import free_port
 from support.wire_requests import HALVES, oip_request, tfs_request
 
 TFS_PREDICT = "/tensorflow.serving.PredictionService/Predict"

@@ -15,7 +15,7 @@ from edgewise.gateway.config import Address, SiteConfig
 from edgewise.gateway.grpc_door import GrpcDoor
 from edgewise.gateway.service import GatewayService
 from edgewise.net.exchange import Exchange
-from edgewise.net.grpc_client import GrpcClient, open_socket
+from edgewise.net.grpc_client import GrpcClient
 from edgewise.net.grpc_exchange import GrpcExchange, UnaryMethod
 from edgewise.net.grpc_limits import GrpcLimits
 from edgewise.net.grpc_server import GrpcServer
@@ -23,6 +23,7 @@ from edgewise.net.http_server import HttpServer
 from edgewise.wire import inference_pb2, serving_pb2
 from support.event_loop import run
 from support.gateway_service import gateway_service
+from support.sockets import open_socket
 from support.waiting import LOOP_WAIT_S, until
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"

@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from edgewise.wire import serving_pb2
-from support.ports import free_port
+from support.sockets import free_port
 from support.wire_requests import HALVES, tfs_request
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"

@@ -15,7 +15,7 @@ import pytest
 
 from edgewise.net import errors
 from edgewise.net import http2_frames as h2
-from edgewise.net.grpc_client import GrpcClient, open_socket
+from edgewise.net.grpc_client import GrpcClient
 from edgewise.net.grpc_client_answer import GrpcAnswer
 from edgewise.net.grpc_client_call import ClientCall
 from edgewise.net.grpc_client_head import encode_metadata, encode_timeout
@@ -24,6 +24,7 @@ from edgewise.net.grpc_limits import GrpcLimits
 from edgewise.net.grpc_server import GrpcServer
 from edgewise.net.hpack import HeaderDecoder, encode_fields
 from support.certificates import self_signed
+from support.sockets import open_socket
 
 WAIT_S = 20.0
 ECHO = b"/test.Echo/Echo"
