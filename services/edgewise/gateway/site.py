@@ -186,7 +186,7 @@ class Site:
 class _RestProbe:
     """One probe on its way."""
 
-    __slots__ = ("carrier", "events", "probe", "sent_s", "site", "timer", "upstream")
+    __slots__ = ("carrier", "connection", "events", "probe", "sent_s", "site", "timer", "upstream")
 
     def __init__(self, site: Site, upstream: HttpUpstream, probe: Probe, events: ProbeEvents) -> None:
         self.site = site
@@ -195,6 +195,7 @@ class _RestProbe:
         self.events = events
         self.sent_s = probe.sent_s
         self.carrier: Any = None
+        self.connection: Any = None
         self.timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
@@ -219,13 +220,17 @@ class _RestProbe:
             self.timer = None
 
     def sent(self, ticket: Any) -> None:
-        pass
+        # A small question leaves a new connection as slow for large ones as it was.
+        if not self.probe.payload_bytes and self.probe.fresh:
+            self.connection = ticket.carrier
 
     def bytes_came(self, ticket: Any) -> None:
         pass
 
     def site_answered(self, ticket: Any, head: ResponseHead, body: bytes | bytearray) -> None:
         del ticket, body
+        if self.connection is not None:
+            self.upstream.use_last(self.connection)
         if self.timer is None:
             return
         self._end()

@@ -29,19 +29,28 @@ def payload_bytes(link: "Link", settings: "RouterSettings") -> int:
 
 
 def step_s(link: "Link", settings: "RouterSettings") -> float:
-    """How long a step of the ramp takes at least."""
-    return max(settings.ramp_step_s, link.typical_s())
-
-
-def connections(link: "Link", share: float) -> int:
-    """How many connections a share of the link's requests uses, chance included."""
-    used = share * min(link.peak_in_flight, link.limit)
-    return max(_FEWEST, min(ceil(used + sqrt(used)), link.limit))
+    """How long a step of the ramp takes at least: until its first requests are answered, or hedged for being late."""
+    answers_s = [path.latency.q95 for _, _, path in link.paths() if path.known]
+    return max(settings.ramp_step_s, *answers_s or [link.probe_latency.q95])
 
 
 def open_again(link: "Link") -> Warm:
-    """Have as many connections as before."""
-    return Warm(link, connections(link, 1.0))
+    """Have as many connections as before, and a few for those that are being warmed when a request comes."""
+    used = min(link.peak_in_flight, link.limit)
+    return Warm(link, max(_FEWEST, min(ceil(used + sqrt(used)), link.limit)))
+
+
+def _at_most(link: "Link", share: float) -> int:
+    """How many connections a share of the link's requests uses, when they come together by chance."""
+    most = min(link.peak_in_flight, link.limit)
+    used = share * most
+    return max(_FEWEST, ceil(min(used + sqrt(used), most)))
+
+
+def _at_least(link: "Link", share: float) -> int:
+    """How many of them are in use most of the time."""
+    used = share * min(link.peak_in_flight, link.limit)
+    return max(0, int(used - sqrt(used)))
 
 
 def warm_step(link: "Link", step: int, settings: "RouterSettings") -> Warm | None:
@@ -56,8 +65,8 @@ def warm_step(link: "Link", step: int, settings: "RouterSettings") -> Warm | Non
         return None
     shares = settings.ramp_shares
     following = min(step + 1, len(shares) - 1)
-    wanted = connections(link, shares[following])
-    at_once = connections(link, shares[step]) if step >= 0 else 0
+    wanted = _at_most(link, shares[following])
+    at_once = _at_least(link, shares[step]) if step >= 0 else 0
     # Where most requests are small, few connections meet a large one.
     most = max(1, ceil(_MOST_RATIO * link.mean_payload_bytes / link.payload_bytes * wanted))
     # The next step uses its last one when the first of its requests is about to be answered.
