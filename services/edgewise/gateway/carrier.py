@@ -224,8 +224,8 @@ class Carrier:
         )
         self._latest_outcome = outcome
         self._latest_s = now_s
-        if not attempt.request.done or (self._carrying and instructions):
-            # The answer may be given later, when no better one comes.
+        if not attempt.request.done or (self._carrying and _answers(instructions, attempt.request)):
+            # The answer may be given later: when no better one comes, or when it is its turn.
             self._held.setdefault(attempt.request, {})[attempt] = (outcome, now_s)
         self._carry_out(instructions)
 
@@ -279,13 +279,30 @@ class Carrier:
             self._recover(instruction)
 
     def _answer(self, request: Request, attempt: Attempt) -> None:
-        request.context.answer(attempt)
         outcome, answered_s = self._latest_outcome, self._latest_s
         if self._held:
             held = self._held.pop(request, None)
             if held is not None and attempt in held:
                 outcome, answered_s = held[attempt]
+        call = request.context
+        if call is None:
+            # The app went away while this waited for its turn.
+            self.hooks.cancelled(request)
+            return
+        try:
+            call.answer(attempt)
+        except EdgewiseError as error:
+            self._reject(request, error)
+            return
         self.hooks.answered(request, attempt, outcome, answered_s)
+
+    def _reject(self, request: Request, error: EdgewiseError) -> None:
+        call = request.context
+        if call is None:
+            self.hooks.cancelled(request)
+            return
+        self.hooks.rejected(request, error)
+        call.reject(error)
 
     def _carry_out_rare(self, instruction: Instruction) -> None:
         match instruction:
@@ -296,8 +313,7 @@ class Carrier:
                 self.hooks.attempt_cancelled(attempt)
             case Reject(request=request, error=error):
                 self._held.pop(request, None)
-                self.hooks.rejected(request, error)
-                request.context.reject(error)
+                self._reject(request, error)
             case SendProbe(probe=probe):
                 self.sites[probe.link.name].send_probe(probe, self)
             case CloseConnections(link=link):
@@ -318,15 +334,23 @@ class Carrier:
                 raise TypeError(f"no such instruction: {instruction!r}")
 
     def _recover(self, instruction: Instruction) -> None:
-        """What could not be carried out must still end: each request in an answer, each attempt and probe in an event."""
+        """What could not be carried out must still end.
+
+        Each request ends in an answer and is counted once, each attempt and probe in an event.
+        """
         if isinstance(instruction, Send):
             self._loop.call_soon(self.failed, instruction.attempt, Failure.PROTOCOL)
         elif isinstance(instruction, SendProbe):
             self._loop.call_soon(self.probe_failed, instruction.probe)
         elif isinstance(instruction, Answer):
+            request = instruction.request
+            if request.context is None:
+                # The app has the answer; what failed came after that.
+                self.hooks.answered(request, instruction.attempt, self._latest_outcome, self._latest_s)
+                return
             try:
-                instruction.request.context.reject(
-                    InternalError("the answer could not be passed on because of a fault in the gateway")
+                self._reject(
+                    request, InternalError("the answer could not be passed on because of a fault in the gateway")
                 )
             except Exception:  # noqa: BLE001 - there is nothing left to try
                 _LOG.exception("refusing the request failed as well")
@@ -345,3 +369,8 @@ class Carrier:
         self._timer = None
         self._timer_s = _NEVER_S
         self._carry_out(self.router.tick(monotonic()))
+
+
+def _answers(instructions: Sequence[Instruction], request: Request) -> bool:
+    """Whether one of them gives this request its answer."""
+    return any(type(one) is Answer and one.request is request for one in instructions)

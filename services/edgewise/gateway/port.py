@@ -35,7 +35,10 @@ class AppCall(Protocol):
         ...
 
     def answer(self, attempt: Attempt) -> None:
-        """Give the app `attempt.answer`, with what it says of who answered (`answer_fields.py`)."""
+        """Give the app `attempt.answer`, with what it says of who answered (`answer_fields.py`).
+
+        Raises: EdgewiseError: there is no such answer any more; the carrier rejects with this.
+        """
         ...
 
     def reject(self, error: EdgewiseError) -> None:

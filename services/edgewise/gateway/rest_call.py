@@ -158,7 +158,10 @@ class RestCall:
         self._door.carrier.sent(attempt)
 
     def answer(self, attempt: Attempt) -> None:
-        """Give the app the site's answer."""
+        """Give the app the site's answer.
+
+        Raises: UnavailableError: the site was lost since it began to answer; the app has been told nothing.
+        """
         shape, varied, body, rest = attempt.answer
         request = self._request
         if request.attempts == 1 and not request.degraded:
@@ -178,8 +181,7 @@ class RestCall:
         elif not pieces.broken:
             pieces.flow_to(self._exchange, start)
         else:
-            self.reject(UnavailableError("the site was lost in the middle of its answer", retry_after_s=1.0))
-            return
+            raise UnavailableError("the site was lost in the middle of its answer", retry_after_s=1.0)
         request.context = None
         if self._door.logs:
             self._account(attempt.link.name, str(shape.status))

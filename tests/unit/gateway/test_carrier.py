@@ -374,3 +374,72 @@ def test_sites_are_exchanged_with_the_routers(scenario):
         assert house.log == [("close",), ("probe", probe)]
 
     scenario(main)
+
+
+def endings(house):
+    return [call[0] for call in house.hooks.calls if call[0] in {"answered", "rejected", "cancelled"}]
+
+
+@pytest.mark.parametrize(("problem", "told"), [(UnavailableError("cut"), "cut"), (ValueError("secret"), "a fault")])
+def test_an_answer_that_cannot_be_given_is_a_rejection(scenario, problem, told):
+    async def main(house):
+        request = house.request()
+        attempt = house.attempt(request)
+
+        def fail():
+            raise problem
+
+        house.call.during["answer"] = fail
+        # It was held until now; nothing of it is left.
+        house.carrier.answered(attempt, Outcome.OK)
+        request.done = True
+        house.router.plan["failed"] = [Answer(request, attempt)]
+        house.carrier.failed(house.attempt(request, 2), Failure.LOST)
+        assert endings(house) == ["rejected"]
+        assert [what for what, *_ in house.log] == ["answer", "reject"]
+        assert told in house.log[-1][1].message
+        assert "secret" not in house.log[-1][1].message
+        assert house.carrier._held == {}
+
+    scenario(main)
+
+
+@pytest.mark.parametrize("decided", [Answer, Reject])
+def test_an_app_that_goes_while_its_end_waits_for_its_turn_is_counted_as_gone(scenario, decided):
+    async def main(house):
+        first, request = house.request(), house.request()
+        attempt = house.attempt(request)
+
+        def while_another_is_carried_out():
+            request.done = True
+            end = Answer(request, attempt) if decided is Answer else Reject(request, UnavailableError("no site"))
+            house.router.plan["answered"] = [end]
+            house.carrier.answered(attempt, Outcome.OK)
+            # The door's part of it, as when the app goes away at this moment.
+            house.carrier.cancelled(request)
+            request.context = None
+
+        house.call.during["send"] = while_another_is_carried_out
+        house.router.plan["arrived"] = [Send(house.attempt(first))]
+        house.carrier.arrived(first)
+        assert endings(house) == ["cancelled"]
+        assert house.carrier._held == {}
+
+    scenario(main)
+
+
+def test_an_answer_that_came_late_while_others_are_carried_out_leaves_nothing(scenario):
+    async def main(house):
+        first, late = house.request(), house.request()
+        late.done = True
+
+        def while_another_is_carried_out():
+            house.router.plan["answered"] = [Send(house.attempt(house.request()))]
+            house.carrier.answered(house.attempt(late), Outcome.OK)
+
+        house.call.during["send"] = while_another_is_carried_out
+        house.router.plan["arrived"] = [Send(house.attempt(first))]
+        house.carrier.arrived(first)
+        assert house.carrier._held == {}
+
+    scenario(main)

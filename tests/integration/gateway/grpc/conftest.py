@@ -181,6 +181,7 @@ async def gateway(
                 yield Gateway(service, door, server, port, client)
                 service.router.validate_state(time.monotonic())
                 assert service.metrics.in_flight == 0
+                assert service.carrier._held == {}
             finally:
                 await client.close()
                 await asyncio.wait_for(server.close(), LOOP_WAIT_S)

@@ -205,6 +205,8 @@ async def gateway(
                 for app in running.apps:
                     await app.close()
                 await asyncio.wait_for(server.close(), LOOP_WAIT_S)
+            assert service.metrics.in_flight == 0, "every request has been counted as ended"
+            assert service.carrier._held == {}
     finally:
         for site in sites:
             if isinstance(site, SiteServer) and site.server is not None:
