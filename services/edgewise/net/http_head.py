@@ -59,7 +59,15 @@ class RequestHead:
         "varied",
     )
 
-    def __init__(self, method: bytes, path: bytes, query: bytes, headers: dict[bytes, bytes], shape: HeadShape) -> None:
+    def __init__(  # noqa: PLR0917 - once a request
+        self,
+        method: bytes,
+        path: bytes,
+        query: bytes,
+        headers: dict[bytes, bytes],
+        shape: HeadShape,
+        varied: dict[bytes, bytes],
+    ) -> None:
         self.method = method
         self.path = path
         self.query = query
@@ -68,7 +76,7 @@ class RequestHead:
         self.keep_alive = True
         self.expects_continue = False
         self.shape = shape
-        self.varied: dict[bytes, bytes] = {name: headers[name] for name in shape.names}
+        self.varied = varied
         self._headers: dict[bytes, bytes] | None = headers
         self._shared_headers = headers
 
@@ -93,8 +101,7 @@ class RequestHead:
             limits: the body's applies.
         Returns: None where this shape does not say how it is framed.
         """
-        other = RequestHead.__new__(RequestHead)
-        other.varied = varied = dict(zip(self.shape.names, values, strict=True))
+        varied = dict(zip(self.shape.names, values, strict=True))
         length = varied.get(b"content-length")
         content_length = self.content_length
         if length is not None:
@@ -102,16 +109,12 @@ class RequestHead:
             # Zero changes more than a number: there is no body to wait for.
             if not 0 < content_length <= limits.max_body_bytes or not self.content_length:
                 return None
+        other = RequestHead(self.method, self.path, self.query, self._shared_headers, self.shape, varied)
         other.content_length = content_length
-        other.method = self.method
-        other.path = self.path
-        other.query = self.query
         other.http_1_0 = self.http_1_0
         other.keep_alive = self.keep_alive
         other.expects_continue = self.expects_continue
-        other.shape = self.shape
         other._headers = None  # noqa: SLF001 - of this class
-        other._shared_headers = self._shared_headers  # noqa: SLF001 - of this class
         return other
 
 
@@ -191,7 +194,8 @@ def parse_request_head(head: bytes, limits: HttpLimits) -> RequestHead:
     if len(fields) > limits.max_header_count:
         raise HttpProtocolError(431, f"more than {limits.max_header_count} header fields")
     path, query = _split_target(method, target)
-    request = RequestHead(method, path, query, _collect(head, fields), HeadShape(head, VARYING))
+    headers, shape = _collect(head, fields), HeadShape(head, VARYING)
+    request = RequestHead(method, path, query, headers, shape, {name: headers[name] for name in shape.names})
     request.http_1_0 = http_1_0
     _frame(request, limits)
     return request

@@ -73,6 +73,10 @@ class RequestReader:
         "wants_continue",
     )
 
+    # Set with `_last_head`, and when a head with a body has been read.
+    _last_request: RequestHead
+    _request: RequestHead
+
     def __init__(self, limits: HttpLimits, buffers: BufferPool) -> None:
         self._buffers = buffers
         self._pooled = False
@@ -80,8 +84,6 @@ class RequestReader:
         self.wants_continue = False
         self._limits = limits
         self._last_head: bytes | None = None
-        self._last_request = cast("RequestHead", None)
-        self._request = cast("RequestHead", None)
         self._scanned_bytes = 0
         self._shapes: list[RequestHead] = []
         self._body = bytearray()

@@ -10,7 +10,7 @@ Inside a body, `begin_stream` hands over what has come, and the rest is given ou
 """
 
 from enum import IntEnum
-from typing import Final, cast
+from typing import Final
 
 from edgewise.net.errors import HttpProtocolError
 from edgewise.net.http_chunked import ChunkedDecoder
@@ -72,6 +72,9 @@ class ResponseReader:
         "streams",
     )
 
+    # Set with `_last_head`.
+    _last_parsed: ResponseHead
+
     def __init__(self, *, max_head_bytes: int, max_body_bytes: int, known_heads: KnownHeads | None = None) -> None:
         self.direct = False
         self.streams = False
@@ -88,7 +91,6 @@ class ResponseReader:
         self._left_bytes = 0
         self._decoder: ChunkedDecoder | None = None
         self._last_head: bytes | None = None
-        self._last_parsed = cast("ResponseHead", None)
 
     def expect(self, head_only: bool, echo: bytes = b"") -> None:  # noqa: FBT001 - once a request
         r"""Begin the next response.
