@@ -32,11 +32,11 @@ MAX_CHANGES: Final = 50
 DUPLICATING: Final = (Reason.HEDGE, Reason.RESCUE, Reason.RAMP)
 """Reasons for a second attempt while the first may still run."""
 
-DURATION_BOUNDS_S: Final = (
+DURATION_BOUNDS_S: Final[tuple[float, ...]] = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25),
     *(0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
 )
-OVERHEAD_BOUNDS_S: Final = (
+OVERHEAD_BOUNDS_S: Final[tuple[float, ...]] = (
     *(0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01),
     *(0.025, 0.05, 0.1, 0.25, 1.0),
 )

@@ -114,7 +114,7 @@ class RequestHead:
         other.http_1_0 = self.http_1_0
         other.keep_alive = self.keep_alive
         other.expects_continue = self.expects_continue
-        other._headers = None  # noqa: SLF001 - of this class
+        other._headers = None
         return other
 
 
