@@ -1,7 +1,7 @@
 """What the gateway is told: its sites, its routes, its limits. Read from the command line and `gateway.toml`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -45,7 +45,7 @@ class SiteConfig:
         grpc: its gRPC address (HTTP/2), for sites that are not ours.
         tls: for addresses with TLS.
         api_key_file: holds the key that is sent as `Authorization: Bearer`.
-        max_in_flight, max_queue: as in `SiteSpec`.
+        max_in_flight, max_queue: as in `SiteSpec`, of all workers together.
         health_path: what small probes ask; None tries what servers of these protocols have.
     """
 
@@ -73,3 +73,29 @@ class GatewayConfig:
     sites: tuple[SiteConfig, ...]
     route: Route = DEFAULT_ROUTE
     routes: Mapping[str, Route] = field(default_factory=lambda: MappingProxyType({}))
+
+    def share_of(self, worker: int, workers: int) -> "GatewayConfig":
+        """What one of several processes takes of it: the sites' limits are for all of them together.
+
+        Args:
+            worker: which one, from 0 on.
+            workers: how many there are.
+        Returns: the same with `max_in_flight` and `max_queue` divided. A process always gets at least 1, but for a
+            queue that there is not to be at all.
+        """
+        return replace(
+            self,
+            sites=tuple(
+                replace(
+                    site,
+                    max_in_flight=_share(site.max_in_flight, worker, workers),
+                    max_queue=_share(site.max_queue, worker, workers),
+                )
+                for site in self.sites
+            ),
+        )
+
+
+def _share(limit: int, worker: int, workers: int) -> int:
+    share = limit // workers + (worker < limit % workers)
+    return max(share, min(1, limit))

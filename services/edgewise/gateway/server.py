@@ -14,6 +14,7 @@ from functools import partial
 
 from edgewise.core.errors import EdgewiseError
 from edgewise.gateway.assembly import Assembly
+from edgewise.gateway.config import GatewayConfig
 from edgewise.gateway.listeners import Listeners
 from edgewise.gateway.options import GatewayOptions, check_options
 from edgewise.gateway.siblings import Siblings
@@ -57,7 +58,7 @@ class Gateway:
             EdgewiseError: the options, the config or a file they name cannot be used.
         """
         loop = asyncio.get_running_loop()
-        self.assembly = Assembly(self.options, load_config(self.options), worker=self._seat.number if self._seat else 0)
+        self.assembly = Assembly(self.options, self._load_config(), worker=self._seat.number if self._seat else 0)
         await self.assembly.start()
         if self._seat is not None and self._seat.count > 1:
             await self._join(self._seat)
@@ -86,9 +87,13 @@ class Gateway:
         self._followers.append(task)
         task.add_done_callback(self._followers.remove)
 
+    def _load_config(self) -> GatewayConfig:
+        config = load_config(self.options)
+        return config if self._seat is None else config.share_of(self._seat.number, self._seat.count)
+
     async def _reload(self) -> None:
         try:
-            await self.assembly.reload(load_config(self.options))
+            await self.assembly.reload(self._load_config())
         except EdgewiseError as error:
             _log.error("%s; the config that was in force stays so", error.message)
         except Exception:  # noqa: BLE001 - the gateway goes on with what it has

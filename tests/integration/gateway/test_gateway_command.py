@@ -178,6 +178,24 @@ def test_workers_share_ports_numbers_and_what_they_know(
     assert gateway.stop() == 0
 
 
+def test_a_sites_limit_is_for_all_workers_together(start_gateway, plain_site, ask, until, in_thread, tmp_path):
+    site = plain_site()
+    config = tmp_path / "gateway.toml"
+    limits = "max_in_flight = 2\nmax_queue = 0"
+    config.write_text(f'[[site]]\nname = "near"\ntier = "edge"\nrest = "{site.url}"\n{limits}\n')
+    gateway = start_gateway("--config", str(config), "--workers", "2")
+    asked = ask(gateway)
+    assert asked.links()["sites"][0]["limit"] == 2
+    site.gate.clear()
+    # Each on a connection of its own: both workers get some of so many.
+    asking = [in_thread(asked.predict) for _ in range(16)]
+    until(lambda: sum(one.done() for one in asking) + len(site.asked) == len(asking))
+    assert len(site.asked) == 2
+    site.gate.set()
+    statuses = [one.result().status for one in asking]
+    assert (statuses.count(200), statuses.count(503)) == (2, 14)
+
+
 def test_workers_do_not_outlive_their_parent(start_gateway, edge, until, children_of):
     gateway = start_gateway("--edge", edge.rest_url, "--workers", "2")
     workers = children_of(gateway.process.pid)
