@@ -355,4 +355,9 @@ class LinkWatch:
                 self.probe(link, payload_bytes, now_s, out, fresh=False)
         if doubtful and not link.payload_proven:
             return
+        ready_s = link.warmed_s + link.usual_s()
+        if now_s < ready_s and payload_bytes >= warming.COLD_BYTES:
+            # The first request would meet a cold connection, and the first step wait for it.
+            link.next_probe_s = min(link.next_probe_s, ready_s)
+            return
         self.move(link, LinkEvent.PROVEN, "probes are answered", now_s, out)
