@@ -34,6 +34,15 @@ def step_s(link: "Link", settings: "RouterSettings") -> float:
     return max(settings.ramp_step_s, *answers_s or [link.probe_latency.q95])
 
 
+def first_is_warm_s(link: "Link", settings: "RouterSettings") -> float:
+    """When the first connection that was to be warmed may be; -inf where none needs to be."""
+    if payload_bytes(link, settings) < COLD_BYTES:
+        return float("-inf")
+    # A probe takes a round trip, or two with a handshake; an answer one and what the model takes.
+    probes_s, answers_s = link.probe_latency.q50, link.usual_s()
+    return link.warmed_s + (min(probes_s, answers_s) if probes_s else answers_s)
+
+
 def open_again(link: "Link") -> Warm:
     """Have as many connections as before, and a few for those that are being warmed when a request comes."""
     used = min(link.peak_in_flight, link.limit)

@@ -355,8 +355,8 @@ class LinkWatch:
                 self.probe(link, payload_bytes, now_s, out, fresh=False)
         if doubtful and not link.payload_proven:
             return
-        ready_s = link.warmed_s + link.usual_s()
-        if now_s < ready_s and payload_bytes >= warming.COLD_BYTES:
+        ready_s = warming.first_is_warm_s(link, self._settings)
+        if now_s < ready_s:
             # The first request would meet a cold connection, and the first step wait for it.
             link.next_probe_s = min(link.next_probe_s, ready_s)
             return
