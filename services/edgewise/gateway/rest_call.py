@@ -10,7 +10,7 @@ from edgewise.core.routing.calls import Attempt, Failure, Outcome, Request
 from edgewise.gateway.rest_answer import AnswerShape, RestAnswer, length_said
 from edgewise.gateway.rest_pieces import STREAM_OVER_BYTES, AnswerPieces, Source
 from edgewise.gateway.rest_request import RestRequest
-from edgewise.gateway.rest_upload import Upload
+from edgewise.gateway.rest_upload import Upload, UploadProgress
 from edgewise.gateway.upstream import HttpUpstream
 from edgewise.gateway.upstream_connection import UpstreamConnection
 from edgewise.net.errors import HttpClientError
@@ -151,7 +151,11 @@ class RestCall:
         )
         upload.on_sent = partial(self._uploaded, attempt)
         if isinstance(attempt.carrier, UpstreamConnection):
-            upload.flow_to(attempt.carrier)
+            self._flow(upload, attempt.carrier, attempt)
+
+    def _flow(self, upload: Upload, connection: UpstreamConnection, attempt: Attempt) -> None:
+        UploadProgress(connection, attempt, self._door.carrier.bytes_came)
+        upload.flow_to(connection)
 
     def _uploaded(self, attempt: Attempt) -> None:
         attempt.uploading = False
@@ -202,7 +206,7 @@ class RestCall:
     def sent(self, ticket: Attempt) -> None:
         """See `UpstreamCall`."""
         if self._upload is not None and isinstance(ticket.carrier, UpstreamConnection):
-            self._upload.flow_to(ticket.carrier)
+            self._flow(self._upload, ticket.carrier, ticket)
         self._door.carrier.sent(ticket)
 
     def bytes_came(self, ticket: Attempt) -> None:

@@ -3,15 +3,18 @@
 It is not kept, so it goes to one site only: a loss after its first piece cannot be made good.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from edgewise.core.routing.calls import Attempt
 from edgewise.gateway.upstream_connection import UpstreamConnection
 from edgewise.net.exchange import Body
 from edgewise.net.http_incoming import IncomingBody, Piece
 
 KEPT_BODY_BYTES: Final = 16 << 20
 """Bodies up to this length are kept until the answer, so that they can be sent again."""
+_LOOK_S: Final = 0.02
 
 
 class Upload:
@@ -85,3 +88,40 @@ class Upload:
         self.stop()
         if self.on_sent is not None:
             self.on_sent()
+
+
+class UploadProgress:
+    """Tells the router that a site is there while it takes a long body, however slowly.
+
+    It may have nothing to say for a long time, and probes may be late behind the body. What its system acknowledges is
+    heard of it as well; a site that has stopped is silent once its system's buffer is full, as one that cannot be reached is at
+    once.
+
+    Args:
+        connection: carries the body.
+        attempt: is looked after while it is in flight, the time included in which the system still sends.
+        heard: is told of the attempt each time that more has arrived.
+    """
+
+    __slots__ = ("_acknowledged_bytes", "_attempt", "_connection", "_heard")
+
+    def __init__(self, connection: UpstreamConnection, attempt: Attempt, heard: Callable[[Attempt], None]) -> None:
+        self._connection = connection
+        self._attempt = attempt
+        self._heard = heard
+        self._acknowledged_bytes = connection.acknowledged_bytes()
+        self._look_again()
+
+    def _look_again(self) -> None:
+        # Where the system does not tell, there is nothing to see.
+        if self._acknowledged_bytes is not None:
+            asyncio.get_running_loop().call_later(_LOOK_S, self._look)
+
+    def _look(self) -> None:
+        if not self._attempt.open or self._attempt.carrier is not self._connection:
+            return
+        before, now = self._acknowledged_bytes, self._connection.acknowledged_bytes()
+        self._acknowledged_bytes = now
+        if now != before and now is not None:
+            self._heard(self._attempt)
+        self._look_again()

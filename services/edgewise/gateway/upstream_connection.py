@@ -5,6 +5,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
+from edgewise.gateway.tcp_progress import acknowledged_bytes
 from edgewise.gateway.tcp_window import TcpWindow, read_window
 from edgewise.gateway.upstream_calls import Sink, StreamingCall, Ticket, UpstreamCall
 from edgewise.net.errors import HttpClientError
@@ -191,3 +192,7 @@ class UpstreamConnection(ClientConnection):
     def window(self) -> TcpWindow | None:
         """How much can be sent at once; None where the system does not tell."""
         return read_window(self._socket) if self._socket is not None else None
+
+    def acknowledged_bytes(self) -> int | None:
+        """How much of what was sent has arrived; None where the system does not tell."""
+        return acknowledged_bytes(self._socket) if self._socket is not None else None
