@@ -18,6 +18,8 @@ from edgewise.net.http_response_head import ResponseHead
 PROBE_PATH: Final = b"/edgewise/v1/probe"
 """Where an Edgewise server takes a body and answers with one of `?answer_bytes=N`."""
 MAX_PROBE_BYTES: Final = 1 << 20
+# What large questions consist of; nobody makes copies of it.
+_ZEROS: Final = memoryview(bytes(MAX_PROBE_BYTES))
 _HEALTH_PATH: Final = b"/v2/health/ready"
 _NOT_READY: Final = frozenset({500, 502, 503, 504})
 _MAX_KEY_BYTES: Final = 8192
@@ -173,7 +175,7 @@ class Site:
     def _payload_request(self, host: bytes, base_path: bytes, question_bytes: int, answer_bytes: int) -> list[Body]:
         # Sites that are not ours do not have the page. They read the question all the same, and say so.
         path = b"%b%b?answer_bytes=%d" % (base_path, PROBE_PATH, answer_bytes)
-        return encode_request(b"POST", path, host, self._credentials(), bytes(question_bytes))
+        return encode_request(b"POST", path, host, self._credentials(), _ZEROS[:question_bytes])
 
     def _warming_question(self, question_bytes: int) -> list[Body]:
         upstream = cast("HttpUpstream", self.rest)

@@ -116,14 +116,19 @@ class UpstreamWarming:
                 fit.append(connection)
             else:
                 fading.append(connection)
-        # Requests take those first that are fit.
-        upstream.idle[:] = (*reversed(cold), *reversed(fading), *reversed(fit))
         missing = connections - in_use - len(fit) - len(self._open)
-        for connection in (*cold, *fading)[: max(0, missing)]:
-            self._ask(connection, windows[connection], needed_bytes, lasts_s)
-            missing -= 1
-        for _ in range(missing):
-            self._ask(None, NEW, needed_bytes, lasts_s)
+        asked = [*cold, *fading][: max(0, missing)]
+        # Requests take those first that are fit; but before them the pool takes those that are asked.
+        upstream.idle[:] = (
+            *reversed(cold[len(asked) :]),
+            *reversed(fading[max(0, len(asked) - len(cold)) :]),
+            *reversed(fit),
+            *reversed(asked),
+        )
+        for connection in asked:
+            self._ask(windows[connection], needed_bytes, lasts_s, fresh=False)
+        for _ in range(missing - len(asked)):
+            self._ask(NEW, needed_bytes, lasts_s, fresh=True)
 
     def give_up(self) -> None:
         """Nobody needs it any more: close the connections being warmed, with what is unsent in them."""
@@ -136,19 +141,12 @@ class UpstreamWarming:
         """A question was answered, or its connection lost."""
         self._open.pop(question, None)
 
-    def _ask(
-        self, connection: UpstreamConnection | None, window: TcpWindow | None, needed_bytes: int, lasts_s: float
-    ) -> None:
-        upstream = self._upstream
+    def _ask(self, window: TcpWindow | None, needed_bytes: int, lasts_s: float, *, fresh: bool) -> None:
         parts = self._question(_question_bytes(window or NEW, needed_bytes, lasts_s, self._max_question_bytes))
         question = _Question(self)
         self._open[question] = None
         self.asked += 1
-        if connection is not None:
-            # The pool takes the last.
-            upstream.idle.remove(connection)
-            upstream.idle.append(connection)
-        upstream.send(parts, question, question, fresh=connection is None)
+        self._upstream.send(parts, question, question, fresh=fresh)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._timeout_s, self._look)
 
