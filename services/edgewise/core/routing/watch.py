@@ -37,6 +37,7 @@ _SHORT_S: Final = 0.06
 _MOST_FORGIVEN: Final = 5
 # Medians of the last answers speak for the ramp once most of them are of the ramp.
 _ANSWERS_TO_JUDGE: Final = 9
+_JUDGED_WITHIN_S: Final = 10.0
 
 
 class Requests(Protocol):
@@ -286,7 +287,9 @@ class LinkWatch:
         if link.ramp_sent and not link.ramp_answered and link.in_flight:
             return
         if link.slow is not None and link.ramp_step == len(settings.ramp_shares) - 1:
-            return  # not before it has been judged
+            # Not before it has been judged, unless there is hardly anything to judge it by.
+            if now_s - link.ramp_since_s < _JUDGED_WITHIN_S:
+                return
         link.ramp_step += 1
         link.ramp_since_s = now_s
         link.ramp_credit = 1.0
