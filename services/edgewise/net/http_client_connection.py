@@ -286,8 +286,8 @@ class ClientConnection(asyncio.BufferedProtocol):
         reader = self._reader
         try:
             body = reader.direct_filled(nbytes) if reader.direct else reader.feed(self._buffer, nbytes)
-        except BodyTooLargeError as error:
-            self._give_up(ResponseTooLargeError(error.reason, received_bytes=self.received_bytes))
+        except BodyTooLargeError as too_large:
+            self._give_up(ResponseTooLargeError(too_large.reason, received_bytes=self.received_bytes))
             return
         except HttpProtocolError as error:
             self._give_up(ProtocolError(error.reason, received_bytes=self.received_bytes))

@@ -222,6 +222,7 @@ class HttpConnection(BoundedConnection):
         self._waits_for = (_HEAD, False)
         self._exchange = exchange = HttpExchange(self, head, body, now_s)  # type: ignore[arg-type]
         if incoming is not None:
+            self._incoming = incoming
             self._begin_stream(exchange, incoming)
             return
         try:
@@ -239,7 +240,7 @@ class HttpConnection(BoundedConnection):
 
     def _begin_stream(self, exchange: HttpExchange, incoming: IncomingBody) -> None:
         self._state = STREAMING
-        self._incoming = exchange.incoming = incoming
+        exchange.incoming = incoming
         incoming.belongs_to(self)
         self._since_s = monotonic()
         self._moved_bytes = -1
