@@ -69,6 +69,8 @@ _AS_MUCH: Final = 0.7
 _MUCH_LESS: Final = 0.45
 _MOST_SAMPLES: Final = 128
 _ALIKE: Final = 1.5
+# A trial takes some round trips; where an answer takes longer than this, what waits meanwhile would wait for too long.
+_FAR_S: Final = 0.1
 # One window may have been a lucky one.
 _CAUTION: Final = 0.85
 _LONGEST_DRAIN: Final = 4.0
@@ -81,7 +83,7 @@ _LEAST_USE: Final = 0.5
 _LEAST_INITIAL: Final = 0.125
 _CAREFUL_S: Final = 10.0
 # A second of latency: a far site has few round trips to rise in.
-_CAREFUL_RAISE: Final = 1.0
+_CAREFUL_RAISE: Final = 2.0
 _MOST_CAREFUL_RAISE: Final = 0.5
 _CAREFUL_WINDOW_S: Final = 0.15
 _NEVER: Final = float("-inf")
@@ -133,6 +135,7 @@ class ConcurrencyLimit:
         "_trial_from",
         "_trial_per_s",
         "_trial_s",
+        "_waited_for",
         "limit",
     )
 
@@ -170,6 +173,7 @@ class ConcurrencyLimit:
         self._trial_from = 0
         self._trial_per_s = 0.0
         self._trial_s = _NEVER
+        self._waited_for = False
         self._trial_each_s = _TRIAL_EACH_S
         self._drain_until_s = 0.0
         self._lowered_s = _NEVER
@@ -216,6 +220,23 @@ class ConcurrencyLimit:
         least = _LEAST_USE * self._pace_per_s * self._base_s or _LEAST_INITIAL * self._initial
         self.limit = max(int(in_flight * _OVERLOAD), min(int(least), self.limit), self._smallest)
         self._drain(now_s)
+
+    def waited_for(self, now_s: float) -> None:
+        """Something has to wait for room: no trial is begun before `waited_for_no_more`, and one that takes long ends."""
+        self._waited_for = True
+        if self._trial_from and self._latency_s > _FAR_S:
+            self.limit = max(self.limit, self._trial_from)
+            self._trial_from = 0
+            self._begin(now_s)
+
+    def waited_for_no_more(self) -> None:
+        """Nothing waits for room."""
+        self._waited_for = False
+
+    @property
+    def latency_s(self) -> float:
+        """The mean of the last window; 0 when nothing is known."""
+        return self._latency_s
 
     def throughput_per_s(self, now_s: float) -> float:  # noqa: ARG002 - an estimate may come to age
         """Answers a second while the site had something to do all the time; at other times the most that was seen.
@@ -283,7 +304,6 @@ class ConcurrencyLimit:
         self._quickest_s = min(self._quickest_s or latency_s, latency_s)
         if self._needed > _FIRST_SAMPLES:
             self._learn(latency_s, per_s, binding=binding, steady=steady)
-        careful = now_s < self._careful_until_s
         self._needed = _SAMPLES
         room = _GAIN * max(per_s, self._pace_per_s) * self._base_s + _SPARE
         if not steady and per_s < _SAME * self._pace_per_s:
@@ -291,7 +311,7 @@ class ConcurrencyLimit:
             self._begin(now_s)
         elif least > _STANDING * room and self._base_s and (steady or self._known):
             self._try(room if self._known else max(room, _TRIAL_RATIO * limit), per_s, now_s)
-        elif binding and limit > self._least_trial and not careful and self._is_doubtful(room, latency_s, now_s):
+        elif binding and limit > self._least_trial and self._is_doubtful(room, latency_s, now_s):
             self._try(_TRIAL_RATIO * limit, per_s, now_s)
         else:
             wanted = min(room, 2 * limit) if self._base_s else _FIRST_RAISE * self._initial
@@ -306,6 +326,8 @@ class ConcurrencyLimit:
 
     def _is_doubtful(self, room: float, latency_s: float, now_s: float) -> bool:
         """Whether B has to be measured at a lower limit, the limit being in the way."""
+        if now_s < self._careful_until_s or (self._waited_for and latency_s > _FAR_S):
+            return False
         if self._known:
             self._known = room > self.limit or now_s - self._trial_s < self._trial_each_s
             return not self._known

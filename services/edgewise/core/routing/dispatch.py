@@ -1,5 +1,6 @@
 """Finds a site for a request: in the order of its route, with room, or at least a wait that is worth it."""
 
+import heapq
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -19,6 +20,8 @@ _NEVER_S: Final = float("inf")
 _SURE: Final = 1.25
 MARGIN_S: Final = 0.005
 """Answers take a little longer than planned, and have to be sent."""
+FRESH_S: Final = 0.010
+"""Younger attempts are most likely answered before anything about them has to be decided."""
 
 
 class Dispatcher:
@@ -41,7 +44,17 @@ class Dispatcher:
         self.settings = settings
         self.links: dict[str, Link] = {spec.name: Link(spec, settings, now_s) for spec in sites}
         self._draws = draws
+        # When no link is up, the first that fits.
+        self._last_resorts: tuple[Callable[[Link], bool], ...] = (
+            lambda link: link.state is _RAMP,
+            self._is_as_good_as_back,
+            lambda link: link.state is LinkState.SUSPECT,
+            lambda link: link.state is LinkState.PROBING,
+            lambda link: link.state is LinkState.DOWN and link.answers,
+        )
         self._orders = fixed_orders(self.links.values())
+        # When a request is to be looked at again: (time, number, request).
+        self._timers: list[tuple[float, int, Request]] = []
 
     def others(self, link: Link) -> list[Link]:
         """All links but this one."""
@@ -50,6 +63,10 @@ class Dispatcher:
     def has_alternative(self, link: Link) -> bool:
         """Whether another link is up."""
         return any(other.state is _UP for other in self.links.values() if other is not link)
+
+    def _is_as_good_as_back(self, link: Link) -> bool:
+        """Whether only the hold-down keeps a link from coming back."""
+        return link.state is LinkState.PROBING and link.good_probes >= self.settings.good_probes
 
     def _order(self, request: Request, now_s: float) -> tuple[Link, ...]:
         if request.route.kind is RouteKind.WEIGHTS:
@@ -68,6 +85,8 @@ class Dispatcher:
             link.enqueue(request, reason, now_s)
         else:
             out.append(self._attempt(request, link, reason, now_s))
+            if reason is not Reason.FIRST:
+                heapq.heappush(self._timers, (now_s + FRESH_S, request.key, request))
         return True
 
     def _attempt(self, request: Request, link: Link, reason: Reason, now_s: float) -> Send:
@@ -87,7 +106,7 @@ class Dispatcher:
         """Where an attempt can go, and whether it has to wait for room there.
 
         In this order: the first link of the route that is up and has room; one that may not know the model or is hardly
-        in time; the one with the shortest queue; when no link is up, whatever is not given up altogether.
+        in time; the one with the shortest queue; when no link is up, whatever is not given up altogether, or the queue there.
         """
         unlikely: Link | None = None
         full: list[Link] = []
@@ -106,7 +125,20 @@ class Dispatcher:
         shortest = self._shortest(full, request, now_s) if full else None
         if shortest is not None:
             return shortest, True
-        return (_last_resort(request) if last_resort else None), False
+        return self._last_resort(request, now_s) if last_resort else (None, False)
+
+    def _last_resort(self, request: Request, now_s: float) -> tuple[Link | None, bool]:
+        """When no link is up: one that is not given up altogether, or was given up though it answers."""
+        full: list[Link] = []
+        for is_one in self._last_resorts:
+            for link in request.order:
+                if not is_one(link) or link in request.tried:
+                    continue
+                if len(link.in_flight) < link.limit and not link.queue:
+                    return link, False
+                full.append(link)
+        shortest = self._shortest(full, request, now_s) if full else None
+        return shortest, shortest is not None
 
     @staticmethod
     def _is_unlikely(link: Link, request: Request, now_s: float) -> bool:
@@ -145,12 +177,6 @@ class Dispatcher:
         link.ramp_sent += 1
         return True
 
-    def _fallback(self, request: Request) -> Link | None:
-        for link in request.order:
-            if link.state is _UP and link not in request.tried:
-                return link
-        return None
-
     def _why_not(self, request: Request, now_s: float) -> EdgewiseError:
         order = request.order
         if not order:
@@ -166,14 +192,3 @@ class Dispatcher:
         return UnavailableError(
             f"no site can answer now: {states}; try again later", retry_after_s=self.settings.retry_after_s
         )
-
-
-def _last_resort(request: Request) -> Link | None:
-    """When no link is up: one that is not given up altogether, or was given up though it answers."""
-    for state in (_RAMP, LinkState.SUSPECT, LinkState.PROBING, LinkState.DOWN):
-        for link in request.order:
-            if link.state is not state or (state is LinkState.DOWN and not link.answers):
-                continue
-            if link not in request.tried and len(link.in_flight) < link.limit:
-                return link
-    return None

@@ -47,7 +47,6 @@ class Endings(Dispatcher):
         self, sites: Sequence[SiteSpec], *, now_s: float, draws: Callable[[], float], settings: RouterSettings
     ) -> None:
         super().__init__(sites, now_s=now_s, draws=draws, settings=settings)
-        self._timers: list[tuple[float, int, Request]] = []
         self._retries = RetryBudget()
 
     def _asks_further(self, attempt: Attempt, now_s: float, out: list[Instruction]) -> bool:

@@ -25,6 +25,9 @@ _FEW_PROBES: Final = 8
 # The pace of a queue is known after this long, and remembered for that long.
 _PACE_AFTER_S: Final = 0.05
 _PACE_LASTS_S: Final = 5.0
+# A queue that stays is measured anew so often, and believed after so many round trips.
+_PACE_WINDOW_S: Final = 2.0
+_PACE_ROUND_TRIPS: Final = 4.0
 _OTHER_MODELS: Final = "*"
 # With its jitter no less than 10 s, so that traffic switches at most once in 10 s.
 _FLAP_S: Final = 11.2
@@ -150,14 +153,18 @@ class Link:
         if not self.queue:
             self._full_since_s = now_s
             self.drained = 0
+        self.limiter.waited_for(now_s)
         heapq.heappush(self.queue, (request.deadline_s, request.key, request, reason))
 
     def note_pace(self, now_s: float) -> None:
-        """The queue has become empty: remember how quickly it went."""
+        """The queue has become empty, or is an old one: remember how quickly it went."""
+        if not self.queue:
+            self.limiter.waited_for_no_more()
         full_s = now_s - self._full_since_s
-        if full_s >= _PACE_AFTER_S:
+        if full_s >= _PACE_AFTER_S and (not self.queue or full_s >= _PACE_WINDOW_S):
             self._pace_per_s = self.drained / full_s
-            self._pace_s = now_s
+            self._pace_s = self._full_since_s = now_s
+            self.drained = 0
 
     def expected_wait_s(self, now_s: float) -> float:
         """How long a request that is queued now would wait for room; 0 while nothing is known of the pace.
@@ -166,13 +173,15 @@ class Link:
         """
         queued = len(self.queue)
         full_s = now_s - self._full_since_s
-        if queued and full_s >= _PACE_AFTER_S:
+        latency_s = self.limiter.latency_s or self.probe_latency.q50
+        if queued and full_s >= max(_PACE_AFTER_S, _PACE_ROUND_TRIPS * latency_s):
             pace_per_s = self.drained / full_s
-        elif now_s - self._pace_s < _PACE_LASTS_S:
-            pace_per_s = self._pace_per_s
-        else:
-            return 0.0
-        return (queued + 1) / pace_per_s if pace_per_s > 0.0 else full_s
+            return (queued + 1) / pace_per_s if pace_per_s > 0.0 else full_s
+        # What was sent last is not back yet. By Little's law.
+        pace_per_s = len(self.in_flight) / latency_s if latency_s > 0.0 else 0.0
+        if now_s - self._pace_s < _PACE_LASTS_S:
+            pace_per_s = max(pace_per_s, self._pace_per_s)
+        return (queued + 1) / pace_per_s if queued and pace_per_s > 0.0 else 0.0
 
     def note_payload(self) -> None:
         """Remember how large requests in flight are, the largest and on average, for probes of that size."""
@@ -209,11 +218,10 @@ class Link:
         settings = self.settings
         ramping = self.state is LinkState.RAMP
         needed = 1 if ramping else settings.overdue_count
-        # What was sent before the ramp belongs to the outage.
-        ramp_s = self.since_s if ramping else 0.0
+        back_s = self._back_s
         late = overdue = 0
         for attempt in self.in_flight:
-            if attempt.request.size_class < size_class or attempt.uploading:
+            if attempt.request.size_class < size_class or attempt.uploading or attempt.sent_s < back_s:
                 continue
             age_s = now_s - attempt.sent_s
             path = attempt.path
@@ -223,7 +231,7 @@ class Link:
             if ramping:
                 # A connection that has not been used for a while needs a round trip more. The request does not wait for it.
                 overdue_s += path.latency.q50
-            if age_s > overdue_s and attempt.sent_s >= max(latest_s, ramp_s):
+            if age_s > overdue_s and attempt.sent_s >= latest_s:
                 if self.last_heard_s <= attempt.sent_s:
                     return "silence"
                 # Of a path that nothing is known of, an alive site may simply take long.
@@ -236,6 +244,11 @@ class Link:
                 return "silence"
         return ""
 
+    @property
+    def _back_s(self) -> float:
+        """What was sent before the ramp, or before its last step once that is over, belongs to the outage."""
+        return self.since_s if self.state is LinkState.RAMP else self.ramp_since_s
+
     def silence_evidence(self, size_class: int, latest_s: float, now_s: float) -> float:
         """How unlikely it is that none of the attempts in flight was answered since `latest_s`, in nats.
 
@@ -243,10 +256,11 @@ class Link:
         ln S(age then) - ln S(age now), where S(t) is the probability that an answer takes longer than t.
         """
         evidence = 0.0
+        back_s = self._back_s
         for attempt in self.in_flight:
-            if attempt.request.size_class >= size_class and not attempt.uploading:
+            sent_s = attempt.sent_s
+            if attempt.request.size_class >= size_class and not attempt.uploading and sent_s >= back_s:
                 latency = attempt.path.latency
-                sent_s = attempt.sent_s
                 evidence -= latency.log_survival(now_s - sent_s)
                 if latest_s > sent_s:
                     evidence += latency.log_survival(latest_s - sent_s)

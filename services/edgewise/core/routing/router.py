@@ -362,6 +362,7 @@ class Router(Waiting):
                 self.end_kept(link, now_s, out)
             if link.queue:
                 self._fill(link, now_s, out)
+                self._move_waiting(link, now_s, out)
                 self._drop_expired(link, now_s, out)
             busy = busy or bool(link.in_flight) or bool(link.queue)
         self._retire()

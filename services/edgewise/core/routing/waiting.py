@@ -7,8 +7,8 @@ from typing import Final
 
 from edgewise.core.errors import UnavailableError
 from edgewise.core.routing.budgets import HedgeBudget
-from edgewise.core.routing.calls import Instruction, Reason, Request, SiteSpec
-from edgewise.core.routing.dispatch import MARGIN_S
+from edgewise.core.routing.calls import Attempt, Instruction, Reason, Request, SiteSpec
+from edgewise.core.routing.dispatch import FRESH_S, MARGIN_S
 from edgewise.core.routing.endings import Endings
 from edgewise.core.routing.link import Link
 from edgewise.core.routing.link_state import LinkState
@@ -17,12 +17,16 @@ from edgewise.core.routing.settings import RouterSettings
 _UP: Final = LinkState.UP
 _RAMP: Final = LinkState.RAMP
 _NEVER_S: Final = float("inf")
-# Younger requests are most likely answered before anything about them has to be decided.
-_FRESH_S: Final = 0.010
 _OTHER_MODELS: Final = "*"
 _TIMERS_UNCHECKED: Final = 1024
 # A slow attempt that nobody waits for is left alone a little longer than it takes to be held against its link.
 _WITNESS: Final = 1.2
+# What waits at one site while another one has room is looked at so often.
+_MOVED_EACH_S: Final = 0.05
+# Of the time that was left when an attempt was sent: it is not waited for any longer without asking somebody else.
+_PATIENCE: Final = 0.5
+# Of the time that is left: when a site could not be found, one is looked for again.
+_AGAIN: Final = 0.25
 
 
 class Waiting(Endings):
@@ -36,6 +40,7 @@ class Waiting(Endings):
         self._fresh: deque[Request] = deque()
         self._hedges: dict[str, HedgeBudget] = {}
         self._timers_checked_at = _TIMERS_UNCHECKED
+        self._moved_s = now_s
 
     # --- lost links ---
 
@@ -73,11 +78,17 @@ class Waiting(Endings):
         """What is still in flight at a link that is down had nobody else to answer it: look again, and not for ever."""
         for attempt in list(link.in_flight):
             request = attempt.request
-            if not attempt.wanted or request.done or len(request.running) > 1 or request.queued_at is not None:
+            if not attempt.wanted or request.done or request.queued_at is not None:
                 continue
-            waited = now_s - max(link.since_s, attempt.sent_s) > self.settings.kept_s
+            running = request.running
+            if running[-1] is not attempt or any(
+                other is not attempt and other.link.state is not LinkState.DOWN for other in running
+            ):
+                continue
+            silent = link.state is LinkState.DOWN and not link.answers
+            waited = silent and now_s - max(link.since_s, attempt.sent_s) > self.settings.kept_s
             # Another site may have come back that it has been to already, or is as good as back.
-            request.tried = (link,)
+            request.tried = tuple(other.link for other in running)
             if request.idempotent and self._dispatch(request, Reason.RESCUE, now_s, out):
                 continue
             if waited and request.kept is not None:
@@ -93,7 +104,7 @@ class Waiting(Endings):
         queue = link.queue
         if not queue:
             return
-        usable = link.state in {_UP, _RAMP, LinkState.SUSPECT}
+        usable = link.state is not LinkState.DOWN or link.answers
         while queue and len(link.in_flight) < link.limit:
             _, _, request, reason = heapq.heappop(queue)
             if request.done or request.queued_at is not link:
@@ -103,11 +114,10 @@ class Waiting(Endings):
                 self._shed(request, link, reason, now_s, out)
             elif usable:
                 out.append(self._attempt(request, link, reason, now_s))
-                heapq.heappush(self._timers, (now_s + _FRESH_S, request.key, request))
+                heapq.heappush(self._timers, (now_s + FRESH_S, request.key, request))
             elif not request.running and not self._dispatch(request, reason, now_s, out):
                 self._reject(request, self._why_not(request, now_s), out)
-        if not queue:
-            link.note_pace(now_s)
+        link.note_pace(now_s)
 
     def _shed(self, request: Request, link: Link, reason: Reason, now_s: float, out: list[Instruction]) -> None:
         """There is room at last, and not enough time: rather none than a late answer."""
@@ -125,6 +135,7 @@ class Waiting(Endings):
     def move_queue(self, link: Link, now_s: float, out: list[Instruction]) -> None:
         """Let what waits at a link that was lost wait elsewhere."""
         waiting, link.queue = link.queue, []
+        link.note_pace(now_s)
         for _, _, request, reason in sorted(waiting, key=lambda entry: entry[:2]):
             if request.done or request.queued_at is not link:
                 continue
@@ -145,12 +156,13 @@ class Waiting(Endings):
             request = heapq.heappop(queue)[2]
             if not request.done and request.queued_at is link:
                 self._expire(request, now_s, out)
+        link.note_pace(now_s)
 
     # --- time ---
 
     def _look_at_requests(self, now_s: float, out: list[Instruction]) -> None:
         fresh = self._fresh
-        old_s = now_s - _FRESH_S
+        old_s = now_s - FRESH_S
         while fresh and (fresh[0].done or fresh[0].arrived_s <= old_s or fresh[0].deadline_s <= now_s):
             request = fresh.popleft()
             if not request.done:
@@ -171,46 +183,117 @@ class Waiting(Endings):
         self._timers_checked_at = 2 * len(self._timers) + _TIMERS_UNCHECKED
 
     def _look_at(self, request: Request, now_s: float, out: list[Instruction]) -> None:
-        """Expire or hedge a request that has not been answered, or say when to look again."""
+        """Expire a request that has not been answered, send it to another site too, or say when to look again."""
         if now_s >= request.deadline_s - (MARGIN_S if request.kept is not None else 0.0):
             self._expire(request, now_s, out)
             return
         next_s = request.deadline_s
-        if not request.hedged and request.idempotent:
-            hedge_s = self._hedge_at_s(request)
-            if hedge_s <= now_s:
-                self._hedge(request, now_s, out)
-            next_s = min(next_s, max(hedge_s, now_s + self._grain_s))
-        if not request.done and next_s < _NEVER_S:
+        if request.running and request.idempotent and request.queued_at is None:
+            next_s = min(next_s, max(self._ask_also(request, now_s, out), now_s + self._grain_s))
+        if next_s < _NEVER_S:
             heapq.heappush(self._timers, (next_s, request.key, request))
 
-    def _hedge_at_s(self, request: Request) -> float:
-        """When a request is to be sent to a second site; infinity for not (yet)."""
-        running = request.running
-        if len(running) != 1 or request.queued_at is not None:
-            return _NEVER_S
-        attempt = running[0]
-        path = attempt.path
-        if attempt.link.state is _RAMP:
-            return attempt.sent_s + max(path.latency.q95, self.settings.hedge_floor_s)
-        fallback = self._fallback(request)
-        if fallback is None:
-            return _NEVER_S
-        after_s = attempt.sent_s + path.hedge_s if path.known else _NEVER_S
-        answer_s = fallback.path(request.model, request.size_class).latency.q99
-        return min(after_s, request.deadline_s - answer_s - MARGIN_S)
+    def _ask_also(self, request: Request, now_s: float, out: list[Instruction]) -> float:
+        """Send a request to a second site when the first is slow, and to one more before it is too late.
 
-    def _hedge(self, request: Request, now_s: float, out: list[Instruction]) -> None:
-        request.hedged = True
-        attempt = request.running[0]
+        Returns: when to look again.
+        """
+        attempt = request.running[-1]
+        path = attempt.path
+        hedge_s = _NEVER_S
+        if not request.hedged and len(request.running) == 1:
+            if attempt.link.state is _RAMP:
+                hedge_s = attempt.sent_s + max(path.latency.q95, self.settings.hedge_floor_s)
+            elif path.known:
+                hedge_s = attempt.sent_s + path.hedge_s
+            if hedge_s <= now_s:
+                request.hedged = True
+                self._hedge(request, attempt, now_s, out)
+                return now_s + FRESH_S
+        link = self._next_site(request, attempt, now_s)
+        chance_s = self._last_chance_s(request, attempt, link)
+        if chance_s > now_s:
+            return min(hedge_s, chance_s)
+        again_s = min(hedge_s, now_s + _AGAIN * (request.deadline_s - now_s))
+        if link is None or not self._retries.take(now_s):
+            return again_s
+        for lost in [lost for lost in request.running if lost.link is link]:
+            # The site was lost and is back; what it had got is not.
+            request.running.remove(lost)
+            self._cancel(lost, out)
+        out.append(self._attempt(request, link, Reason.RESCUE, now_s))
+        return now_s + FRESH_S
+
+    def _next_site(self, request: Request, attempt: Attempt, now_s: float) -> Link | None:
+        """Where else a request can go that is not answered: a link that is up, or as good as back, and has room."""
+        left_s = request.deadline_s - now_s
+        second: Link | None = None
+        for link in request.order:
+            state = link.state
+            up = state is _UP
+            if link.queue or len(link.in_flight) >= link.limit:
+                continue
+            if not (up or state is _RAMP or self._is_as_good_as_back(link)):
+                continue
+            if link in request.tried and link.since_s <= attempt.sent_s:
+                continue
+            if (
+                up
+                and link not in request.tried
+                and not link.path(request.model, request.size_class).too_slow(left_s, now_s)
+            ):
+                return link
+            second = second or link
+        return second
+
+    @staticmethod
+    def _last_chance_s(request: Request, attempt: Attempt, link: Link | None) -> float:
+        """When a request that has not been answered has to go to another site, so that this one has the time to answer.
+
+        Not before the answer is late, as far as that is known; then in time for the other site, or as soon as the attempt
+        has taken half of what was left, and is overdue.
+        """
+        path = attempt.path
+        sent_s = attempt.sent_s
+        half_s = _PATIENCE * (request.deadline_s - sent_s)
+        chance_s = sent_s + (max(half_s, path.overdue_s) if path.known else half_s)
+        if link is not None:
+            latency = link.path(request.model, request.size_class).latency
+            needs_s = min(latency.q99, max(latency.q50, half_s)) if latency.count else half_s
+            chance_s = min(chance_s, request.deadline_s - needs_s - MARGIN_S)
+        return max(chance_s, sent_s + path.late_s) if path.known else chance_s
+
+    def _hedge(self, request: Request, attempt: Attempt, now_s: float, out: list[Instruction]) -> None:
         if attempt.link.state is _RAMP:
             self._dispatch(request, Reason.RAMP, now_s, out, last_resort=False)
             return
-        fallback = self._fallback(request)
-        if fallback is None or fallback.queue or len(fallback.in_flight) >= fallback.limit:
+        for link in request.order:
+            if link.state is _UP and link not in request.tried:
+                if not link.queue and len(link.in_flight) < link.limit and self._budget(request).take():
+                    out.append(self._attempt(request, link, Reason.HEDGE, now_s))
+                return
+
+    # --- other queues ---
+
+    def _move_waiting(self, link: Link, now_s: float, out: list[Instruction]) -> None:
+        """Let what waits at a link go where there is room by now."""
+        if now_s < self._moved_s + _MOVED_EACH_S and now_s >= self._moved_s:
             return
-        if self._budget(request).take():
-            out.append(self._attempt(request, fallback, Reason.HEDGE, now_s))
+        self._moved_s = now_s
+        free = [other for other in self.others(link) if other.state is _UP and not other.queue]
+        if not any(len(other.in_flight) < other.limit for other in free):
+            return
+        for _, _, request, reason in sorted(link.queue, key=lambda entry: entry[:2]):
+            if request.done or request.queued_at is not link:
+                continue
+            for other in request.order:
+                if other in free and len(other.in_flight) < other.limit and other not in request.tried:
+                    if self._is_unlikely(other, request, now_s):
+                        continue
+                    request.queued_at = None
+                    out.append(self._attempt(request, other, reason, now_s))
+                    heapq.heappush(self._timers, (now_s + FRESH_S, request.key, request))
+                    break
 
     def _budget(self, request: Request) -> HedgeBudget:
         """The hedge budget of the request's model; models beyond the limit share one."""

@@ -286,10 +286,9 @@ class LinkWatch:
             return
         if link.ramp_sent and not link.ramp_answered and link.in_flight:
             return
-        if link.slow is not None and link.ramp_step == len(settings.ramp_shares) - 1:
-            # Not before it has been judged, unless there is hardly anything to judge it by.
-            if now_s - link.ramp_since_s < _JUDGED_WITHIN_S:
-                return
+        last = link.ramp_step == len(settings.ramp_shares) - 1
+        if last and link.slow is not None and now_s - link.ramp_since_s < _JUDGED_WITHIN_S:
+            return  # not before it has been judged, unless there is hardly anything to judge it by
         link.ramp_step += 1
         link.ramp_since_s = now_s
         link.ramp_credit = 1.0
