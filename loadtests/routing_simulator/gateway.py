@@ -28,7 +28,7 @@ from edgewise.core.routing.calls import (
 from edgewise.core.routing.router import Router
 from edgewise.core.routing.settings import RouterSettings
 from routing_simulator.ledger import ANSWERED, FAILED, REJECTED, Ticket
-from routing_simulator.network import HEADER_BYTES, SYN_RETRANSMIT_S
+from routing_simulator.network import FLIGHT_BYTES, HEADER_BYTES, SYN_RETRANSMIT_S
 from routing_simulator.scenario import UNLIMITED, Scenario
 from routing_simulator.sites import Job, Site
 from routing_simulator.world import World
@@ -117,7 +117,7 @@ class Gateway(World):
         elif kind is CloseConnections:
             self._close(self._by_name[instruction.link.name], now_s)
         elif kind is Warm:
-            self._warm(self._by_name[instruction.link.name], instruction.connections, now_s)
+            self._warm(self._by_name[instruction.link.name], instruction, now_s)
         elif kind is LinkChanged:
             site = self._by_name[instruction.link.name]
             self.digest = hash((self.digest, CHANGE, site.index, len(instruction.after), now_s))
@@ -137,7 +137,7 @@ class Gateway(World):
         self.digest = hash((self.digest, SEND, ticket.number, site.index, attempt.number, now_s))
         self.ledger.sent(attempt, ticket, site, now_s, now_s + self.skew_s)
         if way.idle:
-            way.idle -= 1
+            job.fit = way.take(now_s)
             self._write(job, now_s)
         elif way.no_connections:
             self.at(now_s, self._no_connection, job)
@@ -161,7 +161,10 @@ class Gateway(World):
         elif site.resets:
             self.at(now_s + 2 * way.delay_s, self.broke, job)
         else:
-            heappush(self._heap, (way.up_s(now_s, size_bytes), next(self._numbers), self._on_reach, job, False))
+            up_s = way.up_s(now_s, size_bytes)
+            if size_bytes > FLIGHT_BYTES and not job.fit:
+                up_s += way.more_flights_s(size_bytes)
+            heappush(self._heap, (up_s, next(self._numbers), self._on_reach, job, False))
 
     def _connect(self, job: Job, now_s: float) -> None:
         way = job.site.way
@@ -195,21 +198,36 @@ class Gateway(World):
     def _close(self, site: Site, now_s: float) -> None:
         self.digest = hash((self.digest, CLOSE, site.index, now_s))
         self.ledger.closed(site, now_s)
-        site.way.idle = 0
+        site.way.close_idle()
 
-    def _warm(self, site: Site, connections: int, now_s: float) -> None:
-        self.digest = hash((self.digest, WARM, site.index, connections, now_s))
+    def _warm(self, site: Site, warm: Warm, now_s: float) -> None:
+        self.digest = hash((self.digest, WARM, site.index, warm.connections, warm.payload_bytes, now_s))
         way = site.way
-        if not (way.cuts_up or way.cuts_down or way.unreachable or site.refuses or way.no_connections):
-            wanted = connections - way.idle - len(way.jobs)
-            if wanted > 0:
-                self.at(now_s + way.takes_s() + way.takes_s(), self._warmed, site, wanted)
+        if way.cuts_up or way.cuts_down or way.unreachable or site.refuses or way.no_connections:
+            return
+        new = max(0, warm.connections - way.idle - len(way.jobs))
+        if warm.payload_bytes <= FLIGHT_BYTES:
+            if new:
+                self.at(now_s + way.takes_s() + way.takes_s(), self._warmed, site, (new, False))
+            return
+        # Those that are in use are fit soon. The others are idle, and busy while they are warmed.
+        cold = min(way.idle - way.fit, max(0, warm.connections - way.fit - len(way.jobs)))
+        way.idle -= cold
+        asked_s = now_s + way.takes_s() + way.takes_s()
+        if cold:
+            self.at(asked_s, self._warmed, site, (cold, True))
+        if new:
+            self.at(asked_s + way.takes_s() + way.takes_s(), self._warmed, site, (new, True))
 
     @staticmethod
-    def _warmed(_now_s: float, site: Site, connections: int) -> None:
+    def _warmed(now_s: float, site: Site, warmed: tuple[int, bool]) -> None:
+        connections, fit = warmed
         way = site.way
         if not (way.cuts_up or way.cuts_down or way.unreachable or site.refuses):
             way.idle += connections
+            if fit:
+                way.fit += connections
+                way.used_s = now_s
 
     def _answer(self, request: Request, attempt: Attempt, now_s: float) -> None:
         ticket: Ticket = request.context
@@ -235,7 +253,7 @@ class Gateway(World):
             return
         job.alive = False
         del way.jobs[job]
-        way.idle += 1
+        way.give_back(now_s, job.size_bytes, fit=job.fit)
         attempt = job.attempt
         attempt.answer, retry_after_s = answer
         site = job.site

@@ -45,6 +45,11 @@ class Held:
         self.upwards = upwards
 
 
+FLIGHT_BYTES: Final = 14_480
+"""What a new connection sends before it waits for the other side: ten segments (RFC 6928)."""
+LEAST_RTO_S: Final = 0.2
+
+
 class Way:
     """The way to one site and back.
 
@@ -52,6 +57,8 @@ class Way:
         cuts_up, cuts_down: how many faults drop packets in this direction.
         swallows_over_bytes: larger messages vanish.
         idle: open connections without a request.
+        fit: of these, so many have a window that large messages fit into. All others are as good as new.
+        used_s: when a large message was last answered; windows fade when a connection is idle for longer than a time-out.
         jobs: attempts on the wire as the gateway sees it.
     """
 
@@ -61,6 +68,7 @@ class Way:
         "cuts_up",
         "delay_s",
         "down_free_s",
+        "fit",
         "held",
         "idle",
         "jitter_s",
@@ -72,6 +80,7 @@ class Way:
         "swallows_over_bytes",
         "unreachable",
         "up_free_s",
+        "used_s",
     )
 
     def __init__(self, plan: SitePlan, random: Callable[[], float]) -> None:
@@ -90,6 +99,8 @@ class Way:
         self.down_free_s = 0.0
         self.held: list[Held] = []
         self.idle = 0
+        self.fit = 0
+        self.used_s = 0.0
         self.jobs: dict[Any, None] = {}  # a set would be iterated in the order of addresses
 
     @property
@@ -108,6 +119,33 @@ class Way:
                 takes_s += timeout_s
                 timeout_s *= 2
         return takes_s
+
+    def close_idle(self) -> None:
+        """Connections without a request are closed."""
+        self.idle = self.fit = 0
+
+    def take(self, now_s: float) -> bool:
+        """Take an idle connection, a fit one where there is one; whether it is."""
+        self.idle -= 1
+        if not self.fit:
+            return False
+        if now_s - self.used_s > 2.0 * self.delay_s + LEAST_RTO_S:
+            self.fit = 0
+            return False
+        self.fit -= 1
+        return True
+
+    def give_back(self, now_s: float, size_bytes: int, *, fit: bool) -> None:
+        """A connection has carried a message of this size and is idle again."""
+        self.idle += 1
+        if fit or size_bytes > FLIGHT_BYTES:
+            self.fit += 1
+            self.used_s = now_s
+
+    def more_flights_s(self, size_bytes: int) -> float:
+        """How much longer a new connection takes for a message: its window doubles with each round trip."""
+        flights = (size_bytes // FLIGHT_BYTES + 1).bit_length()
+        return 2.0 * self.delay_s * (flights - 1)
 
     def up_s(self, now_s: float, size_bytes: int) -> float:
         """When a message that the gateway writes now is with the site."""

@@ -20,6 +20,7 @@ class Job:
         alive: the gateway still holds the connection.
         written: bytes of it have left the gateway.
         held: the network has swallowed it, and TCP tries again.
+        fit: its connection has carried large messages.
         abandoned: the site knows that nobody waits any more.
         budget_s: what was left of its deadline when it was written; travels with it.
         expires_s: the site's own reading of that.
@@ -34,6 +35,7 @@ class Job:
         "budget_s",
         "epoch",
         "expires_s",
+        "fit",
         "held",
         "probe",
         "site",
@@ -61,6 +63,7 @@ class Job:
         self.alive = True
         self.written = False
         self.held = False
+        self.fit = False
         self.abandoned = False
         self.budget_s = 0.0
         self.expires_s = 0.0

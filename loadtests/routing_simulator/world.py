@@ -211,7 +211,7 @@ class World:
 
     def break_all(self, site: Site, now_s: float) -> None:
         """Every connection to the site is closed from the other side."""
-        site.way.idle = 0
+        site.way.close_idle()
         for job in site.way.jobs:
             job.abandoned = True
             self.at(now_s, self.broke, job)

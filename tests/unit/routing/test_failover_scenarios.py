@@ -234,6 +234,16 @@ def test_a_cut_at_any_round_trip_is_no_more_than_a_label_on_the_answer(kind, rtt
     assert found.duplicates <= 0.01 + on_the_way
 
 
+@pytest.mark.parametrize("rtt_s", [0.06, 0.3])
+def test_requests_that_take_longer_on_new_connections_come_back_as_quickly(rtt_s):
+    load = Load(rate_hz=RATE_HZ, size_bytes=20_000)
+    name = f"cut, 20 kB, RTT {1e3 * rtt_s:.0f} ms"
+    found = figures(name, fault(FaultKind.CUT), sites=(cloud(rtt_s), edge()), load=load, ends_s=HEALED_S + 20.0)
+    assert_nothing_lost(found)
+    assert_quick_failback(found)
+    assert found.duplicates <= 0.01
+
+
 @pytest.mark.parametrize(
     "kind",
     [FaultKind.RESET, FaultKind.UNREACHABLE, FaultKind.KILL, FaultKind.STOP],

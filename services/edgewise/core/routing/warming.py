@@ -29,9 +29,8 @@ def payload_bytes(link: "Link", settings: "RouterSettings") -> int:
 
 
 def step_s(link: "Link", settings: "RouterSettings") -> float:
-    """How long a step of the ramp takes at least: until its first requests are answered, or hedged for being late."""
-    answers_s = [path.latency.q95 for _, _, path in link.paths() if path.known]
-    return max(settings.ramp_step_s, *answers_s or [link.probe_latency.q95])
+    """How long a step of the ramp takes at least: until its first requests are likely to have been answered."""
+    return max(settings.ramp_step_s, link.usual_s())
 
 
 def first_is_warm_s(link: "Link", settings: "RouterSettings") -> float:
