@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import re
 import socket
+import types
 
 import pytest
 
+from edgewise.core.routing.calls import Probe
 from edgewise.gateway import upstream as upstream_module
 from edgewise.gateway.config import Address, SiteConfig
 from edgewise.gateway.dialing import dial
@@ -330,6 +332,50 @@ def test_a_window_that_hardly_grows_is_as_good_as_it_gets(windows):
             windows[upstream.idle[0]] = window(12, threshold=12)
             warming.warm(1, PAYLOAD_BYTES)
             assert warming.under_way == 0
+
+    run(main)
+
+
+# ---- which is used next
+
+
+def test_a_connection_that_has_carried_a_request_is_used_before_a_new_one():
+    async def main():
+        async with serving() as (_, upstream, _):
+            await answered(upstream)
+            (used,) = upstream.idle
+            upstream.warm(3)
+            await until(lambda: upstream.idle_connections == 3)
+            assert upstream.idle[-1] is used
+
+    run(main)
+
+
+def test_a_connection_that_has_carried_a_small_probe_only_is_used_last():
+    class Events:
+        def __init__(self):
+            self.over = asyncio.Event()
+
+        def probe_answered(self, probe, *, ready=True):
+            self.over.set()
+
+    async def main():
+        async with listening(Server()) as port:
+            site = Site(SiteConfig("cloud", "cloud", rest=Address("127.0.0.1", port)))
+            await site.start()
+            seen = []
+            for payload_bytes in (PAYLOAD_BYTES, 0, PAYLOAD_BYTES):
+                events = Events()
+                link = types.SimpleNamespace(name="cloud")
+                site.send_probe(
+                    Probe(link, sent_s=0.0, payload_bytes=payload_bytes, timeout_s=WAIT_S, fresh=True), events
+                )
+                await asyncio.wait_for(events.over.wait(), WAIT_S)
+                (made,) = set(site.rest.idle) - set(seen)
+                seen.append(made)
+            first, small, second = seen
+            assert site.rest.idle == [small, first, second]
+            await site.close()
 
     run(main)
 
