@@ -19,6 +19,7 @@ from edgewise.model_server.building import tiny
 from edgewise.model_server.options import ServeOptions
 from edgewise.model_server.server import ModelServer
 from edgewise.wire import serving_pb2
+from support.spoiled_versions import expect_another_answer, truncate
 
 CHECK = "/grpc.health.v1.Health/Check"
 WATCH = "/grpc.health.v1.Health/Watch"
@@ -149,17 +150,6 @@ def test_terminated_while_a_model_loads(build_slow, tmp_path, until):
     assert code == 0, log.read_text()
     assert "closed with 0 requests in flight and 1 loads under way" in log.read_text()
     assert "Traceback" not in log.read_text()
-
-
-def truncate(directory):
-    path = directory / "model.onnx"
-    path.write_bytes(path.read_bytes()[:100])
-
-
-def expect_another_answer(directory):
-    np.save(directory / "golden.npy", X)
-    golden = '\n[[golden]]\nfile = "golden.npy"\noutput = "y"\nexpect = [0.25, 0.75]\n'
-    (directory / "model.toml").write_text((directory / "model.toml").read_text() + golden)
 
 
 @pytest.fixture

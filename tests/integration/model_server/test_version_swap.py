@@ -13,6 +13,7 @@ from edgewise.core.versions import All, ServedModelConfig, ServerConfig, Specifi
 from edgewise.model_server.building import tiny
 from edgewise.model_server.versions.loader import load_version
 from edgewise.model_server.versions.repository import Repository
+from support.spoiled_versions import expect_another_answer, truncate
 
 BIASES = {1: -1.0, 2: 0.0, 3: 1.0}
 LATEST = ModelSpec("tiny")
@@ -162,17 +163,6 @@ def test_versions_switch_by_label_without_a_failed_request(tmp_path, repository)
         await served.close(WAIT_S)
 
     asyncio.run(body())
-
-
-def truncate(directory):
-    path = directory / "model.onnx"
-    path.write_bytes(path.read_bytes()[:100])
-
-
-def expect_another_answer(directory):
-    np.save(directory / "golden.npy", X)
-    golden = '\n[[golden]]\nfile = "golden.npy"\noutput = "y"\nexpect = [0.25, 0.75]\n'
-    (directory / "model.toml").write_text((directory / "model.toml").read_text() + golden)
 
 
 def say_nonsense(directory):
