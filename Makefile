@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint con
 say = @printf '\n\033[1m==> %s\033[0m\n' "$(1)"
 
 .DEFAULT_GOAL := help
-.PHONY: help simulate up down test lint format bench-serve bench-failover bench-gateway protos check-protos conformance slow clean
+.PHONY: help compiled interpreted simulate up down test lint format bench-serve bench-failover bench-gateway protos check-protos conformance slow clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,23 +20,30 @@ $(BIN)/python:
 # What runs the system: the server, the client and what builds the example models.
 $(VENV)/.installed-run: pyproject.toml constraints.txt hatch_build.py services/edgewise/protocols/_json_tensor.c | $(BIN)/python
 	$(call say,Installing Edgewise and what builds its example models (about 300 MB; a minute))
-	$(PIP) --editable '.[models,grpc]'
+	$(PIP) --editable '.[models,grpc,compile]'
 	@touch $@
 
 # What tests it: TensorFlow, BentoML and the checkers as well.
 $(VENV)/.installed-dev: $(VENV)/.installed-run
 	$(call say,Installing what the tests need: TensorFlow and BentoML among it (about 2 GB; some minutes))
-	$(PIP) --editable '.[models,grpc,tensorflow,bentoml,dev]'
+	$(PIP) --editable '.[models,grpc,compile,tensorflow,bentoml,dev]'
 	@touch $@
 
-up: $(VENV)/.installed-run ## run the whole system here and end in real predictions
+compiled: $(VENV)/.installed-run ## compile the hot path beside its sources, as wheels have it
+	$(call say,Compiling the hot path (a minute where it has changed))
+	@$(BIN)/python hot_path.py
+
+interpreted: | $(BIN)/python ## let Python interpret the sources, as one who changes them wants it
+	@$(BIN)/python hot_path.py --remove
+
+up: compiled ## run the whole system here and end in real predictions
 	$(call say,Starting Edgewise)
 	$(BIN)/edgewise up
 
 down: ## stop what `make up` started
 	@if test -x $(BIN)/edgewise; then $(BIN)/edgewise down; else echo "Edgewise is not installed here; nothing runs"; fi
 
-test: $(VENV)/.installed-dev ## lint, types, contracts and the tests
+test: $(VENV)/.installed-dev interpreted ## lint, types, contracts and the tests
 	$(call say,Checking style types and import contracts)
 	@$(MAKE) --no-print-directory lint
 	$(call say,Running the unit property and integration tests)
@@ -60,11 +67,11 @@ conformance: $(VENV)/.installed-dev ## unmodified public clients against a real 
 	$(call say,Running the conformance suite)
 	$(BIN)/python -m pytest tests/conformance
 
-slow: $(VENV)/.installed-dev ## conformance, end-to-end and chaos suites
-	$(call say,Running the conformance end-to-end and chaos suites)
-	$(BIN)/python -m pytest tests/conformance tests/e2e tests/chaos
+slow: $(VENV)/.installed-dev compiled ## conformance, end-to-end and chaos suites, and those over sockets once more, compiled
+	$(call say,Running the conformance end-to-end and chaos suites and the network's with the hot path compiled)
+	$(BIN)/python -m pytest tests/conformance tests/e2e tests/chaos tests/integration/net tests/integration/gateway
 
-simulate: $(VENV)/.installed-dev ## a million virtual requests through a hundred failing sites
+simulate: $(VENV)/.installed-dev compiled ## a million virtual requests through a hundred failing sites
 	$(BIN)/python loadtests/simulate_routing.py $(SIMULATE)
 
 $(VENV)/.installed-bench: loadtests/bench_serve/requirements.txt $(VENV)/.installed-dev
@@ -72,7 +79,7 @@ $(VENV)/.installed-bench: loadtests/bench_serve/requirements.txt $(VENV)/.instal
 	$(PIP) --requirement loadtests/bench_serve/requirements.txt
 	@touch $@
 
-bench-serve: $(VENV)/.installed-bench ## measure ours against ONNX Runtime, FastAPI and BentoML
+bench-serve: $(VENV)/.installed-bench compiled ## measure ours against ONNX Runtime, FastAPI and BentoML
 	$(BIN)/python loadtests/bench_serve.py $(BENCH)
 
 $(VENV)/.installed-bench-failover: loadtests/bench_failover/requirements.txt $(VENV)/.installed-run
@@ -84,7 +91,7 @@ $(VENV)/.installed-bench-failover: loadtests/bench_failover/requirements.txt $(V
 		echo "not installed:$$missing; the bench leaves them out" >&2; fi
 	@touch $@
 
-bench-failover: $(VENV)/.installed-bench-failover ## put the gateway, Envoy, HAProxy and nginx through the fault matrix
+bench-failover: $(VENV)/.installed-bench-failover compiled ## put the gateway, Envoy, HAProxy and nginx through the fault matrix
 	$(BIN)/python loadtests/bench_failover.py $(BENCH)
 
 # Installing Debian's nginx and HAProxy starts them as services, which the bench has no use for.
@@ -98,8 +105,8 @@ $(VENV)/.installed-bench-gateway: loadtests/bench_gateway/requirements.txt $(VEN
 	$(PIP) --requirement loadtests/bench_gateway/requirements.txt
 	@touch $@
 
-bench-gateway: $(VENV)/.installed-bench-gateway ## measure the gateway against Envoy nginx HAProxy and others
+bench-gateway: $(VENV)/.installed-bench-gateway compiled ## measure the gateway against Envoy nginx HAProxy and others
 	$(BIN)/python loadtests/bench_gateway.py $(BENCH)
 
 clean: down ## stop it; remove the virtual environments and what the system wrote
-	rm -rf $(VENV) .venv-* .edgewise
+	rm -rf $(VENV) .venv-* .edgewise build

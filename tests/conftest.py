@@ -13,7 +13,21 @@ from pathlib import Path
 
 import pytest
 
+from edgewise.net import http_connection
+
 START_TIMEOUT_S = 60.0
+COMPILED = not http_connection.__file__.endswith(".py")
+
+
+def pytest_report_header():
+    return f"hot path: {'compiled' if COMPILED else 'interpreted'}"
+
+
+def pytest_collection_modifyitems(items):
+    if COMPILED:
+        for item in items:
+            if item.get_closest_marker("interpreted"):
+                item.add_marker(pytest.mark.skip(reason="the hot path is compiled"))
 
 
 @dataclass

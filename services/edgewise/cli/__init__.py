@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
 
 from edgewise import __version__
 from edgewise.cli import gateway, link, local, models, predict, serve
@@ -38,12 +40,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         what is printed has gone, 130 after Ctrl-C.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    _warn_of_stale_modules(Path(__file__).parents[1])
     if words[:1] == [TENSORFLOW_MODEL_SERVER]:
         # Its flags follow another server's conventions, so it has a parser of its own.
         from edgewise.cli import tensorflow_model_server
 
         return _reported(lambda: tensorflow_model_server.main(words[1:]))
     return _reported(lambda: _parsed(words))
+
+
+def _warn_of_stale_modules(package: Path) -> None:
+    """In a source tree, say when sources were changed and what is compiled beside them was not: that is what runs."""
+    if not (package.parents[1] / "hot_path.py").exists():
+        return
+    suffix = EXTENSION_SUFFIXES[0]
+    for compiled in package.rglob(f"*{suffix}"):
+        source = compiled.with_name(compiled.name.removesuffix(suffix) + ".py")
+        if source.exists() and source.stat().st_mtime > compiled.stat().st_mtime:
+            print(
+                f"edgewise: {source.name} was changed after it was compiled; run `make compiled` or `make interpreted`",
+                file=sys.stderr,
+            )
+            return
 
 
 def _parsed(words: Sequence[str]) -> int:

@@ -360,6 +360,7 @@ def test_waiting_for_a_connection_is_bounded_and_fair(net):
     net.run(main)
 
 
+@pytest.mark.interpreted
 def test_a_waiter_cancelled_as_it_is_served_passes_the_connection_on(net):
     async def main():
         async with net.serving(None) as house, HttpClient("127.0.0.1", house.port, max_connections=1) as client:

@@ -166,6 +166,7 @@ def test_connections_that_carry_no_call_are_dropped(through):
     through.run(main)
 
 
+@pytest.mark.interpreted
 def test_probes(through):
     async def main():
         async with serving(through) as (site, port), reaching(port, authorization=b"Bearer k") as (upstream, told):
