@@ -174,6 +174,17 @@ def test_the_ramp_waits_for_the_first_warm_connection():
     assert waited_s(cloud_s=lambda _number: 1.0, rtt_s=0.06) < 0.2, "the model's time is not the network's"
 
 
+def test_what_takes_several_round_trips_to_warm_is_begun_several_steps_ahead():
+    world = after_a_cut(12.0, cloud_s=lambda _number: 0.3, size_bytes=lambda _number: 100_000)
+    (probing_s,) = world.moves("PROBING")
+    (ramp_s,) = world.moves("RAMP")
+    assert ramp_s - probing_s >= 3 * 0.3
+    warms = [warm for _, warm in world.warms(HEAL_S)]
+    shares = [warm.connections / warms[-1].connections for warm in warms]
+    assert shares == pytest.approx([0.25, 0.5, 1.0, 1.0, 1.0, 1.0], abs=0.15)
+    assert all(warm.lasts_s == pytest.approx(4 * 0.3, rel=0.1) for warm in warms)
+
+
 def test_small_requests_need_handshakes_only():
     world = after_a_cut(size_bytes=lambda _number: 500)
     assert world.moves("UP")

@@ -357,7 +357,7 @@ class LinkWatch:
                 self.probe(link, payload_bytes, now_s, out, fresh=False)
         if doubtful and not link.payload_proven:
             return
-        ready_s = warming.first_is_warm_s(link, self._settings)
+        ready_s = link.warmed_s + warming.warming_s(link, self._settings)
         if now_s < ready_s:
             # The first request would meet a cold connection, and the first step wait for it.
             link.next_probe_s = min(link.next_probe_s, ready_s)
