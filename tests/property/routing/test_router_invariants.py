@@ -1,4 +1,4 @@
-"""Whatever goes wrong and whenever: the invariants of `routing_simulator/ledger.py` hold.
+"""Whatever goes wrong and whenever: the invariants of `routing_simulator/ledger.py` hold, and the system comes back.
 
 Every run takes the same examples; `HYPOTHESIS_PROFILE=long` takes many more, others each time, and makes those that fail
 smaller. A failing example is printed as a scenario; its seed replays it exactly.
@@ -21,13 +21,13 @@ BASE_REQUESTS = 1_500  # an example has about so many before its faults are over
 
 examples = settings(
     deadline=None,
-    max_examples=2_000 if LONG else 40,
+    max_examples=2_000 if LONG else 24,
     derandomize=not LONG,
     # A scenario is hundreds of draws and a fraction of a second: making it smaller takes minutes.
     phases=list(Phase) if LONG else [Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-few_examples = settings(examples, max_examples=500 if LONG else 12)
+few_examples = settings(examples, max_examples=500 if LONG else 6)
 
 LATEST_FAULT_S = 12.0
 LONGEST_FAULT_S = 8.0
@@ -135,14 +135,11 @@ def overlapping(scenario):
 
 @given(scenarios())
 @examples
-def test_the_invariants_hold_whatever_goes_wrong(scenario):
+def test_nothing_is_lost_that_a_site_could_have_answered_and_everything_comes_back(scenario):
     assume(not overlapping(scenario))
-    simulation = Simulation(scenario, validate=True)
-    simulation.run_until(max(scenario.ends_s, scenario.healed_s))
-    simulation.drain()
+    simulation = Simulation(scenario, validate=True).run()
     note(f"{scenario}; {simulation.arrivals} requests, {dict(simulation.ledger.sends)}, {simulation.ledger.moves}")
-    found = simulation.ledger.found
-    assert set(found) <= {"promise"}, simulation.ledger.violations
+    assert simulation.ledger.violations == []
 
 
 @given(scenarios())

@@ -20,6 +20,11 @@ _NEVER_S: Final = float("inf")
 _SURE: Final = 1.25
 MARGIN_S: Final = 0.005
 """Answers take a little longer than planned, and have to be sent."""
+TOO_BUSY: Final = "all model servers that can be reached are too busy to answer in time; try again later"
+_WHERE: Final = {
+    RouteKind.CLOUD_ONLY: "no model server in the cloud",
+    RouteKind.EDGE_ONLY: "no model server at the edge",
+}
 FRESH_S: Final = 0.010
 """Younger attempts are most likely answered before anything about them has to be decided."""
 
@@ -178,17 +183,17 @@ class Dispatcher:
         return True
 
     def _why_not(self, request: Request, now_s: float) -> EdgewiseError:
+        """What the app is told: what is wrong, and what to do about it. Names and states of sites are for the log."""
         order = request.order
         if not order:
-            return UnavailableError(f"no site is configured that the route {request.route.kind.value} may use")
+            return UnavailableError(
+                f"the gateway has no site for the route {request.route.kind.value}; use another route, or add such a site"
+            )
         full = [link for link in order if link.state is _UP]
         if full:
             wait_s = min(link.expected_wait_s(now_s) for link in full)
-            return UnavailableError(
-                "every site that is reachable is busy for longer than the request may wait; try again later",
-                retry_after_s=max(self.settings.retry_after_s, wait_s),
-            )
-        states = ", ".join(f"{link.name} is {link.state.value} ({link.why})" for link in order)
+            return UnavailableError(TOO_BUSY, retry_after_s=max(self.settings.retry_after_s, wait_s))
         return UnavailableError(
-            f"no site can answer now: {states}; try again later", retry_after_s=self.settings.retry_after_s
+            f"{_WHERE.get(request.route.kind, 'no model server')} can be reached now; try again later",
+            retry_after_s=self.settings.retry_after_s,
         )

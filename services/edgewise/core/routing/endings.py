@@ -116,7 +116,7 @@ class Endings(Dispatcher):
             self._answer_with(request.kept, now_s, out)
             return
         if not request.idempotent and request.seen:
-            self._reject(request, self._why_lost(request, attempt, now_s), out)
+            self._reject(request, self._why_lost(request, now_s), out)
             return
         if self._dispatch(request, Reason.RESCUE, now_s, out):
             return
@@ -128,13 +128,14 @@ class Endings(Dispatcher):
         if request.kept is not None:
             self._answer_with(request.kept, now_s, out)
             return
-        self._reject(request, self._why_lost(request, attempt, now_s), out)
+        self._reject(request, self._why_lost(request, now_s), out)
 
-    def _why_lost(self, request: Request, attempt: Attempt, now_s: float) -> EdgewiseError:
+    def _why_lost(self, request: Request, now_s: float) -> EdgewiseError:
         if request.idempotent:
             return self._why_not(request, now_s)
         return UnavailableError(
-            f"the connection to {attempt.link.name} was lost; the request may have run there, and may not run twice"
+            "the connection to the model server was lost, and the request may have run; it is not idempotent, so it was not "
+            "sent again: check whether it had its effect before you repeat it"
         )
 
     def _answer_with(self, attempt: Attempt, now_s: float, out: list[Instruction]) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 from edgewise.core.errors import UnavailableError
 from edgewise.core.routing.budgets import HedgeBudget
 from edgewise.core.routing.calls import Attempt, Instruction, Reason, Request, SiteSpec
-from edgewise.core.routing.dispatch import FRESH_S, MARGIN_S
+from edgewise.core.routing.dispatch import FRESH_S, MARGIN_S, TOO_BUSY
 from edgewise.core.routing.endings import Endings
 from edgewise.core.routing.link import Link
 from edgewise.core.routing.link_state import LinkState
@@ -25,6 +25,8 @@ _WITNESS: Final = 1.2
 _MOVED_EACH_S: Final = 0.05
 # Of the time that was left when an attempt was sent: it is not waited for any longer without asking somebody else.
 _PATIENCE: Final = 0.5
+# Of that part: the next site is given so much at least, however quick it is.
+_LEAST_CHANCE: Final = 0.2
 # Of the time that is left: when a site could not be found, one is looked for again.
 _AGAIN: Final = 0.25
 
@@ -94,7 +96,7 @@ class Waiting(Endings):
             if waited and request.kept is not None:
                 self._answer_with(request.kept, now_s, out)
             elif waited:
-                self._reject(request, self._why_lost(request, attempt, now_s), out)
+                self._reject(request, self._why_lost(request, now_s), out)
                 self._drop_running(request, None, out, now_s)
 
     # --- room ---
@@ -125,10 +127,7 @@ class Waiting(Endings):
             return
         self._reject(
             request,
-            UnavailableError(
-                f"{link.name} is too busy to answer in the time that is left; try again later",
-                retry_after_s=max(self.settings.retry_after_s, link.expected_wait_s(now_s)),
-            ),
+            UnavailableError(TOO_BUSY, retry_after_s=max(self.settings.retry_after_s, link.expected_wait_s(now_s))),
             out,
         )
 
@@ -250,18 +249,25 @@ class Waiting(Endings):
     def _last_chance_s(request: Request, attempt: Attempt, link: Link | None) -> float:
         """When a request that has not been answered has to go to another site, so that this one has the time to answer.
 
-        Not before the answer is late, as far as that is known; then in time for the other site, or as soon as the attempt
-        has taken half of what was left, and is overdue.
+        In time for the other site, or as soon as the attempt has taken half of what was left and is overdue; not before the
+        answer is late, as far as that is known and would not be too late.
         """
         path = attempt.path
         sent_s = attempt.sent_s
         half_s = _PATIENCE * (request.deadline_s - sent_s)
-        chance_s = sent_s + (max(half_s, path.overdue_s) if path.known else half_s)
+        needs_s = half_s
         if link is not None:
             latency = link.path(request.model, request.size_class).latency
-            needs_s = min(latency.q99, max(latency.q50, half_s)) if latency.count else half_s
-            chance_s = min(chance_s, request.deadline_s - needs_s - MARGIN_S)
-        return max(chance_s, sent_s + path.late_s) if path.known else chance_s
+            if latency.count:
+                # Its connection may have to be made first, and it may not be the last site that is asked.
+                needs_s = min(max(2.0 * latency.q99, _LEAST_CHANCE * half_s), max(latency.q50, half_s))
+        latest_s = request.deadline_s - needs_s - MARGIN_S
+        if not path.known:
+            return min(sent_s + half_s, latest_s)
+        late_s = sent_s + path.late_s
+        if late_s > request.deadline_s - _PATIENCE * needs_s:
+            late_s = sent_s + path.latency.q50
+        return max(min(sent_s + max(half_s, path.overdue_s), latest_s), late_s)
 
     def _hedge(self, request: Request, attempt: Attempt, now_s: float, out: list[Instruction]) -> None:
         if attempt.link.state is _RAMP:
@@ -311,7 +317,8 @@ class Waiting(Endings):
             path = attempt.path
             longest_s = _WITNESS * path.overdue_s if path.known else self.settings.suspect_s
             if link.state is _RAMP:
-                longest_s += path.latency.q50
+                # Without an answer the ramp does not go on.
+                longest_s = longest_s + path.latency.q50 if path.known else self.settings.unknown_latency_s
             if now_s - attempt.sent_s > longest_s or now_s >= attempt.request.deadline_s:
                 if link.state is _UP:
                     # It took at least this long, which is more than not knowing.
