@@ -152,7 +152,7 @@ def test_each_step_of_the_ramp_finds_its_connections_warm():
     assert [at_s for at_s, _ in warms[1:]] == pytest.approx([ramp_s + 0.15 * step for step in range(5)], abs=0.03)
     assert up_s > warms[-1][0]
     # What a step uses at once stays warm by that, the rest until the step that it is for has filled.
-    assert [warm.at_once for _, warm in warms] == [0, 0, 0, 1, 4, 11]
+    assert [warm.at_once for _, warm in warms] == [0, 1, 1, 1, 4, 11]
     assert all(warm.lasts_s == pytest.approx(0.15 + 0.06, rel=0.1) for _, warm in warms)
 
 

@@ -61,9 +61,9 @@ def _at_most(link: "Link", share: float) -> int:
 
 
 def _at_least(link: "Link", share: float) -> int:
-    """How many of them are in use most of the time."""
+    """How many of them are in use most of the time; the first request of a step goes at once."""
     used = share * min(link.peak_in_flight, link.limit)
-    return max(0, int(used - sqrt(used)))
+    return max(1, int(used - sqrt(used)))
 
 
 def warm_step(link: "Link", step: int, settings: "RouterSettings") -> Warm | None:
