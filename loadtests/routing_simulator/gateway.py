@@ -242,6 +242,8 @@ class Gateway(World):
         if now_s >= self._tick_at_s:
             self._tick_at_s = UNLIMITED
             self._told(self.router.tick(now_s + self.skew_s), now_s)
+            if self._validate:
+                self.router.validate_requests()
 
     def came_back(self, now_s: float, job: Job, answer: tuple[Outcome, float | None]) -> None:
         """An answer arrives whole."""

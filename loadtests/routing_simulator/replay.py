@@ -124,6 +124,10 @@ class RecordingRouter:
         """Have the router check itself."""
         self.router.validate_state(now_s)
 
+    def validate_requests(self) -> None:
+        """Have the router check its requests."""
+        self.router.validate_requests()
+
     def _keep(self, event: Told, instructions: list[Instruction]) -> list[Instruction]:
         self.log.events.append(event)
         self.log.instructions.append(tuple(self._names.told(instruction) for instruction in instructions))

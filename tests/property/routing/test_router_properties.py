@@ -38,16 +38,17 @@ VALUES = {
     FaultKind.SLOW: (5.0, 20.0),
     FaultKind.DELAY: (0.05, 0.3),
     FaultKind.FLAP: (0.3, 0.8),
+    FaultKind.HALF_DEAD: (1_000.0,),
     **dict.fromkeys(UNWELL, (0.2, 1.0)),
 }
 
 
 @st.composite
-def faults(draw, kinds, *, most=3, latest_s=ENDS_S - 1.0, longest_s=3.0):
+def faults(draw, kinds, *, most=3, earliest_s=0.5, latest_s=ENDS_S - 1.0, longest_s=3.0):
     found = []
     for _ in range(draw(st.integers(1, most))):
         kind = draw(st.sampled_from(kinds))
-        starts_s = draw(st.floats(0.5, latest_s))
+        starts_s = draw(st.floats(earliest_s, latest_s) if draw(st.booleans()) else st.just(earliest_s))
         value = draw(st.sampled_from(VALUES[kind])) if kind in VALUES else 0.0
         found.append(
             Fault(kind, draw(st.sampled_from(["cloud", "edge"])), starts_s, draw(st.floats(0.2, longest_s)), value)
@@ -97,7 +98,15 @@ def test_each_request_ends_once(scenario):
 
 
 @EXAMPLES
-@given(scenarios((*BREAKS, *UNWELL, FaultKind.DELAY, FaultKind.LOSS, FaultKind.DRIP, FaultKind.NOT_SERVED)))
+@given(
+    scenarios(
+        (*BREAKS, *UNWELL, FaultKind.LOSS, FaultKind.NOT_SERVED, FaultKind.DRIP, FaultKind.HALF_DEAD),
+        # So that nothing is saved by hedges, and some is lost before anything is known of its site.
+        route={"hedge_ratio": 0.0},
+        earliest_s=0.02,
+        longest_s=6.0,
+    )
+)
 def test_no_request_is_lost_rejected_or_late_that_a_site_could_have_answered(scenario):
     simulation = run(scenario)
     assert found(simulation, "promise") == []

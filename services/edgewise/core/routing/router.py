@@ -30,11 +30,13 @@ from edgewise.core.routing.calls import (
     Warm,
 )
 from edgewise.core.routing.endings import degraded
+from edgewise.core.routing.evidence import Evidence
 from edgewise.core.routing.link import Link
 from edgewise.core.routing.link_state import LinkEvent, LinkState
 from edgewise.core.routing.order import fixed_orders
 from edgewise.core.routing.routes import RouteKind
 from edgewise.core.routing.settings import RouterSettings
+from edgewise.core.routing.state_check import check_links, check_requests
 from edgewise.core.routing.waiting import Waiting
 from edgewise.core.routing.watch import LinkWatch
 
@@ -72,6 +74,7 @@ class Router(Waiting):
         self.wake_s = now_s
         self._stall_s = self.settings.stall_s
         self._watch = LinkWatch(self.settings, self, draws)
+        self._evidence = Evidence(self.settings, self, self._watch)
         self._leaving: list[Link] = []
         self._number = 0
         self._draining = False
@@ -202,7 +205,7 @@ class Router(Waiting):
                     self._answer_with(attempt, now_s, out)
             else:
                 self._refused(attempt, outcome, now_s, out, retry_after_s)
-        self._note_outcome(link, outcome, retry_after_s, now_s, out)
+        self._evidence.answered(link, outcome, retry_after_s, now_s, out)
         if link.state is not _UP:
             self._watch.answered(link, request.size_class, now_s, out, good=outcome is _OK)
         self._fill(link, now_s, out)
@@ -222,7 +225,7 @@ class Router(Waiting):
         if not request.done:
             request.running.remove(attempt)
         if failure is not Failure.POOL:
-            self._note_broken(link, failure, now_s, out)
+            self._evidence.broken(link, failure, now_s, out)
         if not request.done and not request.running and request.queued_at is None:
             self._resend(request, attempt, failure, now_s, out)
         self._fill(link, now_s, out)
@@ -309,37 +312,6 @@ class Router(Waiting):
         self._wake_at(now_s + self._grain_s)
         return out
 
-    # --- evidence ---
-
-    def _note_outcome(
-        self, link: Link, outcome: Outcome, retry_after_s: float | None, now_s: float, out: list[Instruction]
-    ) -> None:
-        if outcome is Outcome.OVERLOADED:
-            link.errors += 1
-            link.limiter.overloaded(now_s)
-            if retry_after_s is not None and not link.probes and link.state is _UP:
-                # It may be about to stop: its readiness says.
-                self._watch.probe(link, 0, now_s, out, fresh=False)
-        elif outcome is Outcome.SITE_ERROR:
-            link.errors += 2
-        else:
-            return
-        # On the ramp a few are too many, but for one model's that fails everywhere.
-        most = 2 * (self.settings.errors_in_a_row if link.state is _UP else self.settings.ramp_errors_in_a_row)
-        if link.state in {_UP, _RAMP} and link.errors >= most and self.has_alternative(link):
-            self._watch.move(link, LinkEvent.DECLINED, "it answers with errors only", now_s, out)
-
-    def _note_broken(self, link: Link, failure: Failure, now_s: float, out: list[Instruction]) -> None:
-        if failure is Failure.PROTOCOL or (failure is Failure.LOST and not self.has_alternative(link)):
-            # An answer that cannot be used says nothing of the way it came. And the last site is not left for what one
-            # request may do to each of them.
-            return
-        link.resets += 1
-        refused = failure is Failure.CONNECT and (link.resets > 1 or not link.in_flight)
-        if refused or link.resets >= self.settings.resets_in_a_row or link.state is _RAMP:
-            why = "connections cannot be made" if failure is Failure.CONNECT else "connections break"
-            self._watch.move(link, LinkEvent.BROKEN, why, now_s, out)
-
     # --- time ---
 
     def tick(self, now_s: float) -> list[Instruction]:
@@ -402,16 +374,14 @@ class Router(Waiting):
 
         Raises: AssertionError: it does not hold.
         """
+        check_links(self._all_links())
         for link in self._all_links():
-            counts = [0] * len(link.in_flight_of_class)
-            for attempt in link.in_flight:
-                assert attempt.open, f"a closed attempt is in flight at {link.name}"  # noqa: S101
-                assert attempt.link is link, f"an attempt is in flight at the wrong link {link.name}"  # noqa: S101
-                assert not attempt.wanted or not attempt.request.done, "an attempt runs for a request that is over"  # noqa: S101
-                counts[attempt.request.size_class] += 1
-            assert counts == link.in_flight_of_class, f"the classes in flight at {link.name} do not add up"  # noqa: S101
-            assert len(link.in_flight) <= link.spec.max_in_flight, f"{link.name} has too much in flight"  # noqa: S101
-            unwanted = sum(not attempt.wanted for attempt in link.in_flight)
-            assert unwanted == link.witnesses, f"the witnesses at {link.name} do not add up"  # noqa: S101
             if link.in_flight or link.queue:
                 assert self.wake_s <= now_s + self._grain_s, f"nobody looks after what is at {link.name}"  # noqa: S101
+
+    def validate_requests(self) -> None:
+        """Check that each request that is not over will end; for tests, and slower than `validate_state`.
+
+        Raises: AssertionError: one was forgotten.
+        """
+        check_requests(self._all_links(), [*self._fresh, *(request for _, _, request in self._timers)])
