@@ -100,6 +100,13 @@ class RetryBudget:
         self._slots[self._slot] += self._earned
         self._balance += self._earned
 
+    def requests_seen(self, count: int, now_s: float) -> None:
+        """So many requests arrived since the last call."""
+        if now_s >= self._ends_s:
+            self._turn(now_s)
+        self._slots[self._slot] += count * self._earned
+        self._balance += count * self._earned
+
     def take(self, now_s: float) -> bool:
         """Whether one more retry may be made; it is paid for when so."""
         if now_s >= self._ends_s:

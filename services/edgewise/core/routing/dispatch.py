@@ -60,6 +60,7 @@ class Dispatcher:
         self._orders = fixed_orders(self.links.values())
         # When a request is to be looked at again: (time, number, request).
         self._timers: list[tuple[float, int, Request]] = []
+        self._number = 0
 
     def others(self, link: Link) -> list[Link]:
         """All links but this one."""

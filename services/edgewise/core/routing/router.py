@@ -76,7 +76,6 @@ class Router(Waiting):
         self._watch = LinkWatch(self.settings, self, draws)
         self._evidence = Evidence(self.settings, self, self._watch)
         self._leaving: list[Link] = []
-        self._number = 0
         self._draining = False
 
     # --- requests ---

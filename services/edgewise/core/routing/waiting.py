@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from edgewise.core.errors import UnavailableError
-from edgewise.core.routing.budgets import HedgeBudget
+from edgewise.core.routing.budgets import HedgeBudget, RetryBudget
 from edgewise.core.routing.calls import Attempt, Instruction, Reason, Request, SiteSpec
 from edgewise.core.routing.dispatch import FRESH_S, MARGIN_S, TOO_BUSY
 from edgewise.core.routing.endings import Endings
@@ -27,6 +27,9 @@ _MOVED_EACH_S: Final = 0.05
 _PATIENCE: Final = 0.5
 # Of that part: the next site is given so much at least, however quick it is.
 _LEAST_CHANCE: Final = 0.2
+# Last chances a request, and each second besides: when everything is slow, asking twice makes it worse.
+_CHANCES_RATIO: Final = 0.5
+_CHANCES_PER_S: Final = 20.0
 # Of the time that is left: when a site could not be found, one is looked for again.
 _AGAIN: Final = 0.25
 
@@ -43,6 +46,8 @@ class Waiting(Endings):
         self._hedges: dict[str, HedgeBudget] = {}
         self._timers_checked_at = _TIMERS_UNCHECKED
         self._moved_s = now_s
+        self._chances = RetryBudget(_CHANCES_RATIO, _CHANCES_PER_S)
+        self._chances_counted = 0
 
     # --- lost links ---
 
@@ -214,7 +219,7 @@ class Waiting(Endings):
         if chance_s > now_s:
             return min(hedge_s, chance_s)
         again_s = min(hedge_s, now_s + _AGAIN * (request.deadline_s - now_s))
-        if link is None or not self._retries.take(now_s):
+        if link is None or not (attempt.link.state is _RAMP or self._may_have_a_chance(now_s)):
             return again_s
         for lost in [lost for lost in request.running if lost.link is link]:
             # The site was lost and is back; what it had got is not.
@@ -222,6 +227,12 @@ class Waiting(Endings):
             self._cancel(lost, out)
         out.append(self._attempt(request, link, Reason.RESCUE, now_s))
         return now_s + FRESH_S
+
+    def _may_have_a_chance(self, now_s: float) -> bool:
+        """Whether the budget of last chances allows one more; only now are the requests counted that fill it."""
+        self._chances.requests_seen(self._number - self._chances_counted, now_s)
+        self._chances_counted = self._number
+        return self._chances.take(now_s)
 
     def _next_site(self, request: Request, attempt: Attempt, now_s: float) -> Link | None:
         """Where else a request can go that is not answered: a link that is up, or as good as back, and has room."""
