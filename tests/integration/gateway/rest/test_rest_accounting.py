@@ -50,8 +50,7 @@ def test_an_answer_cut_after_the_app_had_its_head_stays_an_answer(tools):
     tools.run(main)
 
 
-@pytest.mark.interpreted
-@pytest.mark.parametrize("how", ["reset", "silence"])
+@pytest.mark.parametrize("how", ["reset", pytest.param("silence", marks=pytest.mark.interpreted)])
 def test_an_answer_cut_while_it_was_kept_is_none(tools, how, monkeypatch):
     """Cascade: the edge's long answer is not sure enough, breaks while the cloud is asked, and the cloud has none."""
     if how == "silence":

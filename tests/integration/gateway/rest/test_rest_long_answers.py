@@ -80,7 +80,7 @@ def test_a_length_nobody_knows_is_passed_on_as_such(tools, framing, version):
     tools.run(main)
 
 
-@pytest.mark.parametrize("how", ["reset", "end", "silence"])
+@pytest.mark.parametrize("how", ["reset", "end", pytest.param("silence", marks=pytest.mark.interpreted)])
 def test_a_loss_in_the_middle_is_shown_and_counted(tools, how, monkeypatch):
     monkeypatch.setattr(rest_pieces, "_STALL_S", 0.1)
 
