@@ -277,7 +277,7 @@ class Waiting(Endings):
             return min(sent_s + half_s, latest_s)
         late_s = sent_s + path.late_s
         if late_s > request.deadline_s - _PATIENCE * needs_s:
-            late_s = sent_s + path.latency.q50
+            late_s = min(sent_s + path.latency.q50, latest_s)
         return max(min(sent_s + max(half_s, path.overdue_s), latest_s), late_s)
 
     def _hedge(self, request: Request, attempt: Attempt, now_s: float, out: list[Instruction]) -> None:
