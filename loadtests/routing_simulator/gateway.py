@@ -142,6 +142,7 @@ class Gateway(World):
         elif way.no_connections:
             self.at(now_s, self._no_connection, job)
         else:
+            self.router.waits(attempt)
             self._connect(job, now_s)
 
     def _write(self, job: Job, now_s: float) -> None:

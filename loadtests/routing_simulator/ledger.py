@@ -18,7 +18,7 @@ reachable both ways without any fault, its process well, its own queue short and
 is served there; when it had not got all of its `max_in_flight` just then, which the gateway may not exceed; and when the
 budget allowed for finding out: `FAIR_BUDGET_S` and what ten runs and four round trips take.
 Requests that were open while the caller itself stood still or its clock jumped are no part of the promise, nor are those
-that may not run twice and have been given to a site.
+that may not run twice and may have run: bytes of them left, and no answer said that they had not run.
 """
 
 from collections import Counter
@@ -199,7 +199,8 @@ class Ledger:
         late_s = max(0.0, clock_s - ticket.deadline_s)
         self.late_s = max(self.late_s, late_s)
         could = self._could(ticket, now_s, late_s)
-        if could is None or (request is not None and not request.idempotent and request.attempts):
+        may_have_run = ticket.seen_at is not None or (request is not None and request.seen)
+        if could is None or (request is not None and not request.idempotent and may_have_run):
             self.lost_without_a_site += 1
             return
         self.violation(

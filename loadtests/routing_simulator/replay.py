@@ -151,6 +151,10 @@ class RecordingRouter:
         )
         return self._keep(event, self.router.arrived(request, now_s))
 
+    def waits(self, attempt: Attempt) -> None:
+        self.router.waits(attempt)
+        self._keep(("waits", *self._names.attempt(attempt)), [])
+
     def sent(self, attempt: Attempt, now_s: float) -> list[Instruction]:
         return self._keep(("sent", *self._names.attempt(attempt), now_s), self.router.sent(attempt, now_s))
 
@@ -255,6 +259,7 @@ _EVENTS: Final[dict[str, Callable[..., list[Instruction]]]] = {
     "start": lambda replayer, now_s: replayer.router.start(now_s),
     "arrived": _Replayer.arrived,
     "sent": lambda replayer, *key_and_now: replayer.router.sent(replayer.attempts[key_and_now[:2]], key_and_now[2]),
+    "waits": lambda replayer, *key: replayer.router.waits(replayer.attempts[key]) or [],
     "bytes": lambda replayer, *key_and_now: replayer.router.bytes_came(
         replayer.attempts[key_and_now[:2]], key_and_now[2]
     ),

@@ -141,6 +141,7 @@ class Attempt:
         sent_s: when the instruction to send was given, or `Router.sent` was told.
         open: in flight as far as the router knows.
         wanted: somebody waits for its answer; a slow one that was hedged may be left to finish so that its time is learned.
+        unsent: no byte of it has left, since it waits for a connection: it may go elsewhere even when it may not run twice.
         uploading: the app is still sending the request through; how long that takes says nothing of the site. The carrier
             sets it before it sends, and calls `Router.sent` at the end.
         carrier: the carrier's own: the connection it runs on.
@@ -159,6 +160,7 @@ class Attempt:
         "reason",
         "request",
         "sent_s",
+        "unsent",
         "uploading",
         "wanted",
     )
@@ -173,6 +175,7 @@ class Attempt:
         self.sent_s = sent_s
         self.open = True
         self.wanted = True
+        self.unsent = False
         self.uploading = False
         self.path = path
         self.carrier: Any = None

@@ -113,9 +113,15 @@ class Router(Waiting):
             self._reject(request, self._why_not(request, now_s), out)
         return out
 
+    @staticmethod
+    def waits(attempt: Attempt) -> None:
+        """The bytes of an attempt wait for a connection; `sent` follows, or `failed`. Told while `Send` is carried out."""
+        attempt.unsent = True
+
     def sent(self, attempt: Attempt, now_s: float) -> list[Instruction]:
         """The bytes of an attempt left only now, since they had to wait for a connection."""
         link = attempt.link
+        attempt.unsent = False
         if attempt.open and link.in_flight.pop(attempt, attempt) is None:
             # Setting up the connection was no part of the answer's time. In order of sending it is the last one now.
             attempt.sent_s = now_s

@@ -65,9 +65,22 @@ class Waiting(Endings):
             request = attempt.request
             if attempt.reason is Reason.CASCADE and request.kept is not None:
                 self._answer_with(request.kept, now_s, out)
-            elif request.idempotent:
-                self._dispatch(request, Reason.RESCUE, now_s, out, last_resort=False)
+            else:
+                self._rescue(attempt, now_s, out, last_resort=False)
         self.move_queue(link, now_s, out)
+
+    def _rescue(self, attempt: Attempt, now_s: float, out: list[Instruction], *, last_resort: bool) -> bool:
+        """Send a request to another site too, or instead where it may not run twice and has not left yet."""
+        request = attempt.request
+        if request.idempotent:
+            return self._dispatch(request, Reason.RESCUE, now_s, out, last_resort=last_resort)
+        told = len(out)
+        if not attempt.unsent or not self._dispatch(request, Reason.RESCUE, now_s, out, last_resort=last_resort):
+            return False
+        request.running.remove(attempt)
+        self._cancel(attempt, out)
+        out.insert(told, out.pop())
+        return True
 
     def give_up(self, link: Link, now_s: float, out: list[Instruction]) -> None:
         """Cancel what is in flight at a link, where somebody else can answer it."""
@@ -96,7 +109,7 @@ class Waiting(Endings):
             waited = silent and now_s - max(link.since_s, attempt.sent_s) > self.settings.kept_s
             # Another site may have come back that it has been to already, or is as good as back.
             request.tried = tuple(other.link for other in running)
-            if request.idempotent and self._dispatch(request, Reason.RESCUE, now_s, out):
+            if self._rescue(attempt, now_s, out, last_resort=True):
                 continue
             if waited and request.kept is not None:
                 self._answer_with(request.kept, now_s, out)
@@ -192,7 +205,8 @@ class Waiting(Endings):
             self._expire(request, now_s, out)
             return
         next_s = request.deadline_s
-        if request.running and request.idempotent and request.queued_at is None:
+        running = request.running
+        if running and request.queued_at is None and (request.idempotent or running[-1].unsent):
             next_s = min(next_s, max(self._ask_also(request, now_s, out), now_s + self._grain_s))
         if next_s < _NEVER_S:
             heapq.heappush(self._timers, (next_s, request.key, request))
@@ -205,7 +219,7 @@ class Waiting(Endings):
         attempt = request.running[-1]
         path = attempt.path
         hedge_s = _NEVER_S
-        if not request.hedged and len(request.running) == 1:
+        if not request.hedged and len(request.running) == 1 and request.idempotent:
             if attempt.link.state is _RAMP:
                 hedge_s = attempt.sent_s + max(path.latency.q95, self.settings.hedge_floor_s)
             elif path.known:
@@ -221,8 +235,8 @@ class Waiting(Endings):
         again_s = min(hedge_s, now_s + _AGAIN * (request.deadline_s - now_s))
         if link is None or not (attempt.link.state is _RAMP or self._may_have_a_chance(now_s)):
             return again_s
-        for lost in [lost for lost in request.running if lost.link is link]:
-            # The site was lost and is back; what it had got is not.
+        for lost in [lost for lost in request.running if lost.link is link or not request.idempotent]:
+            # The site was lost and is back; what it had got is not. Or it has not left and may not run twice.
             request.running.remove(lost)
             self._cancel(lost, out)
         out.append(self._attempt(request, link, Reason.RESCUE, now_s))
