@@ -36,7 +36,9 @@ compiled: $(VENV)/.installed-run ## compile the hot path beside its sources, as 
 interpreted: | $(BIN)/python ## let Python interpret the sources, as one who changes them wants it
 	@$(BIN)/python hot_path.py --remove
 
-up: compiled ## run the whole system here and end in real predictions
+up: $(VENV)/.installed-run ## run the whole system here and end in real predictions
+	$(call say,Compiling the hot path (a minute where it has changed))
+	@$(BIN)/python hot_path.py || true
 	$(call say,Starting Edgewise)
 	$(BIN)/edgewise up
 
