@@ -14,7 +14,7 @@
     return        some time after the last fault everything is as it was at first, with nothing left over
 
 A site *could have answered* a request when, for the whole of the `PATIENCE_S` before the request was lost, it was
-reachable both ways without any fault, its process well, its own queue short and its workers no more than 0.8 busy; when the route names it and the model
+reachable both ways without any fault, what a slow way had taken up through, its process well, its own queue short and its workers no more than 0.8 busy; when the route names it and the model
 is served there; when it had not got all of its `max_in_flight` just then, which the gateway may not exceed; and when the
 budget allowed for finding out: `FAIR_BUDGET_S` and what ten runs and four round trips take.
 Requests that were open while the caller itself stood still or its clock jumped are no part of the promise, nor are those
@@ -217,7 +217,7 @@ class Ledger:
         for site in self._sites:
             if not site.was_good(since_s, now_s) or not allows(route, site):
                 continue
-            if len(site.way.jobs) >= site.plan.max_in_flight:
+            if len(site.way.jobs) >= site.plan.max_in_flight or site.way.backlog_until_s > since_s:
                 continue
             if has_fair_budget(ticket, site):
                 return site

@@ -108,6 +108,11 @@ class Way:
         """The first retransmission timeout of an established connection."""
         return 2 * self.delay_s + RETRANSMIT_AT_LEAST_S
 
+    @property
+    def backlog_until_s(self) -> float:
+        """When all that a fault made slow is through; what was sent before goes on taking its time."""
+        return max(self.up_free_s, self.down_free_s) if self.plan.bandwidth_bytes_s == UNLIMITED else 0.0
+
     def takes_s(self) -> float:
         """One way for a message without its bytes: delay, jitter and what a loss costs."""
         takes_s = self.delay_s

@@ -9,6 +9,7 @@ from edgewise.gateway.answer_fields import attempt_fields
 from edgewise.gateway.grpc_answer import SiteAnswer, read_http, read_http2
 from edgewise.gateway.grpc_methods import ForwardedMethod
 from edgewise.gateway.grpc_request import GrpcHead
+from edgewise.gateway.upstream_connection import Waiting
 from edgewise.net.errors import HttpClientError
 from edgewise.net.exchange import Body
 from edgewise.net.grpc_answer import encode_ok
@@ -108,6 +109,8 @@ class GrpcCall:
         else:
             parts = [start + own, message]
         upstream.send(parts, self, attempt, idempotent=request.idempotent, echo=id_line)
+        if not request.idempotent and isinstance(attempt.carrier, Waiting):
+            self._door.carrier.router.waits(attempt)
 
     def _send_http2(self, attempt: Attempt, site: "Site", upstream: "Http2Upstream", left_s: float) -> None:
         head = self._asked.http2_head(site, upstream)

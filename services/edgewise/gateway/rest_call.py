@@ -12,7 +12,7 @@ from edgewise.gateway.rest_pieces import STREAM_OVER_BYTES, AnswerPieces, Source
 from edgewise.gateway.rest_request import RestRequest
 from edgewise.gateway.rest_upload import Upload, UploadProgress
 from edgewise.gateway.upstream import HttpUpstream
-from edgewise.gateway.upstream_connection import UpstreamConnection
+from edgewise.gateway.upstream_connection import UpstreamConnection, Waiting
 from edgewise.net.errors import HttpClientError
 from edgewise.net.exchange import Body
 from edgewise.net.http_exchange import HttpExchange
@@ -132,6 +132,8 @@ class RestCall:
             echo=self._id_line,
             stream_over_bytes=STREAM_OVER_BYTES,
         )
+        if not asked.idempotent and isinstance(attempt.carrier, Waiting):
+            self._door.carrier.router.waits(attempt)
 
     def _send_long(self, upload: Upload, upstream: HttpUpstream, attempt: Attempt, start: bytes, left_ms: int) -> None:
         """Send a body that comes piece by piece."""

@@ -83,7 +83,7 @@ _LEAST_USE: Final = 0.5
 _LEAST_INITIAL: Final = 0.125
 _CAREFUL_S: Final = 10.0
 # A second of latency: a far site has few round trips to rise in.
-_CAREFUL_RAISE: Final = 2.0
+_CAREFUL_RAISE: Final = 4.0
 _MOST_CAREFUL_RAISE: Final = 0.5
 _CAREFUL_WINDOW_S: Final = 0.15
 _NEVER: Final = float("-inf")

@@ -255,11 +255,15 @@ class Waiting(Endings):
         for link in request.order:
             state = link.state
             up = state is _UP
-            if link.queue or len(link.in_flight) >= link.limit:
-                continue
             if not (up or state is _RAMP or self._is_as_good_as_back(link)):
                 continue
-            if link in request.tried and link.since_s <= attempt.sent_s:
+            if link in request.tried and link.since_s <= attempt.sent_s and not _passed_over(attempt, link):
+                continue
+            # Where it is already it takes its own place.
+            if attempt.link is link:
+                if len(link.in_flight) > link.limit:
+                    continue
+            elif link.queue or len(link.in_flight) >= link.limit:
                 continue
             if (
                 up
@@ -285,14 +289,19 @@ class Waiting(Endings):
             latency = link.path(request.model, request.size_class).latency
             if latency.count:
                 # Its connection may have to be made first, and it may not be the last site that is asked.
-                needs_s = min(max(2.0 * latency.q99, _LEAST_CHANCE * half_s), max(latency.q50, half_s))
+                needs_s = max(2.0 * latency.q99 + link.probe_latency.q50, _LEAST_CHANCE * half_s)
+                needs_s = min(needs_s, max(latency.q50, half_s))
         latest_s = request.deadline_s - needs_s - MARGIN_S
         if not path.known:
             return min(sent_s + half_s, latest_s)
         late_s = sent_s + path.late_s
         if late_s > request.deadline_s - _PATIENCE * needs_s:
             late_s = min(sent_s + path.latency.q50, latest_s)
-        return max(min(sent_s + max(half_s, path.overdue_s), latest_s), late_s)
+        chance_s = max(min(sent_s + max(half_s, path.overdue_s), latest_s), late_s)
+        if link is attempt.link and link.since_s > sent_s:
+            # It was lost and came back: an answer that was under way would be here by now.
+            chance_s = min(chance_s, link.since_s + path.late_s)
+        return chance_s
 
     def _hedge(self, request: Request, attempt: Attempt, now_s: float, out: list[Instruction]) -> None:
         if attempt.link.state is _RAMP:
@@ -349,3 +358,11 @@ class Waiting(Endings):
                     # It took at least this long, which is more than not knowing.
                     path.record(now_s - attempt.sent_s, now_s)
                 self._cancel(attempt, out)
+
+
+def _passed_over(attempt: Attempt, link: Link) -> bool:
+    """Whether a site has answered requests as large that were sent much later: it has lost this one."""
+    return (
+        attempt.link is link
+        and max(link.answered_s[attempt.request.size_class :]) > attempt.sent_s + attempt.path.overdue_s
+    )
