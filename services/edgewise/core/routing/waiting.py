@@ -353,6 +353,10 @@ class Waiting(Endings):
             if link.state is _RAMP:
                 # Without an answer the ramp does not go on.
                 longest_s = longest_s + path.latency.q50 if path.known else self.settings.unknown_latency_s
+            elif link.state is _UP and attempt.sent_s < link.since_s:
+                # The link was suspect and came back: what does not come back with it is lost, and must not be run later.
+                patience_s = min(path.late_s, self.settings.suspect_s)
+                longest_s = min(longest_s, link.since_s - attempt.sent_s + patience_s)
             if now_s - attempt.sent_s > longest_s or now_s >= attempt.request.deadline_s:
                 if link.state is _UP:
                     # It took at least this long, which is more than not knowing.
