@@ -123,6 +123,16 @@ async def serving(*, segment_bytes=0, max_connections=1024, **options):
             await upstream.close()
 
 
+@contextlib.asynccontextmanager
+async def started(port, **config):
+    site = Site(SiteConfig("cloud", "cloud", rest=Address("127.0.0.1", port, base_path="/at"), **config))
+    await site.start()
+    try:
+        yield site
+    finally:
+        await site.close()
+
+
 async def answered(upstream):
     call = Call()
     upstream.send([b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"], call, call)
@@ -360,9 +370,7 @@ def test_a_connection_that_has_carried_a_small_probe_only_is_used_last():
             self.over.set()
 
     async def main():
-        async with listening(Server()) as port:
-            site = Site(SiteConfig("cloud", "cloud", rest=Address("127.0.0.1", port)))
-            await site.start()
+        async with listening(Server()) as port, started(port) as site:
             seen = []
             for payload_bytes in (PAYLOAD_BYTES, 0, PAYLOAD_BYTES):
                 events = Events()
@@ -375,7 +383,6 @@ def test_a_connection_that_has_carried_a_small_probe_only_is_used_last():
                 seen.append(made)
             first, small, second = seen
             assert site.rest.idle == [small, first, second]
-            await site.close()
 
     run(main)
 
@@ -437,11 +444,7 @@ def test_a_site_asks_its_own_page_with_its_own_key(windows, tmp_path):
 
     async def main():
         server = Server()
-        async with listening(server) as port:
-            site = Site(
-                SiteConfig("cloud", "cloud", rest=Address("127.0.0.1", port, base_path="/at"), api_key_file=key)
-            )
-            await site.start()
+        async with listening(server) as port, started(port, api_key_file=key) as site:
             site.warm(2)
             await until(lambda: site.rest.idle_connections == 2)
             assert not any(side.asked for side in server.sides), "being open is enough"
@@ -458,6 +461,5 @@ def test_a_site_asks_its_own_page_with_its_own_key(windows, tmp_path):
             site.warm(5, PAYLOAD_BYTES)
             site.close_connections()
             await until(lambda: all(side.lost for side in server.sides))
-            await site.close()
 
     run(main)
