@@ -130,7 +130,10 @@ class Waiting(Endings):
             if request.done or request.queued_at is not link:
                 continue
             request.queued_at = None
-            if usable and link.path(request.model, request.size_class).too_slow(request.deadline_s - now_s, now_s):
+            path = link.path(request.model, request.size_class)
+            left_s = request.deadline_s - now_s
+            # The most urgent comes first: if every second one came too late, the site would work for nobody.
+            if usable and (path.too_slow(left_s, now_s) or (path.known and left_s < path.late_s)):
                 self._shed(request, link, reason, now_s, out)
             elif usable:
                 out.append(self._attempt(request, link, reason, now_s))
