@@ -323,6 +323,49 @@ def test_a_refusal_lowers_the_limit_once_a_round_trip():
     assert limit.limit == 8
 
 
+def refused(times, *, latency_s):
+    """A limit that was learned at 40 in flight, and then refused so often, a round trip apart."""
+    limit = ConcurrencyLimit(256)
+    now_s = 0.0
+    for _ in range(400):
+        now_s += latency_s / 40
+        limit.answered(latency_s, 40, now_s)
+    for _ in range(times):
+        now_s += latency_s + 0.1
+        limit.overloaded(now_s)
+    return limit, now_s
+
+
+def test_refusals_do_not_lower_the_limit_far_under_what_the_site_has_been_using():
+    assert refused(50, latency_s=0.3)[0].limit >= 18
+
+
+def test_a_far_site_that_refused_is_used_again_within_three_seconds():
+    limit, now_s = refused(50, latency_s=0.3)
+    well_s = now_s
+    while limit.limit < 40:
+        now_s += 0.3 / limit.limit
+        limit.answered(0.3, limit.limit, now_s)
+    assert now_s - well_s <= 3.0
+
+
+def test_no_trial_is_made_at_a_far_site_while_something_waits():
+    site = Model(ConcurrencyLimit(64), workers=MANY, service_s=0.01, rtt_s=0.3, rate_per_s=400.0, seed=1)
+    site.limit.waited_for(0.0)
+    site.run(10.0)
+    assert min(answer[3] for answer in site.answers) == 64
+
+
+def test_a_trial_at_a_far_site_ends_when_something_has_to_wait():
+    limit = ConcurrencyLimit(256)
+    now_s = 0.0
+    while limit.limit >= 64:  # as much is answered however many are in flight: a trial begins
+        now_s += 0.01
+        limit.answered(0.01 * limit.limit, limit.limit, now_s)
+    limit.waited_for(now_s)
+    assert limit.limit >= 64
+
+
 # --- the rest ---
 
 
@@ -332,7 +375,6 @@ def test_reset_forgets_everything():
     site.limit.reset(3.0)
     assert site.limit.limit == 64
     assert site.limit.throughput_per_s(3.0) == 0.0
-    assert site.limit.expected_wait_s(100, 64, 3.0) == 0.0
 
 
 def test_throughput_is_what_a_busy_site_answers():
@@ -340,15 +382,6 @@ def test_throughput_is_what_a_busy_site_answers():
     assert limit.throughput_per_s(0.0) == 0.0
     site = one_worker(500.0, seed=1).run(5.0)
     assert site.limit.throughput_per_s(5.0) == pytest.approx(250.0, rel=0.25)
-
-
-def test_the_wait_for_room_is_what_is_before_at_the_pace_of_the_site():
-    site = one_worker(500.0, seed=1).run(5.0)
-    limit = site.limit
-    pace_per_s = limit.throughput_per_s(5.0)
-    assert limit.expected_wait_s(0, limit.limit - 1, 5.0) == 0.0
-    assert limit.expected_wait_s(0, limit.limit, 5.0) == pytest.approx(1 / pace_per_s)
-    assert limit.expected_wait_s(49, limit.limit, 5.0) == pytest.approx(50 / pace_per_s)
 
 
 @pytest.mark.parametrize(

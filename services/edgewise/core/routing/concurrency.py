@@ -245,18 +245,6 @@ class ConcurrencyLimit:
         """
         return self._pace_per_s
 
-    def expected_wait_s(self, queued: int, in_flight: int, now_s: float) -> float:
-        """How long a request that is queued now would wait for room.
-
-        Args:
-            queued: requests that wait before it.
-            in_flight: attempts at the site.
-        Returns: 0 when there is room, or nothing is known.
-        """
-        before = queued + in_flight - self.limit + 1
-        pace_per_s = self.throughput_per_s(now_s)
-        return before / pace_per_s if before > 0 and pace_per_s > 0.0 else 0.0
-
     def _begin(self, now_s: float) -> None:
         """A new window. Answers come in waves a round trip apart, so it is not shorter than that."""
         window_s = min(max(self._quickest_s, _WINDOW_S), _LONG_WINDOW_S) if self._quickest_s else 0.0
