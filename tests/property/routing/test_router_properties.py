@@ -33,6 +33,7 @@ FLAP_HOLD_S = 10.0
 
 BREAKS = (FaultKind.CUT, FaultKind.CUT_UP, FaultKind.CUT_DOWN, FaultKind.RESET, FaultKind.KILL, FaultKind.STOP)
 UNWELL = (FaultKind.ERRORS_500, FaultKind.ERRORS_503, FaultKind.ERRORS_429)
+ROUTES = (RouteKind.PREFER_CLOUD, RouteKind.PREFER_EDGE, RouteKind.FASTEST)
 VALUES = {
     FaultKind.LOSS: (0.05, 0.3),
     FaultKind.SLOW: (5.0, 20.0),
@@ -48,7 +49,7 @@ def faults(draw, kinds, *, most=3, earliest_s=0.5, latest_s=ENDS_S - 1.0, longes
     found = []
     for _ in range(draw(st.integers(1, most))):
         kind = draw(st.sampled_from(kinds))
-        starts_s = draw(st.floats(earliest_s, latest_s) if draw(st.booleans()) else st.just(earliest_s))
+        starts_s = draw(st.floats(earliest_s, latest_s) if draw(st.integers(0, 3)) else st.just(earliest_s))
         value = draw(st.sampled_from(VALUES[kind])) if kind in VALUES else 0.0
         found.append(
             Fault(kind, draw(st.sampled_from(["cloud", "edge"])), starts_s, draw(st.floats(0.2, longest_s)), value)
@@ -57,7 +58,9 @@ def faults(draw, kinds, *, most=3, earliest_s=0.5, latest_s=ENDS_S - 1.0, longes
 
 
 @st.composite
-def scenarios(draw, kinds, *, max_in_flight=(64, 256), ends_s=ENDS_S, route=None, load=None, **fault_bounds):
+def scenarios(
+    draw, kinds, *, max_in_flight=(64, 256), ends_s=ENDS_S, routes=ROUTES, route=None, load=None, **fault_bounds
+):
     sites = (
         SitePlan(
             "cloud",
@@ -68,7 +71,7 @@ def scenarios(draw, kinds, *, max_in_flight=(64, 256), ends_s=ENDS_S, route=None
         ),
         SitePlan("edge", "edge", rtt_s=0.001, service_s=0.004, max_in_flight=draw(st.sampled_from(max_in_flight))),
     )
-    kind = draw(st.sampled_from([RouteKind.PREFER_CLOUD, RouteKind.PREFER_EDGE, RouteKind.FASTEST]))
+    kind = draw(st.sampled_from(routes))
     loads = (Load(route=Route(kind, deadline_s=2.0, **(route or {})), rate_hz=RATE_HZ, **(load or {})),)
     wrong = draw(faults(kinds, **fault_bounds))
     valued = [(fault.kind, fault.site) for fault in wrong if fault.kind in VALUES]
@@ -90,7 +93,15 @@ def found(simulation, *invariants):
 
 
 @EXAMPLES
-@given(scenarios((*BREAKS, *UNWELL, FaultKind.LOSS), load={"cancel_share": 0.05, "non_idempotent_share": 0.1}))
+@given(
+    scenarios(
+        (*BREAKS, *UNWELL, FaultKind.LOSS, FaultKind.DRIP),
+        # So that some have nowhere else to go and run out of time.
+        routes=(*ROUTES, RouteKind.CLOUD_ONLY, RouteKind.EDGE_ONLY),
+        load={"cancel_share": 0.05, "non_idempotent_share": 0.1},
+        longest_s=5.0,
+    )
+)
 def test_each_request_ends_once(scenario):
     simulation = run(scenario)
     assert found(simulation, "one-end", "late-send", "forever") == []
@@ -104,7 +115,9 @@ def test_each_request_ends_once(scenario):
         # So that nothing is saved by hedges, and some is lost before anything is known of its site.
         route={"hedge_ratio": 0.0},
         earliest_s=0.02,
+        latest_s=7.0,
         longest_s=6.0,
+        ends_s=9.0,
     )
 )
 def test_no_request_is_lost_rejected_or_late_that_a_site_could_have_answered(scenario):

@@ -23,7 +23,8 @@ X is counted. B has to be learned, and the whole difficulty is not to be fooled 
   before, what was taken away had been waiting. If not, B = limit / X now, and the limit goes to the new `room`.
 - B may be out of date, or never have been seen without a load. Then trials go on, to a quarter each time, until less is
   answered or 3 are left: when more in flight has brought no more answers, and every 5 s (60 s while that changes
-  nothing) as long as the limit binds.
+  nothing) as long as the limit binds. At a far site none
+  is made while something waits, for it would wait for long.
 
 Source: TCP Vegas (L. Brakmo, L. Peterson, JSAC 1995) and Netflix's concurrency-limits, for limits from Little's law;
 BBR (N. Cardwell et al., ACM Queue 2016) and Envoy's adaptive concurrency filter, for measuring B anew under load; CoDel
