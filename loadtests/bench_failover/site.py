@@ -272,15 +272,25 @@ class Faults:
     drip: bool = False
 
 
-@functools.cache
-def _with_drip(kind: type[Any], faults: Faults) -> type[Any]:
-    class Dripping(kind):  # type: ignore[misc]
-        __slots__ = ()
+class Dripping(asyncio.BufferedProtocol):
+    """Stands between the loop and a connection, which it hands a `DrippingTransport`."""
 
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(DrippingTransport(transport, faults))
+    def __init__(self, connection: Any, faults: Faults) -> None:
+        self._connection = connection
+        self._faults = faults
+        for name in (
+            "get_buffer",
+            "buffer_updated",
+            "eof_received",
+            "connection_lost",
+            "pause_writing",
+            "resume_writing",
+        ):
+            setattr(self, name, getattr(connection, name))
 
-    return Dripping
+    def connection_made(self, transport: Any) -> None:
+        """Hand the connection its transport."""
+        self._connection.connection_made(DrippingTransport(transport, self._faults))
 
 
 class Site:
@@ -306,9 +316,7 @@ class Site:
         connect: Callable[[], Any] = server._connect  # noqa: SLF001 - the drip is below what the server offers
 
         def dripping() -> Any:
-            connection = connect()
-            connection.__class__ = _with_drip(type(connection), self._faults)
-            return connection
+            return Dripping(connect(), self._faults)
 
         server._connect = dripping  # noqa: SLF001 - as above
 
