@@ -56,6 +56,12 @@ def _rest(result: "Result") -> Verdict:
     return _at_most("p99 of the rest", _phase(result, "rest of it").p99_ms, 2 * result.edge_own_p99_ms, "ms")
 
 
+def _rest_between(result: "Result") -> Verdict:
+    """Where the link is well for a second in between: what the cloud answers then takes as long as the cloud is far."""
+    most_ms = max(2 * result.edge_own_p99_ms, _phase(result, "before").p99_ms)
+    return _at_most("p99 of the rest", _phase(result, "rest of it").p99_ms, most_ms, "ms")
+
+
 def _switch(result: "Result") -> Verdict:
     """Everything on the edge ≤ 250 ms + RTT after the fault."""
     return _at_most("time to switch", result.passage.switch_ms, 250 + result.case.rtt_ms, "ms")
@@ -133,6 +139,7 @@ _BARS: Final[dict[str, Callable[["Result"], Verdict]]] = {
     "ghosts": _ghosts,
     "first": _first,
     "rest": _rest,
+    "rest between": _rest_between,
     "switch": _switch,
     "failback": _failback,
     "back": _back,

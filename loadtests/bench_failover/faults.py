@@ -134,8 +134,9 @@ FAULTS: Final = {
                 Step(6.0, "cut", {"way": "both"}),
                 Step(FAULT_S, "mend"),
             ),
-            bars=(*_SAFE, "first", "rest", "failback", "duplicates"),
-            note="the second cut lengthens the hold-down, so the way back may take longer than 3 s",
+            bars=(*_SAFE, "first", "rest between", "failback", "duplicates"),
+            note="the second cut lengthens the hold-down, so the way back may take longer than 3 s; what the cloud answers "
+            "in the second between takes as long as before",
             by_link=True,
         ),
         Fault(
