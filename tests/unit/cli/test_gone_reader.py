@@ -31,8 +31,8 @@ def test_a_command_ends_quietly(words, unbuffered, monkeypatch):
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     done = run_unread("-m", "edgewise", *words)
     assert done.stderr == b""
-    # argparse itself swallows the error of an unbuffered stream.
-    assert done.returncode == (0 if unbuffered and words == ["--help"] else UNREAD)
+    # Later releases of Python 3.11 swallow the error of an unbuffered stream in argparse itself.
+    assert done.returncode in ((0, UNREAD) if unbuffered and words == ["--help"] else (UNREAD,))
 
 
 def test_up_ends_quietly(tmp_path):
