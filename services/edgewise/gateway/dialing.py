@@ -5,9 +5,9 @@ import socket
 from typing import Final
 
 from edgewise.gateway.addresses import SocketAddress
+from edgewise.gateway.tcp_info import tcp_info
 
-# Of Linux' struct tcp_info, whose fields keep their places: tcpi_total_retrans, 32 bits.
-_TCP_INFO_BYTES: Final = 104
+# tcpi_total_retrans, 32 bits.
 _RETRANSMITTED: Final = slice(100, 104)
 _NEVER: Final = bytes(4)
 
@@ -24,7 +24,8 @@ async def dial(address: SocketAddress, *, user_timeout_ms: int) -> socket.socket
     Raises: OSError: there is no connection.
     """
     connected = await _connect(address, user_timeout_ms)
-    if connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)[_RETRANSMITTED] != _NEVER:
+    info = tcp_info(connected, _RETRANSMITTED.stop)
+    if info is not None and info[_RETRANSMITTED] != _NEVER:
         connected.close()
         connected = await _connect(address, user_timeout_ms)
     return connected

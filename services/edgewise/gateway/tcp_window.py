@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
+from edgewise.gateway.tcp_info import tcp_info
+
 FIRST_SEGMENTS: Final = 10
 """Of a new connection (RFC 6928)."""
 USUAL_SEGMENT_BYTES: Final = 1448
 """On Ethernet, with time stamps."""
-# Of Linux' struct tcp_info, whose fields keep their places: tcpi_rto (µs), tcpi_snd_mss, tcpi_last_data_sent (ms),
+# Of struct tcp_info: tcpi_rto (µs), tcpi_snd_mss, tcpi_last_data_sent (ms),
 # tcpi_snd_ssthresh and tcpi_snd_cwnd (segments).
 _FIELDS: Final = struct.Struct("=8xI4xI24xI28xII")
 _NAME_BYTES: Final = 16
@@ -62,20 +64,11 @@ NEW: Final = TcpWindow(FIRST_SEGMENTS, USUAL_SEGMENT_BYTES, 1 << 31, 0.0, 1.0, f
 
 
 def read_window(sock: socket.socket) -> TcpWindow | None:
-    """The window of a connected socket; None where the system does not tell.
-
-    Source: Linux, include/uapi/linux/tcp.h, struct tcp_info.
-    """
-    option = getattr(socket, "TCP_INFO", None)
-    if option is None:
+    """The window of a connected socket; None where the system does not tell."""
+    info = tcp_info(sock, _FIELDS.size)
+    if info is None:
         return None
-    try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, option, _FIELDS.size)
-        name = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _NAME_BYTES)
-    except OSError:
-        return None  # it was closed
-    if len(info) < _FIELDS.size:
-        return None
+    name = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _NAME_BYTES)
     timeout_us, segment_bytes, idle_ms, threshold, segments = _FIELDS.unpack(info)
     return TcpWindow(
         segments, segment_bytes, threshold, idle_ms / 1e3, timeout_us / 1e6, fades=not name.startswith(_KEEPS_WINDOW)
