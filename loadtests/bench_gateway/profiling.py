@@ -1,6 +1,7 @@
 """Where the gateway's microseconds go: what a request costs unobserved, and two profilers' shares of it.
 
-py-spy says which Python function runs, with what it calls in C counted as its own (a `send` is the caller's). perf, where
+py-spy says which Python function runs, with what it calls in C counted as its own (a `send` is the caller's); compiled
+functions it does not see, so `make interpreted` first to have the functions' shares. perf, where
 the kernel allows it, says which library or system call runs. Each has a load of its own; neither is on during the
 measurement whose CPU time the shares divide.
 """
@@ -28,7 +29,7 @@ SAMPLES_PER_S = 250
 SECONDS = 6
 FUNCTIONS, SYMBOLS = 40, 25
 GATEWAYS = (OURS, OURS_CARRIED, OURS_HTTP2)
-LOOP = "the event loop in C (uvloop: epoll, recv, accept)"
+LOOP = "the event loop in C (uvloop: epoll, recv, accept), and what is compiled"
 
 Shares = list[tuple[str, float]]
 
