@@ -1,0 +1,1 @@
+"""Brings one model version to a directory, whole and checked, or not at all."""

@@ -1,0 +1,1 @@
+"""A Kubernetes cluster as a site: installed, looked at, and taken away through the API."""
