@@ -307,7 +307,7 @@ Instruction = Send | Cancel | Answer | Reject | SendProbe | CloseConnections | W
 
 @dataclass(frozen=True, slots=True)
 class SiteSpec:
-    """A site as the router knows it.
+    """A site as the router knows it, or one endpoint of a site that has several.
 
     Attributes:
         name: unique.
@@ -315,6 +315,7 @@ class SiteSpec:
         max_in_flight: never more attempts at once than this; the learned limit stays under it.
         max_queue: requests that may wait for room at the site.
         probe_payload: links to it are probed with payloads of real size; any answer to one will do.
+        site: whose endpoint this is, "" for a site that is one itself. Endpoints of the same site and tier are equals.
     """
 
     name: str
@@ -322,3 +323,4 @@ class SiteSpec:
     max_in_flight: int = 256
     max_queue: int = 1024
     probe_payload: bool = True
+    site: str = ""

@@ -36,10 +36,11 @@ _EDGE_IN_FLIGHT: Final = 64
 
 
 class Link:
-    """The way to one site.
+    """The way to one site, or to one endpoint of a site that has several.
 
     Attributes:
-        spec, name, tier: of the site.
+        spec, name, tier: of the site or endpoint.
+        site: name of the site; links of one site and tier are equals.
         state, since_s, why: what it is taken for, since when and for what reason.
         in_flight: open attempts in the order in which they were sent.
         queue: heap of (deadline_s, number, request, reason): what waits for room.
@@ -55,6 +56,7 @@ class Link:
         self.spec = spec
         self.name = spec.name
         self.tier = spec.tier
+        self.site = spec.site or spec.name
         self.settings = settings
         self.state = LinkState.UP
         self.since_s = now_s
@@ -72,8 +74,7 @@ class Link:
         self._pace_s = float("-inf")
         self.hold = HoldDown(flap_s=_FLAP_S)
         self.queue_depth = 0
-        self.errors = 0
-        self.resets = 0
+        self.errors = self.resets = 0
         self.missing: dict[str, float] = {}
         self.slow: Path | None = None
         self.slow_patience = 1.0
@@ -97,9 +98,7 @@ class Link:
         self.ramp_step = 0
         self.ramp_since_s = now_s
         self.ramp_credit = 0.0
-        self.ramp_sent = 0
-        self.ramp_answered = 0
-        self.ramp_judged = 0
+        self.ramp_sent = self.ramp_answered = self.ramp_judged = 0
         self.warmed_s = float("-inf")
         self._paths: dict[str, list[Path | None]] = {}
         self._stall_evidence = 0.0
