@@ -23,6 +23,7 @@ from edgewise.gateway.workers import Workers, WorkerSeat, cannot_listen, hold_po
 from edgewise.net.errors import ApiKeyFileError, TlsMaterialError
 from edgewise.net.lifecycle import Shutdown, StopSignal, run
 from edgewise.net.memory import keep_freed_memory
+from edgewise.net.sd_notify import notifier
 
 _log = logging.getLogger(__name__)
 
@@ -92,12 +93,17 @@ class Gateway:
         return config if self._seat is None else config.share_of(self._seat.number, self._seat.count)
 
     async def _reload(self) -> None:
+        status = "the config was read again"
+        notifier().reloading("reading the config again")
         try:
             await self.assembly.reload(self._load_config())
         except EdgewiseError as error:
-            _log.error("%s; the config that was in force stays so", error.message)
+            status = f"{error.message}; the config that was in force stays so"
+            _log.error("%s", status)
         except Exception:  # noqa: BLE001 - the gateway goes on with what it has
-            _log.exception("the config could not be taken over; what was in force stays so")
+            status = "the config could not be taken over; what was in force stays so"
+            _log.exception("%s", status)
+        notifier().ready(status)
 
     async def _follow(self) -> None:
         """Each second: the history, and certificates and keys, which may be exchanged while the gateway runs."""
@@ -228,7 +234,7 @@ async def _work(options: GatewayOptions, seat: WorkerSeat, stop: StopSignal) -> 
         loop.add_signal_handler(number, stop.set, number.name)
     one = Gateway(options, seat)
     await _start(one)
-    seat.say_ready()
+    seat.keep_beating(loop)
     return await _until_stopped(one, stop)
 
 
@@ -240,3 +246,4 @@ def _say_ready(options: GatewayOptions, rest_port: int | None, grpc_port: int | 
     if grpc_port is not None:
         listening.append(f"grpc={host_and_port(options.host, grpc_port)}")
     print(f"edgewise: ready {' '.join(listening)} sites={','.join(sites)}", flush=True)  # noqa: T201
+    notifier().ready(f"ready: {' '.join(listening)}")

@@ -5,8 +5,12 @@ same ones, and it forks: what was imported is shared.
 
 A worker is told to stop by the end of the pipe that the parent holds, and not by a signal: a supervisor that signals the
 whole group would make a second SIGTERM of it, which ends a worker at once. It also ends when the parent is killed.
+
+Where a service manager expects beats (`net/sd_notify`), the parent sends them, and expects them of its workers in turn: the system
+goes on giving connections to a worker that hangs, so it is killed and started again, while the others answer.
 """
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -23,6 +27,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from edgewise.core.errors import EdgewiseError, FailedPreconditionError
+from edgewise.net.sd_notify import BEATS_IN_INTERVAL, notifier
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -42,7 +47,8 @@ class WorkerSeat:
         count: how many there are.
         directory: for the sockets between them.
         stop_fd: reads as ended when the worker is to stop.
-        ready_fd: where it writes its number once it answers.
+        ready_fd: where it writes its number once it answers, and with each beat.
+        beat_interval_s: seconds between beats; 0 expects none.
     """
 
     number: int
@@ -50,11 +56,18 @@ class WorkerSeat:
     directory: Path
     stop_fd: int
     ready_fd: int
+    beat_interval_s: float = 0.0
 
     def say_ready(self) -> None:
         """Tell the parent that this worker answers."""
         with contextlib.suppress(OSError):
             os.write(self.ready_fd, bytes((self.number,)))
+
+    def keep_beating(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Tell the parent that this worker answers, now and for as long as the loop turns."""
+        self.say_ready()
+        if self.beat_interval_s:
+            loop.call_later(self.beat_interval_s, self.keep_beating, loop)
 
 
 @dataclass(slots=True)
@@ -63,6 +76,7 @@ class _Worker:
     pid: int = 0
     stop_fd: int = -1
     started_s: float = 0.0
+    beat_s: float = field(default=float("inf"))
     pause_s: float = _FIRST_PAUSE_S
     restart_s: float = field(default=float("inf"))
 
@@ -128,6 +142,9 @@ class Workers:
         self._told_ready = False
         self._stop_s = float("inf")
         self._code = 0
+        self._watchdog_s = notifier().watchdog_s
+        self._beat_interval_s = self._watchdog_s / BEATS_IN_INTERVAL
+        self._next_beat_s = 0.0 if self._watchdog_s else float("inf")
         self._directory: Path
         self._ready_read = self._ready_write = -1
         self._wakeup_read = self._wakeup_write = -1
@@ -170,16 +187,21 @@ class Workers:
         if pid == 0:
             os.close(stop_write)
             self._be_worker(
-                WorkerSeat(worker.number, len(self._workers), self._directory, stop_read, self._ready_write)
+                WorkerSeat(
+                    *(worker.number, len(self._workers), self._directory, stop_read, self._ready_write),
+                    beat_interval_s=self._beat_interval_s,
+                )
             )
         os.close(stop_read)
         worker.pid = pid
         worker.stop_fd = stop_write
         worker.started_s = time.monotonic()
+        worker.beat_s = float("inf")
         worker.restart_s = float("inf")
 
     def _be_worker(self, seat: WorkerSeat) -> NoReturn:
         code = 1
+        notifier().forget()
         try:
             # Ctrl-C reaches the whole foreground group; the parent alone decides what it means.
             os.setpgid(0, 0)
@@ -216,7 +238,7 @@ class Workers:
             selector.register(self._wakeup_read, selectors.EVENT_READ)
             while any(worker.pid for worker in self._workers) or self._stop_s == float("inf"):
                 now_s = time.monotonic()
-                due_s = min(self._stop_s, *(worker.restart_s for worker in self._workers))
+                due_s = min(self._stop_s, self._next_beat_s, *(worker.restart_s for worker in self._workers))
                 selector.select(None if due_s == float("inf") else max(0.0, due_s - now_s))
                 self._note_ready()
                 for number in _read(self._wakeup_read):
@@ -225,7 +247,11 @@ class Workers:
                 self._act(time.monotonic())
 
     def _note_ready(self) -> None:
-        self._ready.update(_read(self._ready_read))
+        beats = _read(self._ready_read)
+        self._ready.update(beats)
+        now_s = time.monotonic()
+        for number in set(beats):
+            self._workers[number].beat_s = now_s
         if not self._told_ready and len(self._ready) == len(self._workers):
             self._told_ready = True
             self._on_ready()
@@ -246,6 +272,7 @@ class Workers:
                 self._stop()
 
     def _stop(self) -> None:
+        notifier().stopping("finishing what is in flight")
         self._stop_s = time.monotonic() + self._drain_timeout_s + _GRACE_S
         for worker in self._workers:
             worker.restart_s = float("inf")
@@ -286,9 +313,22 @@ class Workers:
                     self._code = self._code or 1
             # They end now; each is taken note of as it does.
             self._stop_s = now_s + _GRACE_S
+        if now_s >= self._next_beat_s:
+            late_s = now_s - self._next_beat_s
+            self._next_beat_s = now_s + self._beat_interval_s
+            notifier().beat()
+            self._end_hung(now_s, late_s)
         for worker in self._workers:
             if now_s >= worker.restart_s:
                 self._start(worker)
+
+    def _end_hung(self, now_s: float, late_s: float) -> None:
+        for worker in self._workers:
+            # Whatever held this process up may have held the worker up as well.
+            if worker.pid and now_s - worker.beat_s - late_s > self._watchdog_s:
+                _LOG.error("worker %d has hung for %.1f s; killing it", worker.number, now_s - worker.beat_s)
+                worker.beat_s = float("inf")
+                _kill(worker.pid, signal.SIGKILL)
 
 
 def _remember(_number: int, _frame: object) -> None:

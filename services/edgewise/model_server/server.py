@@ -39,6 +39,7 @@ from edgewise.net.grpc_server import GrpcServer
 from edgewise.net.http_limits import HttpLimits
 from edgewise.net.http_server import HttpServer
 from edgewise.net.lifecycle import Shutdown, StopSignal, run
+from edgewise.net.sd_notify import notifier
 from edgewise.net.tls import TlsFiles
 
 _log = logging.getLogger(__name__)
@@ -268,6 +269,7 @@ async def _say_ready(server: ModelServer) -> None:
     if server.grpc_port is not None:
         listening.append(f"grpc={_address(options.host, server.grpc_port)}")
     print(f"edgewise: ready {' '.join(listening)} site={options.site} tier={options.tier}", flush=True)  # noqa: T201
+    notifier().ready(f"ready: {' '.join(listening)}")
 
 
 def _parse_config(text: str, file: str) -> ServerConfig:
@@ -317,12 +319,14 @@ def _note_batch(metrics: ServerMetrics, model: str, stats: BatchStats) -> None:
 def _note_change(change: VersionChange) -> None:
     status = change.status
     # The monotonic clock is shared by all processes of a machine, so a record of requests can be laid beside this log.
+    why = f": {status.error_message}" if status.error_message else ""
     _log.log(
         logging.WARNING if status.error_code else logging.INFO,
         "model %s version %d is %s at monotonic %.6f%s",
         *(change.name, status.version, status.state.value, time.monotonic()),
-        f": {status.error_message}" if status.error_message else "",
+        why,
     )
+    notifier().status(f"model {change.name} version {status.version} is {status.state.value}{why}")
 
 
 def _count(metrics: ServerMetrics, server: HttpServer | GrpcServer, protocol: str) -> None:

@@ -10,7 +10,8 @@
 
     sys.exit(run(main))
 
-The first SIGTERM or SIGINT asks; the second ends the process at once.
+The first SIGTERM or SIGINT asks; the second ends the process at once. A service manager that wants to know (`sd_notify`) is
+told that the process is alive and that it stops; that it is ready, `main` tells by itself.
 """
 
 import asyncio
@@ -25,6 +26,8 @@ from time import monotonic
 from typing import Final, NoReturn
 
 import uvloop
+
+from edgewise.net.sd_notify import notifier
 
 _LOG: Final = logging.getLogger(__name__)
 _OPEN_FILES: Final = 65536
@@ -72,6 +75,7 @@ def run(main: Callable[[StopSignal], Awaitable[int | None]]) -> int:
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             loop.add_signal_handler(number, _on_signal, stop, number)
+        notifier().keep_beating(loop)
         try:
             return await main(stop) or 0
         finally:
@@ -101,6 +105,7 @@ def _on_signal(stop: StopSignal, number: signal.Signals) -> None:
         _LOG.warning("%s again: ending at once", number.name)
         _end_now(128 + number)
     _LOG.info("%s: stopping; once more ends at once", number.name)
+    notifier().stopping(f"{number.name}: finishing what is in flight")
     stop.set(number.name)
 
 
