@@ -1,0 +1,188 @@
+# Edgewise in containers: one file for all images, for amd64 and arm64.
+#
+#   podman build --format docker --target model-server --tag localhost/edgewise-model-server:0.1.0 .
+#   docker build --target model-server --tag localhost/edgewise-model-server:0.1.0 .
+#
+# `deploy/images/build` builds them all. Without `--format docker` podman leaves the health checks out, which the OCI format lacks.
+#
+# For each image: NAME-packages installs what it imports, and does so anew only when a list of requirements changes; `wheel`
+# compiles the project; the last stages put both on the base image. Nothing that builds is in what results.
+
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+
+# ---- The base of every image: Python, a user without rights, no installer.
+# Python's official images come without byte code; Debian's own Python has it, and then nothing is copied.
+FROM ${PYTHON_IMAGE} AS standard-library
+COPY deploy/images/precompile.py /
+RUN mkdir /compiled && python /precompile.py --root /compiled argparse asyncio concurrent.futures contextlib ctypes dataclasses \
+        email.message email.parser encodings.idna hashlib hmac html http.client http.server importlib.metadata \
+        importlib.resources inspect ipaddress json logging.handlers multiprocessing pathlib pickle queue random resource \
+        secrets shutil socket ssl statistics subprocess tarfile tempfile threading tomllib typing unittest.mock \
+        urllib.request uuid zipfile
+
+FROM ${PYTHON_IMAGE} AS runtime
+RUN groupadd --gid 10001 edgewise \
+ && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin edgewise \
+ && rm -rf \
+        /usr/bin/pip* /usr/local/bin/pip* /usr/share/python-wheels \
+        /usr/lib/python3/dist-packages/pip* /usr/lib/python3/dist-packages/setuptools* /usr/lib/python3/dist-packages/wheel* \
+        /usr/lib/python3*/ensurepip /usr/local/lib/python3*/ensurepip \
+        /usr/local/lib/python3*/site-packages/pip* /usr/local/lib/python3*/site-packages/setuptools* \
+        /usr/local/lib/python3*/site-packages/wheel* \
+        /var/log/* /var/cache/ldconfig/*
+COPY --from=standard-library /compiled /
+ENV PATH=/opt/edgewise/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+STOPSIGNAL SIGTERM
+USER 10001:10001
+WORKDIR /
+ENTRYPOINT ["edgewise"]
+
+# ---- What each image imports, in a virtual environment without an installer.
+FROM ${PYTHON_IMAGE} AS environment
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_COMPILE=1 PIP_ROOT_USER_ACTION=ignore PIP_CONSTRAINT=/constraints.txt
+RUN python -m venv --without-pip /opt/edgewise && rm -f /opt/edgewise/bin/[Aa]ctivate*
+COPY constraints.txt /constraints.txt
+
+FROM environment AS model-server-packages
+COPY deploy/images/requirements/model-server.txt /requirements/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -m pip --python /opt/edgewise/bin/python install --requirement /requirements/model-server.txt
+COPY deploy/images/*.py deploy/images/unused*.txt /images/
+RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages /images/unused.txt /images/unused-serving.txt \
+ && /opt/edgewise/bin/python /images/precompile.py google.protobuf.json_format google.protobuf.text_format httptools numpy \
+        onnxruntime orjson PIL.Image PIL.ImageOps PIL.JpegImagePlugin PIL.PngImagePlugin PIL.WebPImagePlugin prometheus_client uvloop
+
+FROM environment AS gateway-packages
+COPY deploy/images/requirements/gateway.txt /requirements/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -m pip --python /opt/edgewise/bin/python install --requirement /requirements/gateway.txt
+COPY deploy/images/*.py deploy/images/unused*.txt /images/
+RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages /images/unused.txt \
+ && /opt/edgewise/bin/python /images/precompile.py google.protobuf.json_format httptools orjson prometheus_client uvloop
+
+FROM environment AS gateway-kubernetes-packages
+COPY deploy/images/requirements/gateway.txt deploy/images/requirements/gateway-kubernetes.txt /requirements/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -m pip --python /opt/edgewise/bin/python install --requirement /requirements/gateway-kubernetes.txt
+COPY deploy/images/*.py deploy/images/unused*.txt /images/
+RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages /images/unused.txt \
+ && /opt/edgewise/bin/python /images/precompile.py google.protobuf.json_format httptools kubernetes.client \
+        kubernetes.config kubernetes.watch orjson prometheus_client uvloop
+
+FROM environment AS agent-packages
+COPY deploy/images/requirements/agent.txt /requirements/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -m pip --python /opt/edgewise/bin/python install --requirement /requirements/agent.txt
+COPY deploy/images/*.py deploy/images/unused*.txt /images/
+RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages /images/unused.txt \
+ && /opt/edgewise/bin/python /images/precompile.py kubernetes.client kubernetes.config kubernetes.dynamic \
+        kubernetes.watch obstore oras.client oras.provider
+
+FROM environment AS models-packages
+COPY deploy/images/requirements/model-server.txt deploy/images/requirements/models.txt /requirements/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -m pip --python /opt/edgewise/bin/python install --requirement /requirements/models.txt
+COPY deploy/images/*.py deploy/images/unused*.txt /images/
+RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages /images/unused.txt
+
+# ---- The project as a wheel, its hot path compiled; the only stage with a C compiler.
+FROM ${PYTHON_IMAGE} AS wheel
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+# The headers of Debian's own Python are a package; Python's official images hold theirs.
+RUN apt-get update -qq \
+ && headers=$(python -c 'import sysconfig; print(sysconfig.get_path("include"))') \
+ && apt-get install --yes -qq --no-install-recommends gcc libc6-dev $(test -f "$headers/Python.h" || echo python3-dev) \
+ && rm -rf /var/lib/apt/lists/*
+COPY constraints.txt /constraints.txt
+COPY deploy/images/requirements/build.txt /requirements/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -m venv /build && /build/bin/python -m pip install --constraint /constraints.txt --requirement /requirements/build.txt
+WORKDIR /source
+COPY LICENSE README.md constraints.txt pyproject.toml hatch_build.py hot_path.py ./
+COPY services services
+# Only a wheel of machine code belongs here: without a compiler the build would succeed, and the gateway be slower.
+RUN /build/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+ && /build/bin/python -c 'import sys, zipfile; names = zipfile.ZipFile(sys.argv[1]).namelist(); \
+sys.exit(not any("hot_path__mypyc" in name for name in names) or not any("_json_tensor" in name for name in names))' /wheels/*.whl
+
+# As it lies in an image: /app is the root.
+FROM environment AS app
+COPY --from=wheel /wheels /wheels
+RUN python -m pip --python /opt/edgewise/bin/python install --no-deps --no-index --root /app /wheels/*.whl \
+ && python -m compileall -q --invalidation-mode unchecked-hash /app
+
+# ---- The images.
+FROM runtime AS model-server
+COPY --from=model-server-packages /opt/edgewise /opt/edgewise
+COPY --from=app /app /
+EXPOSE 8500 8501
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["edgewise", "health", "http://127.0.0.1:8501"]
+CMD ["serve", "--repository", "/models", "--host", "0.0.0.0"]
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG SOURCE=unknown
+LABEL org.opencontainers.image.title="edgewise-model-server" \
+      org.opencontainers.image.description="Serves models over REST and gRPC, in the cloud and at the edge." \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+
+FROM runtime AS gateway
+COPY --from=gateway-packages /opt/edgewise /opt/edgewise
+COPY --from=app /app /
+EXPOSE 8080 8081
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
+    CMD ["edgewise", "health", "http://127.0.0.1:8080"]
+CMD ["gateway", "--config", "/etc/edgewise/gateway.toml", "--host", "0.0.0.0"]
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG SOURCE=unknown
+LABEL org.opencontainers.image.title="edgewise-gateway" \
+      org.opencontainers.image.description="One local endpoint in front of cloud and edge." \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+
+FROM runtime AS gateway-kubernetes
+COPY --from=gateway-kubernetes-packages /opt/edgewise /opt/edgewise
+COPY --from=app /app /
+EXPOSE 8080 8081
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
+    CMD ["edgewise", "health", "http://127.0.0.1:8080"]
+CMD ["gateway", "--config", "/etc/edgewise/gateway.toml", "--host", "0.0.0.0"]
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG SOURCE=unknown
+LABEL org.opencontainers.image.title="edgewise-gateway-kubernetes" \
+      org.opencontainers.image.description="The gateway, with what finds sites in the Kubernetes API." \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+
+# Runs one command and ends: there is nothing to check the health of.
+FROM runtime AS agent
+COPY --from=agent-packages /opt/edgewise /opt/edgewise
+COPY --from=app /app /
+CMD ["--help"]
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG SOURCE=unknown
+LABEL org.opencontainers.image.title="edgewise-agent" \
+      org.opencontainers.image.description="Fetches models, and installs Edgewise on a Kubernetes cluster." \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+
+# Builds the example models, for the compose system and the tests; nothing else needs it.
+FROM runtime AS models
+COPY --from=models-packages /opt/edgewise /opt/edgewise
+COPY --from=app /app /
+COPY examples/images /opt/edgewise/example-images
+CMD ["models", "build", "pets", "/models", "--calibration-images", "/opt/edgewise/example-images"]
