@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint con
 say = @printf '\n\033[1m==> %s\033[0m\n' "$(1)"
 
 .DEFAULT_GOAL := help
-.PHONY: help compiled interpreted simulate up down test lint format bench-serve bench-failover bench-gateway protos check-protos conformance slow clean
+.PHONY: help compiled interpreted simulate up down test lint format bench-serve bench-failover bench-gateway protos check-protos conformance slow images e2e-containers e2e-cluster clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,7 +71,20 @@ conformance: $(VENV)/.installed-dev ## unmodified public clients against a real 
 
 slow: $(VENV)/.installed-dev compiled ## conformance, end-to-end and chaos suites, and those over sockets once more, compiled
 	$(call say,Running the conformance end-to-end and chaos suites and the network's with the hot path compiled)
-	$(BIN)/python -m pytest tests/conformance tests/e2e tests/chaos tests/integration/net tests/integration/gateway
+	$(BIN)/python -m pytest tests/conformance tests/e2e tests/chaos tests/integration/net tests/integration/gateway \
+		--ignore=tests/e2e/containers --ignore=tests/e2e/cluster
+
+images: ## build the container images with podman, or docker where there is no podman
+	$(call say,Building the container images)
+	@deploy/images/build
+
+e2e-containers: $(VENV)/.installed-dev ## build the images, look into them, run the system in containers
+	$(call say,Running the containers suite)
+	$(BIN)/python -m pytest tests/e2e/containers -v -s
+
+e2e-cluster: $(VENV)/.installed-dev ## install on a Kubernetes cluster; roll out and kill and drain and cut it under load
+	$(call say,Running the cluster suite)
+	$(BIN)/python -m pytest tests/e2e/cluster -v -s
 
 simulate: $(VENV)/.installed-dev compiled ## a million virtual requests through a hundred failing sites
 	$(BIN)/python loadtests/simulate_routing.py $(SIMULATE)
