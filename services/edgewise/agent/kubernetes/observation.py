@@ -1,0 +1,155 @@
+"""Reads what a status is made of; what may not be read is left out and said."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from edgewise.agent.kubernetes.applyset import PARENT, is_member
+from edgewise.agent.kubernetes.models import ServedModel, rest_port, served_model, told_model
+from edgewise.agent.kubernetes.objects import Object, Ref, labels_of, ref_of
+from edgewise.agent.kubernetes.pods import LogWanted, is_ready, logs_wanted
+from edgewise.agent.kubernetes.port import Cluster, ClusterError, ClusterLostError, ForbiddenError, Resource
+from edgewise.agent.kubernetes.workloads import WORKLOADS, pods_of
+
+NAMESPACE: Final = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
+POD: Final = Resource("", "v1", "Pod", "pods", namespaced=True)
+SERVICE: Final = Resource("", "v1", "Service", "services", namespaced=True)
+CONFIG_MAP: Final = Resource("", "v1", "ConfigMap", "configmaps", namespaced=True)
+EVENT: Final = Resource("", "v1", "Event", "events", namespaced=True)
+REPLICA_SET: Final = Resource("apps", "v1", "ReplicaSet", "replicasets", namespaced=True)
+APPS: Final = tuple(Resource("apps", "v1", kind, f"{kind.lower()}s", namespaced=True) for kind in WORKLOADS)
+
+LOG_LINES: Final = 40
+MAX_LOGS: Final = 12
+"""A Deployment of a hundred pods that all fail tells the same a hundred times."""
+MAX_PODS_ASKED: Final = 50
+_PART_OF: Final = "app.kubernetes.io/part-of"
+
+
+@dataclass(slots=True)
+class Observation:
+    """A namespace as it was found.
+
+    Attributes:
+        parent: of the set that `edgewise k8s install` made; None when there is none.
+        namespace_item: None when there is no such namespace, or it may not be read.
+        logs: by pod and container.
+        served: what pods answered about their model, by pod.
+        notes: what could not be read, for people.
+    """
+
+    namespace: str
+    namespace_item: Object | None = None
+    parent: Object | None = None
+    workloads: list[Object] = field(default_factory=list)
+    replica_sets: list[Object] = field(default_factory=list)
+    pods: list[Object] = field(default_factory=list)
+    services: list[Object] = field(default_factory=list)
+    config_maps: dict[str, Object] = field(default_factory=dict)
+    events: list[Object] = field(default_factory=list)
+    logs: dict[tuple[str, LogWanted], str] = field(default_factory=dict)
+    served: dict[str, ServedModel] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def observe(
+    cluster: Cluster, namespace: str, *, only: frozenset[Ref] | None = None, ask_models: bool = True
+) -> Observation:
+    """Read a namespace.
+
+    Args:
+        cluster: its API.
+        namespace: the namespace.
+        only: workloads and Services that count; None takes those that belong to Edgewise.
+        ask_models: ask model servers which versions they serve.
+    Raises:
+        ClusterError: workloads or pods cannot be read.
+    """
+    seen = Observation(namespace)
+    _try(seen, lambda: setattr(seen, "namespace_item", cluster.read(NAMESPACE, "", namespace)))
+    everything = [item for resource in APPS for item in cluster.list(resource, namespace)]
+    seen.pods = cluster.list(POD, namespace)
+    services: list[Object] = []
+    _try(seen, lambda: services.extend(cluster.list(SERVICE, namespace)))
+    _try(seen, lambda: seen.replica_sets.extend(cluster.list(REPLICA_SET, namespace)))
+    _try(seen, lambda: seen.events.extend(cluster.list(EVENT, namespace)))
+    _try(
+        seen,
+        lambda: seen.config_maps.update(
+            (item["metadata"]["name"], item) for item in cluster.list(CONFIG_MAP, namespace)
+        ),
+    )
+    seen.parent = seen.config_maps.get(PARENT)
+    seen.workloads = _ours(everything, namespace, only)
+    seen.services = _ours(services, namespace, only)
+    ours = [pod for workload in seen.workloads for pod in pods_of(workload, seen.pods)]
+    _read_logs(cluster, seen, ours)
+    if ask_models:
+        _ask_models(cluster, seen, ours)
+    return seen
+
+
+def _ours(items: list[Object], namespace: str, only: frozenset[Ref] | None) -> list[Object]:
+    if only is not None:
+        return [item for item in items if ref_of(item) in only]
+    installed = [item for item in items if is_member(item, namespace)]
+    # What was applied by other means is looked at as well.
+    return installed or [item for item in items if labels_of(item).get(_PART_OF) == "edgewise"]
+
+
+def _read_logs(cluster: Cluster, seen: Observation, pods: list[Object]) -> None:
+    wanted = [(pod["metadata"]["name"], one) for pod in pods for one in logs_wanted(pod)]
+    for name, one in wanted[:MAX_LOGS]:
+
+        def read(name: str = name, one: LogWanted = one) -> None:
+            seen.logs[name, one] = cluster.log(
+                seen.namespace, name, one.container, previous=one.previous, lines=LOG_LINES
+            )
+
+        if not _try(seen, read):
+            return
+
+
+def _ask_models(cluster: Cluster, seen: Observation, pods: list[Object]) -> None:
+    asked = 0
+    for pod in pods:
+        name = pod["metadata"]["name"]
+        told, port = told_model(pod, seen.config_maps), rest_port(pod)
+        if not told.name or port is None or not is_ready(pod) or pod["metadata"].get("deletionTimestamp"):
+            continue
+        asked += 1
+        if asked > MAX_PODS_ASKED:
+            seen.notes.append(f"only {MAX_PODS_ASKED} pods were asked which versions they serve")
+            return
+        try:
+            answer = cluster.ask_pod(seen.namespace, name, port, f"/v1/models/{told.name}", tls=_tls(pod))
+        except ForbiddenError as error:
+            seen.notes.append(f"pods were not asked which versions they serve: {error.message}")
+            return
+        except ClusterError as error:
+            # One pod that does not answer tells nothing of the next, but each may take its time.
+            seen.notes.append(f"pod {name} was not asked which versions it serves: {error.message}")
+            if isinstance(error, ClusterLostError):
+                return
+            continue
+        served = served_model(answer.status, answer.body)
+        if served is not None:
+            seen.served[name] = served
+
+
+def _tls(pod: Object) -> bool:
+    containers = (pod.get("spec") or {}).get("containers") or []
+    return any(str(word).startswith("--tls-cert") for one in containers for word in one.get("args") or [])
+
+
+def _try(seen: Observation, read: Callable[[], None]) -> bool:
+    """Read what a status can do without."""
+    try:
+        read()
+    except ClusterLostError:
+        raise
+    except ClusterError as error:
+        if error.message not in seen.notes:
+            seen.notes.append(error.message)
+        return False
+    return True
