@@ -114,3 +114,22 @@ class Addresses:
             _LOG.warning("looking up %s failed (%s); %s", self._host, problem or "nothing found", kept)
         if done is not None:
             done()
+
+
+class EndpointAddresses(Addresses):
+    """The one address of an endpoint. Whoever found it is told when no connection can be made.
+
+    Args:
+        host: an IP address.
+        look_sooner: is called then.
+    """
+
+    def __init__(self, host: str, port: int, look_sooner: Callable[[], None] | None) -> None:
+        super().__init__(host, port)
+        self._look_sooner = look_sooner
+
+    def refresh(self, loop: asyncio.AbstractEventLoop, done: Callable[[], None] | None = None) -> None:
+        """There is nothing to look up here."""
+        del loop, done
+        if self._look_sooner is not None:
+            self._look_sooner()

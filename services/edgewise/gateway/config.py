@@ -4,8 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Final
 
 from edgewise.core.routing.routes import DEFAULT_ROUTE, Route
+
+NOTHING: Final = ""
+DNS: Final = "dns"
+KUBERNETES: Final = "kubernetes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,10 @@ class SiteConfig:
         api_key_file: holds the key that is sent as `Authorization: Bearer`.
         max_in_flight, max_queue: as in `SiteSpec`, of all workers together.
         health_path: what small probes ask; None tries what servers of these protocols have.
+        discover: what finds the site's endpoints, DNS or KUBERNETES; NOTHING asks the address itself.
+        port_name: of the endpoints' port in the Kubernetes API; None is "rest", or "grpc" for a site that has no `rest`.
+
+    The limits are of each endpoint where the site has several.
     """
 
     name: str
@@ -58,6 +67,16 @@ class SiteConfig:
     max_in_flight: int = 256
     max_queue: int = 1024
     health_path: str | None = None
+    discover: str = NOTHING
+    port_name: str | None = None
+
+    @property
+    def address(self) -> Address:
+        """The address whose host names the site: that of `rest`, else of `grpc`."""
+        address = self.rest or self.grpc
+        if address is None:
+            raise ValueError(f"site {self.name} has no address")
+        return address
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ def families(numbers: Numbers) -> Iterator[Metric]:
     yield from _requests(numbers)
     yield from _attempts(numbers["sites"])
     yield from _links(numbers["links"])
+    yield from _endpoints(numbers)
     for name, (text, value) in numbers["readings"].items():
         family = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
         yield family(name, text, value=value)
@@ -129,7 +130,9 @@ def _attempts(sites: dict[str, Any]) -> Iterator[Metric]:
 
 def _links(links: dict[str, Any]) -> Iterator[Metric]:
     states = GaugeMetricFamily(
-        "edgewise_gateway_link_state", "How many workers take the link for this.", labels=("site", "tier", "state")
+        "edgewise_gateway_link_state",
+        "How many links to the site are taken for this: one for each worker and endpoint.",
+        labels=("site", "tier", "state"),
     )
     for name, link in links.items():
         for state in LinkState:
@@ -155,6 +158,24 @@ def _links(links: dict[str, Any]) -> Iterator[Metric]:
                 for quantile, key in _QUANTILES:
                     learned.add_metric((name, path["model"], under_bytes(path["size_class"]), quantile), path[key])
     yield learned
+
+
+def _endpoints(numbers: Numbers) -> Iterator[Metric]:
+    endpoints = GaugeMetricFamily(
+        "edgewise_gateway_endpoints",
+        "Endpoints of sites that are looked up: ready for requests, or leaving as soon as they have answered what they have.",
+        labels=("site", "state"),
+    )
+    for site, counts in numbers["endpoints"].items():
+        for state, count in counts.items():
+            endpoints.add_metric((site, state), count)
+    yield endpoints
+    yield _counter(
+        "edgewise_gateway_discovery_failures",
+        "Looks for a site's endpoints that failed; those known before stay.",
+        ("site",),
+        (((site,), numbers["discovery_failures"].get(site, 0)) for site in numbers["endpoints"]),
+    )
 
 
 def under_bytes(size_class: int) -> str:

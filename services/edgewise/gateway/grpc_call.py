@@ -135,7 +135,7 @@ class GrpcCall:
         request.context = None
         if self._door.logs:
             code = CODES.get(answer.status)
-            self._account(attempt.link.name, "OK" if not answer.status else code.value if code else "UNKNOWN")
+            self._account(attempt.link.site, "OK" if not answer.status else code.value if code else "UNKNOWN")
 
     def reject(self, error: EdgewiseError) -> None:
         """Tell the app why there is no answer."""

@@ -143,6 +143,11 @@ class Http2Upstream:
             for most in (max_connections, 1)
         ]
 
+    @property
+    def busy(self) -> bool:
+        """Whether a call or a probe is on a connection."""
+        return bool(self.client.open_calls or self.prober.open_calls)
+
     async def start(self) -> bool:
         """Look the name up; whether an address is known."""
         return await self._addresses.resolve(self._connect_timeout_s)
@@ -253,8 +258,20 @@ class _Probe(ClientCall):
             self.timer = None
 
 
-def make_upstream(config: SiteConfig, authorization: bytes | None) -> Http2Upstream | None:
+def make_upstream(
+    config: SiteConfig,
+    authorization: bytes | None,
+    *,
+    context: ssl.SSLContext | None = None,
+    addresses: Addresses | None = None,
+) -> Http2Upstream | None:
     """The HTTP/2 side of a site; None where it has no gRPC address.
+
+    Args:
+        config: what is known of the site.
+        authorization: what probes show.
+        context: for TLS; made of `config` when None.
+        addresses: where connections lead, when not to the address in `config`.
 
     Raises: FailedPreconditionError: a file it names cannot be used.
     """
@@ -263,7 +280,8 @@ def make_upstream(config: SiteConfig, authorization: bytes | None) -> Http2Upstr
         return None
     return Http2Upstream(
         address,
-        ssl_context=client_context(config.tls, ("h2",)) if address.tls else None,
+        ssl_context=(context or client_context(config.tls, ("h2",))) if address.tls else None,
         server_hostname=config.tls.server_name,
         authorization=authorization,
+        addresses=addresses,
     )

@@ -10,8 +10,10 @@ from edgewise.core.routing.link_state import LinkState
 from edgewise.gateway.address_text import address_text
 from edgewise.gateway.history import added
 from edgewise.gateway.metrics import DUPLICATING, MAX_CHANGES
+from edgewise.gateway.site_view import site_snapshot
 
 if TYPE_CHECKING:
+    from edgewise.core.routing.link import Link
     from edgewise.gateway.service import GatewayService
 
 RATE_SECONDS: Final = 60
@@ -45,33 +47,64 @@ def own_view(service: "GatewayService") -> dict[str, Any]:
             **{reason.value: count for reason, count in attempts.items()},
             "duplicates": sum(attempts[reason] for reason in DUPLICATING),
         },
-        "sites": [_site(service, name, now_s) for name in service.router.links],
+        "sites": [_site(service, name, links, now_s) for name, links in service.links().items()],
         "changes": [
             {
                 "ago_s": round(now_s - at_s, 2),
-                "site": site,
+                "site": link,
                 "before": before,
                 "after": after,
                 "why": why,
                 "worker": service.worker,
             }
-            for at_s, site, before, after, why in reversed(metrics.changes)
+            for at_s, link, before, after, why in reversed(metrics.changes)
         ],
     }
 
 
-def _site(service: "GatewayService", name: str, now_s: float) -> dict[str, Any]:
-    link = service.router.links[name].snapshot(now_s)
-    site = service.sites.get(name)
-    config = site.config if site is not None else None
+def _site(service: "GatewayService", name: str, links: "Sequence[Link]", now_s: float) -> dict[str, Any]:
+    config = next((site for site in service.config.sites if site.name == name), None)
+    search = service.followed.get(name)
+    snapshots = [link.snapshot(now_s) for link in links]
+    site = site_snapshot(name, config.tier if config is not None else "", snapshots)
+    if not links and search is not None:
+        site["since_s"] = now_s - search.since_s
     history = service.history.sites.get(name)
     counts = service.metrics.name_site(name)
-    paths = [path for path in link["paths"] if path["count"]]
     return {
         "name": name,
-        "tier": link["tier"],
+        "tier": site["tier"],
         "rest": address_text(config.rest) if config is not None and config.rest else None,
         "grpc": address_text(config.grpc, plain="grpc", secure="grpcs") if config is not None and config.grpc else None,
+        **_link(site),
+        "models": [
+            {
+                "model": path["model"],
+                "size_class": path["size_class"],
+                "count": path["count"],
+                "latency_ms": _latency(path),
+            }
+            for path in site["paths"]
+            if path["count"]
+        ],
+        "answered": counts.answered,
+        "failures": {kind.value: count for kind, count in counts.failures.items()},
+        "history": history.shown() if history is not None else _NO_HISTORY,
+        "discover": config.discover or None if config is not None else None,
+        "problem": search.why if search is not None else "",
+        "endpoints": [_endpoint(name, snapshot) for snapshot in snapshots] if search is not None else [],
+    }
+
+
+def _endpoint(site: str, link: Mapping[str, Any]) -> dict[str, Any]:
+    """One endpoint. Its answers are those that latencies were learned from, also such as came too late for an app."""
+    answers = sum(path["count"] for path in link["paths"])
+    return {"name": link["name"].removeprefix(f"{site}/"), **_link(link), "answers": answers}
+
+
+def _link(link: Mapping[str, Any]) -> dict[str, Any]:
+    paths = [path for path in link["paths"] if path["count"]]
+    return {
         "state": link["state"],
         "since_s": round(link["since_s"], 2),
         "why": link["why"],
@@ -81,18 +114,6 @@ def _site(service: "GatewayService", name: str, now_s: float) -> dict[str, Any]:
         "queue": link["queue"],
         "latency_ms": _latency(max(paths, key=lambda path: path["effective_count"], default={})),
         "probe_ms": _latency(link.get("probe", {})),
-        "models": [
-            {
-                "model": path["model"],
-                "size_class": path["size_class"],
-                "count": path["count"],
-                "latency_ms": _latency(path),
-            }
-            for path in paths
-        ],
-        "answered": counts.answered,
-        "failures": {kind.value: count for kind, count in counts.failures.items()},
-        "history": history.shown() if history is not None else _NO_HISTORY,
     }
 
 
@@ -109,7 +130,7 @@ def _latency(learned: Mapping[str, Any]) -> dict[str, float | None]:
 def merged_view(views: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The views of several processes as one; states and latencies are those of the first, which was asked."""
     first = views[0]
-    sites = [_merged_site([_of(view, site["name"]) or site for view in views]) for site in first["sites"]]
+    sites = [_merged_site([_named(view["sites"], site["name"]) or site for view in views]) for site in first["sites"]]
     changes = sorted((change for view in views for change in view["changes"]), key=lambda change: change["ago_s"])
     return {
         "gateway": {**first["gateway"], "workers": len(views)},
@@ -120,8 +141,15 @@ def merged_view(views: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _of(view: Mapping[str, Any], name: str) -> dict[str, Any] | None:
-    return next((site for site in view["sites"] if site["name"] == name), None)
+def _named(found: Sequence[dict[str, Any]], name: str) -> dict[str, Any] | None:
+    return next((one for one in found if one["name"] == name), None)
+
+
+def _merged_endpoint(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        **found[0],
+        **{name: sum(one[name] for one in found) for name in ("in_flight", "limit", "queue", "answers")},
+    }
 
 
 def _merged_site(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -134,6 +162,10 @@ def _merged_site(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "failures": _summed([site["failures"] for site in found]),
         "recent_failures": sum(history["failed"][-RATE_SECONDS:]),
         "answered_per_s": recent,
+        "endpoints": [
+            _merged_endpoint([one for site in found for one in site["endpoints"] if one["name"] == endpoint["name"]])
+            for endpoint in first["endpoints"]
+        ],
         "history": history,
     }
 

@@ -107,7 +107,9 @@ class GatewayMetrics:
         errors: requests without a site's answer, by code.
         degraded: answers that are not what their route prefers, by why.
         sites: counts by site.
-        changes: the last changes of links, oldest first: (now_s, site, before, after, why).
+        changes: the last changes of links, oldest first: (now_s, link, before, after, why); a link is named as in the router.
+        endpoints: of sites whose endpoints are found, by site and "ready" or "leaving"; replaced as a whole.
+        discovery_failures: looks for endpoints that failed, by site.
         readings: what to read when asked, by metric name, with a sentence for people; a name in `_total` counts up.
         on_link_changed: is told of each change as well; sibling processes are told by it.
     """
@@ -122,6 +124,8 @@ class GatewayMetrics:
         self.degraded: dict[str, int] = {}
         self.sites: dict[str, SiteCounts] = {}
         self.changes: deque[tuple[float, str, str, str, str]] = deque(maxlen=MAX_CHANGES)
+        self.endpoints: dict[str, dict[str, int]] = {}
+        self.discovery_failures: dict[str, int] = {}
         self.readings: dict[str, tuple[str, Callable[[], float]]] = {}
         self.on_link_changed: Callable[[LinkChanged], None] | None = None
         self._models: set[str] = set()
@@ -186,7 +190,7 @@ class GatewayMetrics:
             outcome: what that answer means.
             answered_s: when it was whole.
         """
-        key = (request.model, attempt.link.name)
+        key = (request.model, attempt.link.site)
         found = self._answers.get(key)
         if found is None:
             found = self._new_answers(key, outcome)
@@ -249,25 +253,28 @@ class GatewayMetrics:
 
     def attempted(self, attempt: Attempt) -> None:
         """Count an attempt that is being sent."""
-        self.sites[attempt.link.name].attempts[attempt.reason] += 1
+        self.sites[attempt.link.site].attempts[attempt.reason] += 1
 
     def attempt_answered(self, attempt: Attempt, outcome: Outcome) -> None:
         """Count a whole answer of a site, whether the app gets it or not."""
-        self.sites[attempt.link.name].answers[outcome] += 1
+        self.sites[attempt.link.site].answers[outcome] += 1
 
     def attempt_failed(self, attempt: Attempt, failure: Failure) -> None:
         """Count an attempt that ended without an answer."""
-        self.sites[attempt.link.name].failures[failure] += 1
+        self.sites[attempt.link.site].failures[failure] += 1
 
     def attempt_cancelled(self, attempt: Attempt) -> None:
         """Count an attempt that was taken off the wire."""
-        self.sites[attempt.link.name].cancelled += 1
+        self.sites[attempt.link.site].cancelled += 1
 
     def link_changed(self, change: LinkChanged) -> None:
         """Count a link's change of state, and keep the last ones."""
-        name = change.link.name
-        changes = self.name_site(name).changes
+        changes = self.name_site(change.link.site).changes
         changes[change.after] = changes.get(change.after, 0) + 1
-        self.changes.append((change.now_s, name, str(change.before), str(change.after), change.why))
+        self.changes.append((change.now_s, change.link.name, str(change.before), str(change.after), change.why))
         if self.on_link_changed is not None:
             self.on_link_changed(change)
+
+    def discovery_failed(self, site: str) -> None:
+        """Count a look for a site's endpoints that failed."""
+        self.discovery_failures[site] = self.discovery_failures.get(site, 0) + 1

@@ -17,7 +17,7 @@ def own_numbers(metrics: "GatewayMetrics", links: Iterable[Mapping[str, Any]]) -
     """What this process counted.
 
     Args:
-        links: `Link.snapshot` of each.
+        links: of each site, `site_snapshot`.
     """
     return {
         "received": metrics.received_count,
@@ -40,7 +40,7 @@ def own_numbers(metrics: "GatewayMetrics", links: Iterable[Mapping[str, Any]]) -
         "links": {
             link["name"]: {
                 "tier": link["tier"],
-                "states": {link["state"]: 1},
+                "states": link["states"],
                 "in_flight": link["in_flight"],
                 "limit": link["limit"],
                 "queue": link["queue"],
@@ -48,6 +48,8 @@ def own_numbers(metrics: "GatewayMetrics", links: Iterable[Mapping[str, Any]]) -
             }
             for link in links
         },
+        "endpoints": {site: dict(counts) for site, counts in metrics.endpoints.items()},
+        "discovery_failures": dict(metrics.discovery_failures),
         "readings": {name: [text, read()] for name, (text, read) in metrics.readings.items()},
         "workers": 1,
     }
@@ -74,6 +76,8 @@ def merged(all_numbers: Sequence[Numbers]) -> Numbers:
         "degraded": _summed(numbers["degraded"] for numbers in all_numbers),
         "sites": _of_sites([numbers["sites"] for numbers in all_numbers]),
         "links": _of_links([numbers["links"] for numbers in all_numbers]),
+        "endpoints": _most([numbers["endpoints"] for numbers in all_numbers]),
+        "discovery_failures": _summed(numbers["discovery_failures"] for numbers in all_numbers),
         "readings": {
             name: [text, sum(numbers["readings"].get(name, (text, 0))[1] for numbers in all_numbers)]
             for name, (text, _) in first["readings"].items()
@@ -119,6 +123,17 @@ def _of_sites(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "cancelled": sum(one["cancelled"] for one in counts),
         }
     return sites
+
+
+def _most(found: Sequence[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:
+    """Each process follows the same endpoints, some a little later than others."""
+    most: dict[str, dict[str, int]] = {}
+    for one in found:
+        for site, counts in one.items():
+            into = most.setdefault(site, {})
+            for state, count in counts.items():
+                into[state] = max(count, into.get(state, 0))
+    return most
 
 
 def _of_links(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

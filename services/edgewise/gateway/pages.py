@@ -94,9 +94,12 @@ class Pages:
         service = self._service
         ready = service.ready()
         status = "draining" if service.draining else "ok" if ready else "no site can be used"
-        sites = [
-            {"name": name, "tier": link.tier, "state": str(link.state)} for name, link in service.router.links.items()
-        ]
+        sites = []
+        for site in service.snapshots():
+            shown = {name: site[name] for name in ("name", "tier", "state")}
+            if site["name"] in service.followed:
+                shown["endpoints"] = sum(site["states"].values())
+            sites.append(shown)
         body = orjson.dumps({"status": status, "version": __version__, "sites": sites})
         exchange.respond(200 if ready else 503, (JSON, _FRESH), body)
 

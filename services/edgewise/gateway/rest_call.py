@@ -190,7 +190,7 @@ class RestCall:
             raise UnavailableError("the site was lost in the middle of its answer", retry_after_s=1.0)
         request.context = None
         if self._door.logs:
-            self._account(attempt.link.name, str(shape.status))
+            self._account(attempt.link.site, str(shape.status))
 
     def reject(self, error: EdgewiseError) -> None:
         """Tell the app why there is no answer."""

@@ -175,7 +175,12 @@ def gateway(options: GatewayOptions) -> int:
 async def _serve(options: GatewayOptions, stop: StopSignal) -> int:
     one = Gateway(options)
     await _start(one)
-    _say_ready(options, one.listeners.rest_port, one.listeners.grpc_port, list(one.assembly.service.sites))
+    _say_ready(
+        options,
+        one.listeners.rest_port,
+        one.listeners.grpc_port,
+        [site.name for site in one.assembly.service.config.sites],
+    )
     return await _until_stopped(one, stop)
 
 

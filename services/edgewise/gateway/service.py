@@ -11,12 +11,15 @@ from edgewise.gateway.links_view import USABLE
 from edgewise.gateway.metrics import GatewayMetrics
 from edgewise.gateway.options import GatewayOptions
 from edgewise.gateway.pages import Pages
+from edgewise.gateway.site_view import best_state, site_snapshot
 from edgewise.net.exchange import Exchange
 from edgewise.net.line_log import LineLog
 
 if TYPE_CHECKING:
+    from edgewise.core.routing.link import Link
     from edgewise.core.routing.router import Router
     from edgewise.gateway.carrier import Carrier
+    from edgewise.gateway.followed_site import FollowedSite
     from edgewise.gateway.site import Site
     from edgewise.net.api_keys import ApiKeys
 
@@ -28,7 +31,8 @@ class GatewayService:
         options: what stays while it runs; `options.max_body_bytes`, `options.request_log`, ...
         config: what is in force now; replaced as a whole on SIGHUP.
         router, carrier: who decides, and who carries it out.
-        sites: by name.
+        sites: by the name of their link; a site whose endpoints are found has one for each of them.
+        followed: sites whose endpoints are found, by name.
         metrics: the carrier counts requests that reach it; a door counts with `metrics.refused(error)` what does not.
         api_keys: who may ask; None lets everybody.
         draining: SIGTERM has come; not ready, though what arrives is still answered.
@@ -51,6 +55,7 @@ class GatewayService:
         metrics: GatewayMetrics,
         api_keys: "ApiKeys | None" = None,
         worker: int = 0,
+        followed: "Mapping[str, FollowedSite] | None" = None,
     ) -> None:
         self.options = options
         self.config = config
@@ -62,6 +67,7 @@ class GatewayService:
         self.draining = False
         self.max_body_bytes = options.max_body_bytes
         self.worker = worker
+        self.followed = followed if followed is not None else {}
         self.started_s = time.monotonic()
         self.history = History(metrics)
         self.pages = Pages(self)
@@ -92,14 +98,27 @@ class GatewayService:
         """
         return self.pages.answer(exchange)
 
+    def links(self) -> "dict[str, list[Link]]":
+        """The links by site: all sites of the config, also those that have no endpoint now."""
+        found: dict[str, list[Link]] = {site.name: [] for site in self.config.sites}
+        for link in self.router.links.values():
+            found.setdefault(link.site, []).append(link)
+        return found
+
     def snapshots(self) -> Iterable[Mapping[str, Any]]:
-        """What the router knows of each link."""
+        """What the router knows of each site."""
         now_s = time.monotonic()
-        return [link.snapshot(now_s) for link in self.router.links.values()]
+        tiers = {site.name: site.tier for site in self.config.sites}
+        return [
+            site_snapshot(name, tiers.get(name, ""), [link.snapshot(now_s) for link in links])
+            for name, links in self.links().items()
+        ]
 
     def sample(self) -> None:
         """Take the second that has passed into the history."""
-        self.history.sample((name, str(link.state)) for name, link in self.router.links.items())
+        self.history.sample(
+            (name, str(best_state([link.state for link in links]))) for name, links in self.links().items()
+        )
 
     def account(
         self,

@@ -34,7 +34,7 @@ class Siblings:
         directory: where the sockets are; nobody else may get in.
         worker: which one this is, from 0 on.
         count: how many there are.
-        told: is called with site and state when another worker saw a link change.
+        told: is called with the link's name and its state when another worker saw a link change.
         answers: what others may ask, by name.
     """
 

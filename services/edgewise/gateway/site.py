@@ -1,13 +1,14 @@
 """One site as the gateway reaches it: its pools, its probes, and what answers say of it."""
 
 import asyncio
-import ssl
+from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 
-from edgewise.core.errors import FailedPreconditionError
 from edgewise.core.routing.calls import Failure, Probe, SiteSpec
+from edgewise.gateway.addresses import Addresses, EndpointAddresses
 from edgewise.gateway.config import SiteConfig
-from edgewise.gateway.site_tls import client_context
+from edgewise.gateway.endpoints import Endpoint
+from edgewise.gateway.site_files import SiteFiles, read_files
 from edgewise.gateway.upstream import HttpUpstream
 from edgewise.gateway.upstream_warming import UpstreamWarming
 from edgewise.net.errors import HttpClientError
@@ -22,7 +23,6 @@ MAX_PROBE_BYTES: Final = 1 << 20
 _ZEROS: Final = memoryview(bytes(MAX_PROBE_BYTES))
 _HEALTH_PATH: Final = b"/v2/health/ready"
 _NOT_READY: Final = frozenset({500, 502, 503, 504})
-_MAX_KEY_BYTES: Final = 8192
 
 
 class ProbeEvents(Protocol):
@@ -38,7 +38,14 @@ class ProbeEvents(Protocol):
 
 
 class GrpcUpstream(Protocol):
-    """A site's HTTP/2 side, where it has one."""
+    """A site's HTTP/2 side, where it has one.
+
+    Attributes:
+        busy: a call or a probe is in flight.
+    """
+
+    @property
+    def busy(self) -> bool: ...  # noqa: D102 - told above
 
     async def start(self) -> bool:
         """Look the name up; whether an address is known."""
@@ -62,16 +69,21 @@ class GrpcUpstream(Protocol):
 
 
 class Site:
-    """A site's connections.
+    """The connections to a site, or to one endpoint of a site that has several.
 
     Args:
-        config: what is known of it.
+        config: what is known of the site.
+        files: what the files that it names hold; they are read when None.
+        endpoint: the one that is meant. Certificates and the Host field are still those of the address in `config`.
+        look_sooner: is called when no connection to the endpoint can be made.
         max_answer_bytes: a larger answer is given up.
         drops_credentials: apps' keys are meant for the gateway, which checked them, and are not passed on.
 
     Attributes:
-        name, tier: as configured; they replace what the site says of itself.
-        who: the header fields that name it.
+        name: of the link: the site's, or SITE/HOST:PORT for an endpoint.
+        site, tier: as configured; they replace what the site says of itself.
+        who: the header fields that name the site.
+        endpoint, files: as given, or read.
         authorization: the value to send as Authorization, None where the site has no key of its own.
         rest: its HTTP/1.1 side, None without a REST address.
         grpc: its HTTP/2 side; whoever makes the site sets it before `start` where `config.grpc` is given.
@@ -80,43 +92,70 @@ class Site:
     """
 
     def __init__(
-        self, config: SiteConfig, *, max_answer_bytes: int = 256 * 1024 * 1024, drops_credentials: bool = False
+        self,
+        config: SiteConfig,
+        *,
+        files: SiteFiles | None = None,
+        endpoint: Endpoint | None = None,
+        look_sooner: Callable[[], None] | None = None,
+        max_answer_bytes: int = 256 * 1024 * 1024,
+        drops_credentials: bool = False,
     ) -> None:
+        files = files if files is not None else read_files(config)
         self.config = config
-        self.name = config.name
+        self.files = files
+        self.endpoint = endpoint
+        self.site = config.name
+        self.name = config.name if endpoint is None else f"{config.name}/{endpoint}"
+        self._look_sooner = look_sooner
         self.tier = config.tier
         self.who: tuple[Header, ...] = (
             (b"x-edgewise-site", config.name.encode()),
             (b"x-edgewise-tier", config.tier.encode()),
         )
         self.drops_credentials = drops_credentials
-        self.authorization = _read_key(config)
+        self.authorization = files.authorization
         self.rest: HttpUpstream | None = None
         self.grpc: GrpcUpstream | None = None
         self._warming: UpstreamWarming | None = None
         if config.rest is not None:
-            context: ssl.SSLContext | None = None
-            if config.rest.tls:
-                context = client_context(config.tls, ("http/1.1",))
             self.rest = HttpUpstream(
                 config.rest,
-                ssl_context=context,
+                ssl_context=files.rest,
                 server_hostname=config.tls.server_name,
                 # Probes and connections that are being given up need room beside the requests.
                 max_connections=2 * config.max_in_flight + 64,
                 max_body_bytes=max_answer_bytes,
+                addresses=self.addresses(endpoint.port) if endpoint is not None else None,
             )
             self._warming = UpstreamWarming(self.rest, self._warming_question, max_question_bytes=MAX_PROBE_BYTES)
 
     def spec(self) -> SiteSpec:
         """The site as the router knows it."""
         return SiteSpec(
-            self.config.name,
+            self.name,
             self.config.tier,
+            site=self.config.name,
             max_in_flight=self.config.max_in_flight,
             max_queue=self.config.max_queue,
             probe_payload=self.rest is not None,  # nothing in HTTP/2 is asked of every server alike
         )
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request or a probe is in flight here."""
+        return any(side is not None and side.busy for side in (self.rest, self.grpc))
+
+    def addresses(self, port: int) -> Addresses | None:
+        """Where connections to a port of the endpoint lead; None for a site without endpoints of its own."""
+        if self.endpoint is None:
+            return None
+        return EndpointAddresses(self.endpoint.host, port, self._look_sooner)
+
+    def begin(self) -> None:
+        """Keep house, without looking anything up: what is enough for an endpoint."""
+        if self.rest is not None:
+            self.rest.begin()
 
     async def start(self) -> bool:
         """Look names up.
@@ -244,17 +283,3 @@ class _RestProbe:
             return
         self._end()
         self.events.probe_failed(self.probe, refused=isinstance(error.__cause__, ConnectionRefusedError))
-
-
-def _read_key(config: SiteConfig) -> bytes | None:
-    path = config.api_key_file
-    if path is None:
-        return None
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise FailedPreconditionError(f"the key of site {config.name} in {path} cannot be read: {error}") from error
-    key = content.strip()
-    if not 0 < len(key) <= _MAX_KEY_BYTES or not key.isascii() or not key.decode().isprintable() or b" " in key:
-        raise FailedPreconditionError(f"{path} has to hold the key of site {config.name}, one word, and nothing else")
-    return b"Bearer " + key

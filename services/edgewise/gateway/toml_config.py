@@ -11,6 +11,12 @@ name = "factory-7"
 tier = "edge"
 rest = "http://127.0.0.1:8501"
 
+[[site]]
+name = "cluster"
+tier = "cloud"
+rest = "http://model-server.edgewise.svc:8501"
+discover = "kubernetes"     # each ready pod of the Service is asked; or "dns": each address of the name
+
 [route]                     # for models without their own
 kind = "prefer-cloud"
 deadline_ms = 2000
@@ -20,6 +26,7 @@ kind = "cascade"
 confidence = 0.6
 """
 
+import ipaddress
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -30,13 +37,15 @@ from typing import TYPE_CHECKING, Any, Final
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.core.routing.routes import DEFAULT_ROUTE, Route, RouteKind
 from edgewise.gateway.address_text import grpc_address, rest_address
-from edgewise.gateway.config import GatewayConfig, SiteConfig, SiteTls
+from edgewise.gateway.config import DNS, KUBERNETES, NOTHING, GatewayConfig, SiteConfig, SiteTls
+from edgewise.gateway.endpoints import service_of
 from edgewise.gateway.toml_tables import Table, boolean, file_in, label, number, one_of, table, text, whole
 
 if TYPE_CHECKING:
     from edgewise.gateway.options import GatewayOptions
 
 TIERS: Final = ("cloud", "edge")
+SOURCES: Final = (DNS, KUBERNETES)
 MAX_SITES: Final = 256
 _MAX_FILE_BYTES: Final = 1 << 20
 _DAY_MS: Final = 86_400_000.0
@@ -137,12 +146,52 @@ def _told(route: Route, options: "GatewayOptions") -> Route:
 
 def _site_of_words(name: str, tier: str, words: str) -> SiteConfig:
     first, *more = words.split(",")
-    rest = rest_address(first)
+    scheme, colon, rest_of_it = first.partition("://")
+    scheme, _, discover = scheme.partition("+")
+    if discover and discover not in SOURCES:
+        raise InvalidArgumentError(f"{words!r} is no site; after http+ or https+ comes one of {', '.join(SOURCES)}")
+    rest = rest_address(scheme + colon + rest_of_it)
     if len(more) > 1 or (more and not more[0].startswith(("grpc://", "grpcs://"))):
         raise InvalidArgumentError(
             f"{words!r} is no site; expected http://HOST:PORT or http://HOST:PORT,grpc://HOST:PORT"
         )
-    return SiteConfig(name, tier, rest, grpc_address(more[0]) if more else None)
+    site = SiteConfig(name, tier, rest, grpc_address(more[0]) if more else None, discover=discover)
+    why_not = _cannot_be_found(site)
+    if why_not:
+        raise InvalidArgumentError(f"{words!r}: {why_not}")
+    return site
+
+
+def _cannot_be_found(site: SiteConfig) -> str:
+    """Why its endpoints cannot be found as it says; "" where they can, or are not to be."""
+    if site.discover == NOTHING:
+        return "" if site.port_name is None else 'port_name goes with discover = "kubernetes"'
+    host = site.address.host
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    else:
+        return f"{host} is an address, of which there is nothing to find; give a name, or leave discover out"
+    return _cannot_be_looked_up(site) if site.discover == DNS else _names_no_service(site)
+
+
+def _cannot_be_looked_up(site: SiteConfig) -> str:
+    if site.port_name is not None:
+        return 'port_name goes with discover = "kubernetes"; over DNS, the port is that of the address'
+    if site.rest is not None and site.grpc is not None and site.rest.host != site.grpc.host:
+        return "discover looks up one name, and rest and grpc have two"
+    return ""
+
+
+def _names_no_service(site: SiteConfig) -> str:
+    if site.rest is not None and site.grpc is not None:
+        return 'discover = "kubernetes" takes rest or grpc, and not both; an Edgewise server needs rest alone'
+    try:
+        service_of(site.address.host)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _tables(value: Any) -> Sequence[Mapping[str, Any]]:
@@ -170,6 +219,8 @@ def _site(values: Mapping[str, Any], file: Path, place: int) -> SiteConfig:
         max_in_flight=site.take("max_in_flight", whole(1, 65_536), 256),
         max_queue=site.take("max_queue", whole(0, 1_000_000), 1024),
         health_path=site.take("health_path", _path, None),
+        discover=site.take("discover", one_of(*SOURCES), NOTHING),
+        port_name=site.take("port_name", text, None),
     )
     site.finish()
     if found.rest is None and found.grpc is None:
@@ -178,6 +229,9 @@ def _site(values: Mapping[str, Any], file: Path, place: int) -> SiteConfig:
         raise site.error("a client certificate takes both cert and key")
     if found.tls != SiteTls() and not any(one is not None and one.tls for one in (found.rest, found.grpc)):
         raise site.error("ca, cert, key and server_name are for https:// and grpcs:// addresses")
+    why_not = _cannot_be_found(found)
+    if why_not:
+        raise site.error(why_not)
     return found
 
 

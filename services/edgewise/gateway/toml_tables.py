@@ -70,13 +70,16 @@ def text(value: Any) -> str:
 
 
 def label(value: Any) -> str:
-    """A name that answers carry in a header and in gRPC metadata."""
+    """A name that answers carry in a header and in gRPC metadata; a slash goes between it and an endpoint."""
     if (
         not isinstance(value, str)
         or not 1 <= len(value) <= 64
         or not (value.isascii() and value.isprintable() and value == value.strip())
+        or "/" in value
     ):
-        raise ValueError("expected 1 to 64 printable ASCII characters without spaces at the ends, such as factory-7")
+        raise ValueError(
+            "expected 1 to 64 printable ASCII characters without slashes and without spaces at the ends, such as factory-7"
+        )
     return value
 
 

@@ -118,12 +118,22 @@ class HttpUpstream:
         """Connections that could take a request now."""
         return sum(connection.usable for connection in self.idle)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a request is on a connection, or waits for one."""
+        return bool(self.waiting) or any(connection.busy for connection in self._connections)
+
+    def begin(self) -> None:
+        """Begin to keep house."""
+        if self._sweep_timer is None:
+            self._sweep_timer = asyncio.get_running_loop().call_later(self._idle_timeout_s / 4, self._sweep)
+
     async def start(self, *, resolve_timeout_s: float = 5.0) -> bool:
         """Look the name up and begin to keep house.
 
         Returns: whether an address is known. When not, lookups go on with each request that fails for it.
         """
-        self._sweep_timer = asyncio.get_running_loop().call_later(self._idle_timeout_s / 4, self._sweep)
+        self.begin()
         return await self.addresses.resolve(resolve_timeout_s)
 
     def send(

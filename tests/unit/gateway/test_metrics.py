@@ -14,6 +14,7 @@ from edgewise.core.routing.settings import RouterSettings
 from edgewise.gateway.exposition import families, under_bytes
 from edgewise.gateway.metrics import MAX_CHANGES, MAX_MODELS, OTHER_MODELS, GatewayMetrics
 from edgewise.gateway.numbers import merged, own_numbers
+from edgewise.gateway.site_view import site_snapshot
 from edgewise.net.exposition import Exposition
 
 
@@ -61,7 +62,7 @@ def samples(numbers):
 
 
 def numbers_of(metrics, links):
-    return own_numbers(metrics, [link.snapshot(1.0) for link in links.values()])
+    return own_numbers(metrics, [site_snapshot(link.site, link.tier, [link.snapshot(1.0)]) for link in links.values()])
 
 
 def test_the_ledger_adds_up_at_every_moment(metrics, links):
@@ -205,7 +206,7 @@ def test_changes_are_a_ring_and_are_told_on(metrics, links):
 def test_a_site_that_left_is_still_counted(metrics):
     before = metrics.name_site("gone")
     assert metrics.name_site("gone") is before
-    metrics.link_changed(LinkChanged(SimpleNamespace(name="new"), "UP", "DOWN", "why", 1.0))
+    metrics.link_changed(LinkChanged(SimpleNamespace(name="new", site="new"), "UP", "DOWN", "why", 1.0))
     assert metrics.sites["new"].changes == {"DOWN": 1}
 
 
