@@ -1,0 +1,153 @@
+"""One cluster, one installation, for the whole story; each part of it can also run by itself."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from e2e.cluster import edge_site
+from e2e.cluster.archives import Published, publish
+from e2e.cluster.edge_site import EdgeSite
+from e2e.cluster.installation import Installation, Overlay, source_of
+from e2e.cluster.kube import Cluster, Namespace, find_cluster, start_cluster, stop_cluster, sweep_rules
+from e2e.cluster.report import write_report
+from e2e.cluster.timeline import Timeline
+from support.app_load import LoadSettings, Question
+from support.load_ledger import Load
+
+ROOT = Path(__file__).resolve().parents[3]
+IN_CLUSTER = ("model-server", "gateway-kubernetes", "agent")
+AT_THE_EDGE = ("model-server", "gateway")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--results", metavar="FILE", help="write what the cluster suite has seen to this Markdown file")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(240))
+
+
+@pytest.fixture(scope="session")
+def timeline(request) -> Iterator[Timeline]:
+    timeline = Timeline()
+    yield timeline
+    if path := request.config.getoption("--results", default=None):
+        write_report(timeline, Path(path), failed=bool(request.session.testsfailed))
+
+
+@pytest.fixture(scope="session")
+def cluster(timeline) -> Iterator[Cluster]:
+    found = find_cluster()
+    if isinstance(found, str):
+        pytest.skip(found)
+    timeline.section("The cluster")
+    if found.started:
+        with timeline.timed("started a cluster"):
+            start_cluster(found)
+    sweep_rules()
+    timeline.say("$ kubectl get nodes -o wide")
+    timeline.show(found.kubectl("get", "nodes", "-o", "wide"))
+    yield found
+    if found.started:
+        stop_cluster(found)
+
+
+@pytest.fixture(scope="session")
+def images(cluster, timeline) -> dict[str, str]:
+    """Name to image; those of the cluster are there.
+
+    EDGEWISE_E2E_REGISTRY, such as registry.example/team, names where a cluster that is not the test cluster pulls them from
+    (REGISTRY/edgewise-NAME:TAG); EDGEWISE_E2E_TAG the tag, the project's version otherwise.
+    """
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    tag = os.environ.get("EDGEWISE_E2E_TAG", version)
+    registry = os.environ.get("EDGEWISE_E2E_REGISTRY", "localhost")
+    found = {name: f"{registry}/edgewise-{name}:{tag}" for name in {*IN_CLUSTER, *AT_THE_EDGE}}
+    if cluster.script is None:
+        if registry == "localhost":
+            pytest.skip("this cluster pulls its images: push them and name the place with EDGEWISE_E2E_REGISTRY")
+        return found
+    missing = [name for name, image in found.items() if not _in_store(image)]
+    if missing:
+        with timeline.timed(f"built the images {', '.join(sorted(missing))}"):
+            subprocess.run(["bash", str(ROOT / "deploy" / "images" / "build"), *missing], check=True, timeout=1200)
+    with timeline.timed("brought the images into the node"):
+        cluster.load([found[name] for name in IN_CLUSTER])
+    return found
+
+
+def _in_store(image: str) -> bool:
+    return not subprocess.run(["podman", "image", "exists", image], check=False, timeout=20).returncode
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory, timeline) -> Published:
+    with timeline.timed("built and packed the models"):
+        return publish(tmp_path_factory.mktemp("published"))
+
+
+@pytest.fixture(scope="session")
+def namespace(cluster) -> Iterator[Namespace]:
+    """EDGEWISE_E2E_NAMESPACE, or `edgewise-e2e`; it is the suite's own."""
+    namespace = Namespace(cluster, os.environ.get("EDGEWISE_E2E_NAMESPACE", "edgewise-e2e"))
+    cluster.kubectl("delete", "namespace", namespace.name, "--ignore-not-found", "--timeout=60s")
+    yield namespace
+    namespace.close()
+    cluster.kubectl("delete", "namespace", namespace.name, "--ignore-not-found", "--timeout=60s", check=False)
+
+
+@pytest.fixture(scope="session")
+def installation(namespace, images, published, timeline, tmp_path_factory) -> Installation:
+    """`pets` version 1 on three pods behind two gateways."""
+    timeline.section("Install: pets version 1 on three pods, two gateways in front of them")
+    known = {name: images[name] for name in IN_CLUSTER}
+    installation = Installation(namespace, timeline, tmp_path_factory.mktemp("installation"), known)
+    overlay = Overlay(source_of(published.pets_1))
+    archives = [published.pets_1, published.pets_2, published.tiny_1, published.tiny_2, published.truncated]
+    installation.install_store(archives, overlay)
+    with timeline.timed("edgewise k8s install"):
+        timeline.show(installation.install(overlay).output)
+    installation.show()
+    return installation
+
+
+@pytest.fixture(scope="session")
+def edge(images, published, tmp_path_factory) -> Iterator[EdgeSite]:
+    """An edge node beside the cluster."""
+    if shutil.which("podman") is None or os.geteuid():
+        pytest.skip("an edge site beside the cluster takes podman and root")
+    edge_site.sweep()
+    directory = tmp_path_factory.mktemp("edge")
+    directory.chmod(0o755)
+    site = EdgeSite(images, published.repository, directory)
+    yield site
+    site.close()
+
+
+@pytest.fixture
+def apps(installation, tmp_path) -> Iterator[Callable[..., Load]]:
+    """Starts apps: `apps("name", questions, rest=70, grpc=30)`, through the cluster's gateway unless told otherwise."""
+    started: list[Load] = []
+
+    def start(
+        name: str, questions: list[Question], *, rest: float, grpc: float = 0, through: tuple[str, str] | None = None
+    ) -> Load:
+        doors = through or (installation.rest, installation.grpc)
+        records = str(tmp_path / f"{name}.jsonl")
+        settings = LoadSettings(doors[0], doors[1] if grpc else "", rest, grpc, questions, records)
+        load = Load(settings, tmp_path)
+        started.append(load)
+        return load
+
+    yield start
+    for load in started:
+        with contextlib.suppress(OSError):
+            load.kill()

@@ -1,0 +1,121 @@
+"""An edge site outside of the cluster: a gateway and a model server in containers, on a bridge of their own."""
+
+import contextlib
+import json
+import subprocess
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+NETWORK = "edgewise-e2e"
+LABEL = "edgewise-e2e=cluster"
+_HARDENED = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "all", "--security-opt", "no-new-privileges")
+
+
+def podman(*words: str, check: bool = True) -> str:
+    """What podman prints. Raises: AssertionError: it failed."""
+    done = subprocess.run(["podman", *words], capture_output=True, text=True, check=False, timeout=120)
+    assert not check or not done.returncode, f"podman {' '.join(words)}: {done.stderr.strip()}"
+    return done.stdout.strip()
+
+
+def sweep() -> None:
+    """Take away what a run that was killed has left."""
+    for container in podman("ps", "-a", "-q", "--filter", f"label={LABEL}").split():
+        podman("rm", "--force", "--time", "1", container)
+    podman("network", "rm", "--force", NETWORK, check=False)
+
+
+class EdgeSite:
+    """Its containers.
+
+    Args:
+        images: by name, as they are called in podman's store.
+        repository: the models.
+        directory: for the gateway's config.
+    """
+
+    def __init__(self, images: dict[str, str], repository: Path, directory: Path) -> None:
+        self.images = images
+        self.repository = repository
+        self.directory = directory
+        podman("network", "create", "--label", LABEL, NETWORK)
+        (network,) = json.loads(podman("network", "inspect", NETWORK))
+        self.subnet: str = network["subnets"][0]["subnet"]
+        self.model_server = self._run(
+            "edgewise-e2e-model-server",
+            ["--volume", f"{repository}:/models:ro"],
+            images["model-server"],
+            ["serve", "--repository=/models", "--host=0.0.0.0", "--site=edge", "--tier=edge", "--threads=1"],
+        )
+        self.gateway = ""
+
+    def start_gateway(self, cloud: str) -> None:
+        """Start the gateway.
+
+        Args:
+            cloud: HOST:PORT of the cluster's gateway.
+        """
+        config = self.directory / "edge-gateway.toml"
+        config.write_text(
+            f'[[site]]\nname = "cloud"\ntier = "cloud"\nrest = "http://{cloud}"\n\n'
+            f'[[site]]\nname = "edge"\ntier = "edge"\nrest = "http://{self.model_server}:8501"\n\n'
+            '[route]\nkind = "prefer-cloud"\n'
+        )
+        config.chmod(0o644)
+        self.gateway = self._run(
+            "edgewise-e2e-gateway",
+            ["--volume", f"{config}:/etc/edgewise/gateway.toml:ro"],
+            self.images["gateway"],
+            ["gateway", "--config=/etc/edgewise/gateway.toml", "--host=0.0.0.0"],
+        )
+
+    def stop_gateway(self) -> None:
+        """Take the gateway away again."""
+        podman("rm", "--force", "--time", "1", "edgewise-e2e-gateway")
+
+    def way_out(self) -> tuple[str, str]:
+        """What iptables calls the packets between the gateway and everything but its own bridge, either way."""
+        return f"FORWARD -s {self.gateway} ! -d {self.subnet}", f"FORWARD -d {self.gateway} ! -s {self.subnet}"
+
+    def links(self) -> dict[str, str]:
+        """The gateway's links: name to state; nothing while it does not answer."""
+        with contextlib.suppress(OSError, ValueError):
+            return link_states(ask(f"http://{self.gateway}:8080/edgewise/v1/links"))
+        return {}
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric of the gateway, over all labels."""
+        text = ask(f"http://{self.gateway}:8080/metrics").decode()
+        families = text_string_to_metric_families(text)
+        return sum(sample.value for family in families for sample in family.samples if sample.name == name)
+
+    def logs(self, name: str) -> str:
+        """What a container has written."""
+        return podman("logs", "--tail=50", f"edgewise-e2e-{name}", check=False)
+
+    def close(self) -> None:
+        """Take everything away."""
+        sweep()
+
+    def _run(self, name: str, options: list[str], image: str, command: list[str]) -> str:
+        words = ["--name", name, "--label", LABEL, "--network", NETWORK, *_HARDENED, *options, image, *command]
+        podman("run", "--detach", *words)
+        (container,) = json.loads(podman("inspect", name))
+        address: str = container["NetworkSettings"]["Networks"][NETWORK]["IPAddress"]
+        return address
+
+
+def ask(url: str, timeout_s: float = 5.0) -> bytes:
+    """The body of an answer. Raises: OSError: there is none."""
+    with urllib.request.urlopen(url, timeout=timeout_s) as answer:
+        body: bytes = answer.read()
+        return body
+
+
+def link_states(body: bytes) -> dict[str, str]:
+    """Link name to state, of `/edgewise/v1/links`."""
+    links: list[dict[str, Any]] = json.loads(body)["links"]
+    return {link.get("name", link.get("site")): link["state"] for link in links}

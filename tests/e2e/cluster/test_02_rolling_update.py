@@ -1,0 +1,35 @@
+"""Another model version reaches the pods while apps ask: none of them notices."""
+
+import time
+
+from e2e.cluster.archives import photograph_questions
+from e2e.cluster.installation import Overlay, source_of
+from e2e.cluster.story import phases_between, show_ledger, show_seconds
+
+
+def test_a_rolling_update_fails_no_request(installation, published, timeline, apps):
+    timeline.section("Rolling update to pets version 2 under 100 requests/s (70 REST, 30 gRPC), each a photograph")
+    load = apps("rolling-update", photograph_questions(1, 2), rest=70, grpc=30)
+    load.wait_count(400)
+    begun_s = time.monotonic()
+    process = installation.begin_install(Overlay(source_of(published.pets_2)))
+    load.wait(lambda records: records[-1].version == 2, timeout_s=60)
+    timeline.say("version 2 answers for the first time")
+    installation.show()
+    output, _ = process.communicate(timeout=100)
+    ended_s = time.monotonic()
+    timeline.say(f"edgewise k8s install, {ended_s - begun_s:.1f} s:")
+    timeline.show(output)
+    assert not process.returncode
+    installation.show()
+    timeline.wait(
+        "only the new pods are there", lambda: len(installation.namespace.pods("model-server")) == 3, timeout_s=60
+    )
+    load.wait_count(300)
+    ledger = load.finish()
+    show_ledger(timeline, ledger, phases_between(ledger, ["before", "during", "after"], [begun_s, ended_s]))
+    show_seconds(timeline, ledger, begun_s, "version")
+
+    ledger.require_all_right()
+    assert {record.version for record in ledger.records} == {1, 2}
+    assert {record.version for record in ledger.records[-100:]} == {2}

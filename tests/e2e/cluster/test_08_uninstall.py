@@ -1,0 +1,15 @@
+"""Nothing is left."""
+
+
+def test_uninstalling_leaves_nothing(installation, timeline):
+    timeline.section("Uninstall")
+    namespace = installation.namespace
+    with timeline.timed("edgewise k8s uninstall"):
+        timeline.show(installation.edgewise("uninstall").output)
+    cluster = namespace.cluster
+    kinds = "deployments,replicasets,pods,services,configmaps,secrets,serviceaccounts,roles,rolebindings"
+    left = cluster.kubectl("get", kinds, "--all-namespaces", "-l", "edgewise-suite=cluster", "-o", "name")
+    timeline.say(f"left: {left.split() or 'nothing'}")
+    assert not left.split()
+    spaces = cluster.kubectl("get", "namespaces", "-o", "name").split()
+    timeline.say(f"namespaces: {', '.join(spaces)}")
