@@ -40,7 +40,9 @@ def config_mistakes(objects: list[Object], folder: Path) -> list[str]:
         item["metadata"]["name"]: {port["name"]: port["port"] for port in item["spec"]["ports"]}
         for item in of_kind(objects, "Service")
     }
-    secured = any("--tls-cert" in word for word in pod_of(called(objects, "Deployment", "model-server"))["containers"][0]["args"])
+    secured = any(
+        "--tls-cert" in word for word in pod_of(called(objects, "Deployment", "model-server"))["containers"][0]["args"]
+    )
     for site in config.sites:
         address = site.rest
         if address is None or "." in address.host:

@@ -256,8 +256,9 @@ def identity(objects: list[Object]) -> Iterator[str]:
         if item["kind"] in _CLUSTER_WIDE:
             continue
         places.add(metadata.get("namespace"))
-        if item["kind"] != "ConfigMap" and not _LABELS <= metadata.get("labels", {}).keys():
-            yield f"{key}: has no {sorted(_LABELS - metadata.get('labels', {}).keys())}"
+        missing = _LABELS - metadata.get("labels", {}).keys()
+        if missing and item["kind"] != "ConfigMap":
+            yield f"{key}: has no {sorted(missing)}"
     if len(places) != 1 or None in places:
         yield f"objects are in the namespaces {sorted(map(str, places))}"
     for item in of_kind(objects, "Namespace"):

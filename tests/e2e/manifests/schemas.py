@@ -89,7 +89,14 @@ _OPERATOR = {
     ),
 }
 BY_HAND = {
-    kind: _closed({"apiVersion": {"const": "monitoring.coreos.com/v1"}, "kind": {"const": kind}, "metadata": _METADATA, "spec": spec})
+    kind: _closed(
+        {
+            "apiVersion": {"const": "monitoring.coreos.com/v1"},
+            "kind": {"const": kind},
+            "metadata": _METADATA,
+            "spec": spec,
+        }
+    )
     for kind, spec in _OPERATOR.items()
 }
 """Schemas written here, by kind."""
@@ -100,20 +107,15 @@ def mistakes_in(item: Object) -> str:
 
     Raises: AssertionError: there is no schema for its kind, neither Kubernetes' nor ours.
     """
+    schema = BY_HAND.get(item["kind"])
     try:
-        kubernetes_validate.validate(item, kubernetes_validate.latest_version(), strict=True)
-    except kubernetes_validate.SchemaNotFoundError as error:
-        schema = BY_HAND.get(item["kind"])
-        assert schema is not None, f"{error.message}, and none of ours"
-        try:
+        if schema is not None:
             jsonschema.validate(item, schema)
-        except jsonschema.ValidationError as mistake:
-            return _told(item, mistake)
-    except kubernetes_validate.ValidationError as mistake:
-        return _told(item, mistake)
+        else:
+            kubernetes_validate.validate(item, kubernetes_validate.latest_version(), strict=True)
+    except kubernetes_validate.SchemaNotFoundError as error:
+        raise AssertionError(f"{error.message}, and none of ours") from None
+    except jsonschema.ValidationError as mistake:
+        where = ".".join(str(part) for part in mistake.absolute_path)
+        return f"{item['kind']}/{item['metadata']['name']}: {where}: {mistake.message}"
     return ""
-
-
-def _told(item: Object, mistake: jsonschema.ValidationError) -> str:
-    where = ".".join(str(part) for part in mistake.absolute_path)
-    return f"{item['kind']}/{item['metadata']['name']}: {where}: {mistake.message}"

@@ -51,7 +51,9 @@ def test_is_valid_by_the_current_schemas(built):
     assert not mistakes, "\n".join(mistakes)
     by_hand = sorted(item["kind"] for item in objects if item["kind"] in BY_HAND)
     note = f"; checked by our own schemas only: {', '.join(by_hand)}" if by_hand else ""
-    print(f"\n{name}: {len(objects)} objects are valid for Kubernetes {kubernetes_validate.latest_version()}, strict{note}")
+    print(
+        f"\n{name}: {len(objects)} objects are valid for Kubernetes {kubernetes_validate.latest_version()}, strict{note}"
+    )
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.__name__)
@@ -70,12 +72,20 @@ def test_is_made_of_what_is_there(built):
     kinds = {item["kind"] for item in objects}
     assert {"Namespace", "Deployment", "Service", "ConfigMap", "ServiceAccount", "Role", "RoleBinding"} <= kinds
     if name == "overlay cloud":
-        assert {"HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy", "PodMonitor", "PrometheusRule"} <= kinds
+        assert {
+            "HorizontalPodAutoscaler",
+            "PodDisruptionBudget",
+            "NetworkPolicy",
+            "PodMonitor",
+            "PrometheusRule",
+        } <= kinds
 
 
 def test_cloud_has_three_model_servers_and_two_gateways():
     objects = render(MANIFESTS / "overlays" / "cloud")
-    least = {item["metadata"]["name"]: item["spec"]["minReplicas"] for item in of_kind(objects, "HorizontalPodAutoscaler")}
+    least = {
+        item["metadata"]["name"]: item["spec"]["minReplicas"] for item in of_kind(objects, "HorizontalPodAutoscaler")
+    }
     assert least == {"model-server": 3, "gateway": 2}
 
 
@@ -105,9 +115,7 @@ configMapGenerator:
     before = render_text(tmp_path / "1", version % 1)
     after = render_text(tmp_path / "2", version % 2)
     changed = {
-        (item["kind"], item["metadata"]["name"])
-        for item in after
-        if item not in before and item["kind"] != "ConfigMap"
+        (item["kind"], item["metadata"]["name"]) for item in after if item not in before and item["kind"] != "ConfigMap"
     }
     assert changed == {("Deployment", "model-server")}
     said = called(after, "ConfigMap", "model-source")
@@ -135,7 +143,9 @@ def test_the_canary_differs_from_the_stable_pods_by_what_it_is_for(tmp_path):
     assert canary != stable
     canary["topologySpreadConstraints"] = stable["topologySpreadConstraints"]
     for ours, theirs in zip(
-        [*canary["initContainers"], *canary["containers"]], [*stable["initContainers"], *stable["containers"]], strict=True
+        [*canary["initContainers"], *canary["containers"]],
+        [*stable["initContainers"], *stable["containers"]],
+        strict=True,
     ):
         for mine, other in zip(ours["env"], theirs["env"], strict=True):
             if "configMapKeyRef" in mine["valueFrom"]:
