@@ -31,7 +31,9 @@ RUN groupadd --gid 10001 edgewise \
         /usr/local/lib/python3*/site-packages/wheel* \
         /var/log/* /var/cache/ldconfig/*
 COPY --from=standard-library /compiled /
+# ONNX Runtime would report its use to its makers, and looks for a place to keep an identifier before it can be told not to.
 ENV PATH=/opt/edgewise/bin:$PATH \
+    ORT_DISABLE_TELEMETRY=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 STOPSIGNAL SIGTERM
@@ -39,18 +41,27 @@ USER 10001:10001
 WORKDIR /
 ENTRYPOINT ["edgewise"]
 
-# ---- What each image imports, in a virtual environment without an installer.
-FROM ${PYTHON_IMAGE} AS environment
+# ---- What builds; nothing of it is in an image but what it made.
+FROM ${PYTHON_IMAGE} AS builder
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_COMPILE=1 PIP_ROOT_USER_ACTION=ignore PIP_CONSTRAINT=/constraints.txt
-RUN python -m venv --without-pip /opt/edgewise && rm -f /opt/edgewise/bin/[Aa]ctivate*
+# The headers of Debian's own Python are a package; Python's official images hold theirs.
+RUN apt-get update -qq \
+ && headers=$(python -c 'import sysconfig; print(sysconfig.get_path("include"))') \
+ && apt-get install --yes -qq --no-install-recommends gcc libc6-dev $(test -f "$headers/Python.h" || echo python3-dev) \
+ && rm -rf /var/lib/apt/lists/*
 COPY constraints.txt /constraints.txt
+
+# ---- What each image imports, in a virtual environment without an installer.
+FROM builder AS environment
+RUN mkdir /models && python -m venv --without-pip /opt/edgewise && rm -f /opt/edgewise/bin/[Aa]ctivate*
 
 FROM environment AS model-server-packages
 COPY deploy/images/requirements/model-server.txt /requirements/
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -m pip --python /opt/edgewise/bin/python install --requirement /requirements/model-server.txt
-COPY deploy/images/*.py deploy/images/unused*.txt /images/
-RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages /images/unused.txt /images/unused-serving.txt \
+COPY deploy/images/*.py deploy/images/*.txt /images/
+RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-symbols /images/debug-symbols.txt \
+        --unused /images/unused.txt --unused /images/unused-serving.txt \
  && /opt/edgewise/bin/python /images/precompile.py google.protobuf.json_format google.protobuf.text_format httptools numpy \
         onnxruntime orjson PIL.Image PIL.ImageOps PIL.JpegImagePlugin PIL.PngImagePlugin PIL.WebPImagePlugin prometheus_client uvloop
 
@@ -58,16 +69,16 @@ FROM environment AS gateway-packages
 COPY deploy/images/requirements/gateway.txt /requirements/
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -m pip --python /opt/edgewise/bin/python install --requirement /requirements/gateway.txt
-COPY deploy/images/*.py deploy/images/unused*.txt /images/
-RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages /images/unused.txt \
+COPY deploy/images/*.py deploy/images/*.txt /images/
+RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-symbols /images/debug-symbols.txt --unused /images/unused.txt \
  && /opt/edgewise/bin/python /images/precompile.py google.protobuf.json_format httptools orjson prometheus_client uvloop
 
 FROM environment AS gateway-kubernetes-packages
 COPY deploy/images/requirements/gateway.txt deploy/images/requirements/gateway-kubernetes.txt /requirements/
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -m pip --python /opt/edgewise/bin/python install --requirement /requirements/gateway-kubernetes.txt
-COPY deploy/images/*.py deploy/images/unused*.txt /images/
-RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages /images/unused.txt \
+COPY deploy/images/*.py deploy/images/*.txt /images/
+RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-symbols /images/debug-symbols.txt --unused /images/unused.txt \
  && /opt/edgewise/bin/python /images/precompile.py google.protobuf.json_format httptools kubernetes.client \
         kubernetes.config kubernetes.watch orjson prometheus_client uvloop
 
@@ -75,8 +86,8 @@ FROM environment AS agent-packages
 COPY deploy/images/requirements/agent.txt /requirements/
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -m pip --python /opt/edgewise/bin/python install --requirement /requirements/agent.txt
-COPY deploy/images/*.py deploy/images/unused*.txt /images/
-RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages /images/unused.txt \
+COPY deploy/images/*.py deploy/images/*.txt /images/
+RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-symbols /images/debug-symbols.txt --unused /images/unused.txt \
  && /opt/edgewise/bin/python /images/precompile.py kubernetes.client kubernetes.config kubernetes.dynamic \
         kubernetes.watch obstore oras.client oras.provider
 
@@ -84,34 +95,32 @@ FROM environment AS models-packages
 COPY deploy/images/requirements/model-server.txt deploy/images/requirements/models.txt /requirements/
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -m pip --python /opt/edgewise/bin/python install --requirement /requirements/models.txt
-COPY deploy/images/*.py deploy/images/unused*.txt /images/
-RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages /images/unused.txt
+COPY deploy/images/*.py deploy/images/*.txt /images/
+RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-symbols /images/debug-symbols.txt --unused /images/unused.txt
 
-# ---- The project as a wheel, its hot path compiled; the only stage with a C compiler.
-FROM ${PYTHON_IMAGE} AS wheel
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-# The headers of Debian's own Python are a package; Python's official images hold theirs.
-RUN apt-get update -qq \
- && headers=$(python -c 'import sysconfig; print(sysconfig.get_path("include"))') \
- && apt-get install --yes -qq --no-install-recommends gcc libc6-dev $(test -f "$headers/Python.h" || echo python3-dev) \
- && rm -rf /var/lib/apt/lists/*
-COPY constraints.txt /constraints.txt
+# ---- The project as a wheel, its hot path compiled.
+FROM builder AS wheel
 COPY deploy/images/requirements/build.txt /requirements/
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python -m venv /build && /build/bin/python -m pip install --constraint /constraints.txt --requirement /requirements/build.txt
+    python -m venv /build && /build/bin/python -m pip install --requirement /requirements/build.txt
 WORKDIR /source
 COPY LICENSE README.md constraints.txt pyproject.toml hatch_build.py hot_path.py ./
 COPY services services
-# Only a wheel of machine code belongs here: without a compiler the build would succeed, and the gateway be slower.
-RUN /build/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
- && /build/bin/python -c 'import sys, zipfile; names = zipfile.ZipFile(sys.argv[1]).namelist(); \
-sys.exit(not any("hot_path__mypyc" in name for name in names) or not any("_json_tensor" in name for name in names))' /wheels/*.whl
+# Compiled first by itself, since a wheel would come without machine code rather than fail.
+RUN /build/bin/python -c 'import hot_path; hot_path.compiled()' \
+ && /build/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+ && /build/bin/python -m zipfile --list /wheels/*.whl | grep -q _json_tensor
 
 # As it lies in an image: /app is the root.
 FROM environment AS app
 COPY --from=wheel /wheels /wheels
 RUN python -m pip --python /opt/edgewise/bin/python install --no-deps --no-index --root /app /wheels/*.whl \
  && python -m compileall -q --invalidation-mode unchecked-hash /app
+
+# The same with the photographs that int8 is calibrated with, where a wheel would have them.
+FROM app AS models-app
+COPY examples/images /images
+RUN mv /images /app/opt/edgewise/lib/python3*/site-packages/edgewise/model_server/building/
 
 # ---- The images.
 FROM runtime AS model-server
@@ -167,6 +176,8 @@ LABEL org.opencontainers.image.title="edgewise-gateway-kubernetes" \
 
 # Runs one command and ends: there is nothing to check the health of.
 FROM runtime AS agent
+# A volume that is new takes this owner.
+COPY --from=agent-packages --chown=10001:10001 /models /models
 COPY --from=agent-packages /opt/edgewise /opt/edgewise
 COPY --from=app /app /
 CMD ["--help"]
@@ -182,7 +193,7 @@ LABEL org.opencontainers.image.title="edgewise-agent" \
 
 # Builds the example models, for the compose system and the tests; nothing else needs it.
 FROM runtime AS models
+COPY --from=models-packages --chown=10001:10001 /models /models
 COPY --from=models-packages /opt/edgewise /opt/edgewise
-COPY --from=app /app /
-COPY examples/images /opt/edgewise/example-images
-CMD ["models", "build", "pets", "/models", "--calibration-images", "/opt/edgewise/example-images"]
+COPY --from=models-app /app /
+CMD ["models", "build", "pets", "/models"]
