@@ -1,0 +1,90 @@
+"""`edgewise fetch` as a process: lines for a pod's log, signals, exit codes."""
+
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from edgewise.agent.fetching.digests import digest_of_path
+from edgewise.agent.fetching.disk import disk_errors
+from edgewise.agent.fetching.fetch import FetchRequest, fetch
+
+_STOPS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Stopped(BaseException):
+    """Someone wants the process to end; as KeyboardInterrupt, it passes those who catch errors.
+
+    Attributes:
+        signal: which said so.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = signal.Signals(number)
+
+
+def run_fetch(request: FetchRequest, *, unverified: bool) -> int:
+    """Fetch, and say how it goes: on standard error while it lasts, in one line on standard output at its end.
+
+    Args:
+        unverified: whether nobody checks the digest, by wish.
+
+    Returns: 0; 143 or 130 after SIGTERM or SIGINT, the directory as it was.
+    Raises:
+        EdgewiseError: the version is not there.
+    """
+    started_s = time.monotonic()
+    try:
+        with _stoppable():
+            if unverified:
+                _say("the checksum is not checked (--unverified); whoever can change the source can change the model")
+            fetched = fetch(request, _say)
+    except Stopped as stopped:
+        _say(f"stopped by {stopped.signal.name}; {request.directory} is as it was before")
+        return 128 + stopped.signal
+    how = "is there already" if fetched.already else "is there"
+    checked = "" if request.wanted else " unverified"
+    print(  # noqa: T201  (the command's result)
+        f"edgewise: {request.directory} {how}: {request.uri.shown} sha256={fetched.digest}{checked} "
+        f"bytes={fetched.size_bytes} files={fetched.files} seconds={time.monotonic() - started_s:.1f}"
+    )
+    if not request.directory.name.isdecimal():
+        _say(f"the model server reads directories whose name is a number; {request.directory.name!r} is none")
+    return 0
+
+
+def print_digest(path: Path) -> int:
+    """Print what `--sha256` takes for a file or a directory.
+
+    Returns: 0.
+    Raises:
+        EdgewiseError: it cannot be read, or nothing of the kind can be fetched.
+    """
+    with disk_errors(path):
+        print(digest_of_path(path))  # noqa: T201  (the command's result)
+    return 0
+
+
+def _say(line: str) -> None:
+    print(f"edgewise: {line}", file=sys.stderr, flush=True)  # noqa: T201  (a pod's log)
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Have signals raise `Stopped` where they meet the process, once; cleaning up is not disturbed by another."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        for each in _STOPS:
+            signal.signal(each, signal.SIG_IGN)
+        raise Stopped(number)
+
+    before = {each: signal.signal(each, stop) for each in _STOPS}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
