@@ -40,7 +40,7 @@ DRIP_EVERY_S: Final = 0.1
 EVEN_CONFIDENCE: Final = 0.9  # of a site in the cloud
 _NOT_RUN: Final = frozenset({Outcome.OVERLOADED, Outcome.NOT_SERVED})
 # Instructions in the decision log.
-SEND, CANCEL, ANSWER, REJECT, PROBE, CLOSE, WARM, CHANGE = range(8)
+SEND, CANCEL, ANSWER, REJECT, PROBE, CLOSE, WARM, CHANGE, ENDPOINTS = range(9)
 
 MakeRouter = Callable[..., Router]
 
@@ -69,10 +69,7 @@ class Gateway(World):
         self.digest = 0
         self.probes = 0
         self.router = make_router(
-            [
-                SiteSpec(plan.name, plan.tier, plan.max_in_flight, plan.max_queue, plan.probe_payload)
-                for plan in scenario.sites
-            ],
+            self._specs(0.0),
             now_s=0.0,
             settings=settings,
             draws=Random(f"{scenario.seed}/router").random,
@@ -80,6 +77,29 @@ class Gateway(World):
         self._validate = validate
         self._tick_at_s = UNLIMITED
         self._on_tick = self._tick
+
+    def _specs(self, now_s: float) -> list[SiteSpec]:
+        """What discovery knows at that time."""
+        return [
+            SiteSpec(plan.name, plan.tier, plan.max_in_flight, plan.max_queue, plan.probe_payload, plan.site)
+            for plan in self.scenario.sites
+            if plan.is_known(now_s)
+        ]
+
+    def endpoints_change(self, now_s: float, _a: Any, _b: Any) -> None:
+        """Discovery tells the router which endpoints there are."""
+        before = dict(self.router.links)
+        instructions = self.router.reconfigure(self._specs(now_s), now_s + self.skew_s)
+        for site in self.sites:
+            link = self.router.links.get(site.name)
+            if link is None:
+                site.known_since_s = UNLIMITED
+            elif before.get(site.name) is None:
+                site.known_since_s = now_s
+            for known in (before.get(site.name), link):
+                self.ledger.joined(site.name, known)
+        self.digest = hash((self.digest, ENDPOINTS, len(self.router.links), now_s))
+        self._told(instructions, now_s)
 
     # What the router says.
 

@@ -5,6 +5,7 @@
     share         hedges stay within their route's share
     one-site      a request that is not idempotent goes to no second site once the first may have run it: bytes of it
                   left, and no answer said that it had no room (429, 503) or no such model
+    left          nothing is sent to an endpoint that the router has been told of as gone
     limit         no site has more in flight than its own limit and the learned one
     late-send     nothing is sent for a request that is over or past its deadline
     table         links change as the transition table says, and never in one place while the router says another
@@ -111,6 +112,7 @@ class Ledger:
         self._hedges: dict[str, tuple[Route, list[int]]] = {}
         self._states: dict[str, str] = {}
         self._held_until_s: dict[str, float] = {}
+        self._links: dict[str, object] = {}
         self.switches = 0
         self.rest_since_s = float("inf")
         self.rest_until_s = float("inf")
@@ -140,7 +142,9 @@ class Ledger:
         link = attempt.link
         reason = attempt.reason
         self.sends[reason] += 1
-        self.checks += 5
+        self.checks += 6
+        if site.known_since_s > now_s:
+            self.violation("left", now_s, f"request {ticket.number} goes to {site.name}, which has left ({reason})")
         if ticket.ends:
             self.violation("late-send", now_s, f"request {ticket.number} is over and goes to {site.name}")
         if clock_s > ticket.deadline_s + TOLERANCE_S:
@@ -268,6 +272,14 @@ class Ledger:
                 break  # the oldest
 
     # Links.
+
+    def joined(self, name: str, link: object) -> None:
+        """What the router has for an endpoint now, None when nothing: another link than before begins anew."""
+        if link is not None and self._links.get(name, link) is not link:
+            self._states.pop(name, None)
+            self._held_until_s.pop(name, None)
+        if link is not None:
+            self._links[name] = link
 
     def changed(self, change: LinkChanged, now_s: float) -> None:
         """A link goes from one state to another."""

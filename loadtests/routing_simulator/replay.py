@@ -199,6 +199,9 @@ class RecordingRouter:
         event = ("probe-failed", self._names.probes[probe], refused, now_s)
         return self._keep(event, self.router.probe_failed(probe, now_s, refused=refused))
 
+    def reconfigure(self, sites: Sequence[SiteSpec], now_s: float) -> list[Instruction]:
+        return self._keep(("reconfigure", tuple(sites), now_s), self.router.reconfigure(sites, now_s))
+
     def tick(self, now_s: float) -> list[Instruction]:
         return self._keep(("tick", now_s), self.router.tick(now_s))
 
@@ -274,6 +277,7 @@ _EVENTS: Final[dict[str, Callable[..., list[Instruction]]]] = {
     "probe-failed": lambda replayer, number, refused, now_s: replayer.router.probe_failed(
         replayer.probes[number], now_s, refused=refused
     ),
+    "reconfigure": lambda replayer, sites, now_s: replayer.router.reconfigure(sites, now_s),
     "tick": lambda replayer, now_s: replayer.router.tick(now_s),
 }
 

@@ -13,7 +13,7 @@ UNLIMITED: Final = float("inf")
 
 @dataclass(frozen=True, slots=True)
 class SitePlan:
-    """A site and the way to it, without any fault.
+    """A site and the way to it, without any fault; or one endpoint of a site that has several.
 
     Attributes:
         rtt_s: there and back, without jitter.
@@ -26,6 +26,8 @@ class SitePlan:
         site_queue: requests that wait at the site itself; beyond it answers 503.
         max_in_flight, max_queue, probe_payload: as the router is told.
         reports_queue: its answers say how many requests wait there.
+        site: whose endpoint it is, "" for a site that is one itself.
+        away: from when to when the router does not know of it; it joins when one is over and leaves when one begins.
     """
 
     name: str
@@ -42,6 +44,12 @@ class SitePlan:
     max_queue: int = 1024
     probe_payload: bool = True
     reports_queue: bool = True
+    site: str = ""
+    away: tuple[tuple[float, float], ...] = ()
+
+    def is_known(self, now_s: float) -> bool:
+        """Whether the router is told of it at that time."""
+        return not any(since_s <= now_s < until_s for since_s, until_s in self.away)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +117,8 @@ class Fault:
     """One thing that goes wrong.
 
     Attributes:
-        site: its name, "" for those of the caller itself (clock jump, pause).
+        site: its name, or that of an endpoint; all endpoints of a site are struck. "" for those of the caller itself (clock jump,
+            pause).
     """
 
     kind: FaultKind
@@ -140,8 +149,18 @@ class Scenario:
 
     @property
     def healed_s(self) -> float:
-        """When the last fault is over."""
-        return max((fault.ends_s for fault in self.faults), default=0.0)
+        """When the last fault is over, and the last endpoint has joined or left."""
+        changes_s = [time_s for plan in self.sites for time_s in changes(plan)]
+        return max([fault.ends_s for fault in self.faults] + changes_s, default=0.0)
+
+    def struck(self, fault: Fault) -> tuple[SitePlan, ...]:
+        """The sites and endpoints that a fault is about."""
+        return tuple(plan for plan in self.sites if fault.site and fault.site in {plan.name, plan.site})
+
+
+def changes(plan: SitePlan) -> list[float]:
+    """When the router is told that an endpoint has joined or left."""
+    return [time_s for away in plan.away for time_s in away if 0.0 < time_s < UNLIMITED]
 
 
 # What `value` a random fault of the kind has; kinds that are missing have none.

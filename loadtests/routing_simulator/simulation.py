@@ -75,6 +75,7 @@ class Simulation(Gateway):
                 self._connect_timeout,
                 self._user_timeout,
                 self._app_leaves,
+                self.endpoints_change,
             }
         )
         for load in scenario.loads:
@@ -107,10 +108,13 @@ class Simulation(Gateway):
     def run_until_returned(self) -> None:
         """Go on, with load and without faults, until all links are up and the load has gone where it belongs."""
         healed_s = self.now_s
-        links = self.router.links.values()
-        while any(link.state is not LinkState.UP or link.queue for link in links):
+        while any(link.state is not LinkState.UP or link.queue for link in self.router.links.values()):
             if self.now_s - healed_s > RETURNS_WITHIN_S:
-                states = ", ".join(f"{link.name} {link.state} ({link.why})" for link in links if link.state != "UP")
+                states = ", ".join(
+                    f"{link.name} {link.state} ({link.why})"
+                    for link in self.router.links.values()
+                    if link.state != "UP"
+                )
                 self.ledger.violation("return", self.now_s, f"{RETURNS_WITHIN_S:.0f} s after the last fault: {states}")
                 return
             self.run_until(self.now_s + RETURN_STEP_S)

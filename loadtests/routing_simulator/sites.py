@@ -77,6 +77,7 @@ class Site:
         faults: how many are in force here.
         good_since_s: without any fault since then; inf while there is one.
         spare_since_s: not crowded since then; inf while it is.
+        known_since_s: the router knows of it since then; inf while it does not.
         work_s: what its workers have run or begun to run; `work_log` has this at times `(now_s, work_s)`.
         waiting: came and waits for a worker.
         frozen: what the kernel keeps for a stopped process, with what to do when it goes on.
@@ -95,6 +96,7 @@ class Site:
         "frozen",
         "good_since_s",
         "index",
+        "known_since_s",
         "name",
         "not_ready",
         "not_served",
@@ -131,6 +133,7 @@ class Site:
         self.faults = 0
         self.good_since_s = 0.0
         self.spare_since_s = 0.0
+        self.known_since_s = 0.0 if plan.is_known(0.0) else UNLIMITED
         self.work_s = 0.0
         self.work_log: deque[tuple[float, float]] = deque([(0.0, 0.0)], maxlen=10)
         self.frozen: list[tuple[Callable[[float, Any, Any], None], Job, Any]] = []
@@ -155,7 +158,7 @@ class Site:
 
     def was_good(self, since_s: float, now_s: float) -> bool:
         """Whether it could have answered anything the whole time from `since_s` until now, and had room."""
-        if self.good_since_s > since_s or self.spare_since_s > since_s:
+        if max(self.good_since_s, self.spare_since_s, self.known_since_s) > since_s:
             return False
         before_s, work_s = next((entry for entry in reversed(self.work_log) if entry[0] <= since_s), (0.0, 0.0))
         return self.work_s - work_s <= BUSY_AT * self.plan.workers * (now_s - before_s)

@@ -13,7 +13,7 @@ from edgewise.core.routing.calls import Outcome
 from routing_simulator import faults
 from routing_simulator.ledger import Ledger
 from routing_simulator.network import Handler, Way
-from routing_simulator.scenario import WORLD_WIDE, Fault, Scenario
+from routing_simulator.scenario import WORLD_WIDE, Fault, Scenario, changes
 from routing_simulator.sites import Job, Site
 
 PROBE_RUN_S = 0.000_5
@@ -51,8 +51,11 @@ class World:
             if fault.kind in WORLD_WIDE:
                 self.at(fault.starts_s, self.caller_fault, fault)
             else:
-                self.at(fault.starts_s, self._fault_begins, fault)
-                self.at(fault.ends_s, self._fault_ends, fault)
+                struck = [self._by_name[plan.name] for plan in scenario.struck(fault)]
+                self.at(fault.starts_s, self._fault_begins, fault, struck)
+                self.at(fault.ends_s, self._fault_ends, fault, struck)
+        for time_s in sorted({time_s for plan in scenario.sites for time_s in changes(plan)}):
+            self.at(time_s, self.endpoints_change)
 
     def at(self, time_s: float, handler: Handler, a: Any = None, b: Any = None) -> None:
         """Have `handler(time_s, a, b)` called then."""
@@ -93,6 +96,10 @@ class World:
 
     def caller_fault(self, now_s: float, fault: Fault, _b: Any) -> None:
         """Something goes wrong with the gateway itself."""
+        raise NotImplementedError
+
+    def endpoints_change(self, now_s: float, _a: Any, _b: Any) -> None:
+        """Endpoints have joined or left."""
         raise NotImplementedError
 
     # What a site does.
@@ -198,11 +205,13 @@ class World:
 
     # What goes wrong.
 
-    def _fault_begins(self, now_s: float, fault: Fault, _b: Any) -> None:
-        faults.begin(self, self._by_name[fault.site], fault, now_s)
+    def _fault_begins(self, now_s: float, fault: Fault, struck: list[Site]) -> None:
+        for site in struck:
+            faults.begin(self, site, fault, now_s)
 
-    def _fault_ends(self, now_s: float, fault: Fault, _b: Any) -> None:
-        faults.end(self, self._by_name[fault.site], fault, now_s)
+    def _fault_ends(self, now_s: float, fault: Fault, struck: list[Site]) -> None:
+        for site in struck:
+            faults.end(self, site, fault, now_s)
 
     def release(self, site: Site, now_s: float) -> None:
         """Let pass what the network held and does not hold any more."""

@@ -23,6 +23,7 @@ class HedgeBudget:
     Args:
         ratio: hedges a request, 0 to 1; 0 allows none at all.
         burst: hedges that may come at once after a calm time, at least 1.
+        tokens: that it starts with, where it goes on for another one.
     Raises: ValueError: ratio is not in [0, 1] or burst is under 1.
     Source: J. Dean, L. A. Barroso, "The Tail at Scale", CACM 2013 (hedged requests within a share); the bucket is the
         usual one.
@@ -30,14 +31,15 @@ class HedgeBudget:
 
     __slots__ = ("_earned", "_full", "_tokens")
 
-    def __init__(self, ratio: float, burst: float = 10.0) -> None:
+    def __init__(self, ratio: float, burst: float = 10.0, tokens: float | None = None) -> None:
         if not 0.0 <= ratio <= 1.0:
             raise ValueError(f"the hedge ratio is {ratio}; it must be from 0 to 1")
         if not burst >= 1.0:
             raise ValueError(f"the hedge burst is {burst}; it must be at least 1")
         self._earned = int(ratio * _SHARES)
         self._full = int(burst * _SHARES)
-        self._tokens = min(_FIRST_HEDGES * _SHARES, self._full) if self._earned else 0
+        first = _FIRST_HEDGES * _SHARES if tokens is None else round(tokens * _SHARES)
+        self._tokens = min(first, self._full) if self._earned else 0
 
     def request_seen(self) -> None:
         """A request arrived."""

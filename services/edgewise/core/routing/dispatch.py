@@ -8,7 +8,7 @@ from edgewise.core.errors import EdgewiseError, UnavailableError
 from edgewise.core.routing.calls import Attempt, Instruction, Reason, Request, Send, SiteSpec
 from edgewise.core.routing.link import Link
 from edgewise.core.routing.link_state import LinkState
-from edgewise.core.routing.order import by_speed, by_weight, fixed_orders
+from edgewise.core.routing.order import by_route, by_site, by_speed, by_weight, fixed_orders, spread
 from edgewise.core.routing.path import Path
 from edgewise.core.routing.routes import RouteKind
 from edgewise.core.routing.settings import RouterSettings
@@ -35,11 +35,12 @@ class Dispatcher:
     Args:
         sites: in the order of preference within a tier.
         now_s: monotonic.
-        draws: uniform in [0, 1), for weights and jitter.
+        draws: uniform in [0, 1), for weights, endpoints and jitter.
         settings: floors, ratios and counts.
 
     Attributes:
-        links: by name of the site.
+        links: by name of the site or endpoint.
+        sites: the same, the endpoints of each site together.
         settings: as given.
     """
 
@@ -57,10 +58,20 @@ class Dispatcher:
             lambda link: link.state is LinkState.PROBING,
             lambda link: link.state is LinkState.DOWN and link.answers,
         )
-        self._orders = fixed_orders(self.links.values())
+        self._arrange()
         # When a request is to be looked at again: (time, number, request).
         self._timers: list[tuple[float, int, Request]] = []
         self._number = 0
+
+    def _arrange(self) -> None:
+        """Put the endpoints of each site together, and see which routes have one order for all requests."""
+        self.sites = by_site(self.links.values())
+        self._routes = by_route(self.sites)
+        self._orders = fixed_orders(self._routes)
+        for site in self.sites:
+            for link in site.links:
+                link.peers = site.links if len(site.links) > 1 else ()
+        self._spreads = any(len(site.links) > 1 for site in self.sites)
 
     def others(self, link: Link) -> list[Link]:
         """All links but this one."""
@@ -75,15 +86,44 @@ class Dispatcher:
         return link.state is LinkState.PROBING and link.good_probes >= self.settings.good_probes
 
     def _order(self, request: Request, now_s: float) -> tuple[Link, ...]:
-        if request.route.kind is RouteKind.WEIGHTS:
-            return by_weight(request.route, self.links.values(), self._draws())
-        return by_speed(request, self.links.values(), now_s, self._draws())
+        """The order of this moment, for routes that have no fixed one."""
+        kind = request.route.kind
+        if kind is RouteKind.WEIGHTS:
+            return by_weight(request.route, self.sites, self._draws)
+        if kind is RouteKind.FASTEST:
+            return by_speed(request, self.sites, now_s, self._draws)
+        return spread(self._routes[kind], self._draws)
+
+    def _order_again(self, link: Link, now_s: float) -> None:
+        """Let the requests at a link know the sites and endpoints of now; which of them they prefer stays as it was."""
+        requests = {attempt.request: None for attempt in link.in_flight}
+        requests.update((request, None) for _, _, request, _ in link.queue)
+        for request in requests:
+            if request.done:
+                continue
+            order = self._orders.get(request.route.kind)
+            if order is None:
+                order = self._order(request, now_s)
+            preferred = request.order[0]
+            request.order = (preferred, *(other for other in order if other is not preferred))
 
     def _dispatch(
-        self, request: Request, reason: Reason, now_s: float, out: list[Instruction], *, last_resort: bool = True
+        self,
+        request: Request,
+        reason: Reason,
+        now_s: float,
+        out: list[Instruction],
+        *,
+        last_resort: bool = True,
+        lost: Attempt | None = None,
     ) -> bool:
-        """Send a request to the next site, or let it wait there; False when there is none."""
-        link, waits = self._pick(request, reason, now_s, last_resort=last_resort)
+        """Send a request to the next site, or let it wait there; False when there is none.
+
+        Args:
+            last_resort: also to one that is not up.
+            lost: the attempt for which this is a rescue.
+        """
+        link, waits = self._pick(request, reason, now_s, last_resort=last_resort, lost=lost)
         if link is None:
             return False
         if waits:
@@ -108,26 +148,36 @@ class Dispatcher:
         link.in_flight_of_class[request.size_class] += 1
         return Send(attempt)
 
-    def _pick(self, request: Request, reason: Reason, now_s: float, *, last_resort: bool) -> tuple[Link | None, bool]:
+    def _pick(
+        self, request: Request, reason: Reason, now_s: float, *, last_resort: bool, lost: Attempt | None = None
+    ) -> tuple[Link | None, bool]:
         """Where an attempt can go, and whether it has to wait for room there.
 
-        In this order: the first link of the route that is up and has room; one that may not know the model or is hardly
-        in time; the one with the shortest queue; when no link is up, whatever is not given up altogether, or the queue there.
+        In this order: the first link of the route that is up and has room; one that may be lost with the one that was; one
+        that may not know the model or is hardly in time; the one with the shortest queue; when no link is up, whatever is not
+        given up altogether, or the queue there.
         """
+        doubtful: Link | None = None
         unlikely: Link | None = None
+        on_ramp: Link | None = None
         full: list[Link] = []
         for link in request.order:
             state = link.state
-            if (state is not _UP and state is not _RAMP) or link in request.tried:
+            if (state is not _UP and state is not _RAMP) or link in request.tried or link.left:
                 continue
             if link.queue or len(link.in_flight) >= link.limit:
                 full.append(link)
             elif self._is_unlikely(link, request, now_s):
                 unlikely = unlikely or link
-            elif state is _UP or self._ramp_takes(link, request, reason):
+            elif lost is not None and state is _UP and may_share_fate(link, lost):
+                doubtful = doubtful or link
+            elif state is _UP or self._ramp_takes(link, request, reason, on_ramp):
                 return link, False
-        if unlikely is not None:
-            return unlikely, False
+            else:
+                on_ramp = link
+        second = doubtful or unlikely
+        if second is not None:
+            return second, False
         shortest = self._shortest(full, request, now_s) if full else None
         if shortest is not None:
             return shortest, True
@@ -138,7 +188,7 @@ class Dispatcher:
         full: list[Link] = []
         for is_one in self._last_resorts:
             for link in request.order:
-                if not is_one(link) or link in request.tried:
+                if not is_one(link) or link in request.tried or link.left:
                     continue
                 if len(link.in_flight) < link.limit and not link.queue:
                     return link, False
@@ -172,9 +222,11 @@ class Dispatcher:
             return _NEVER_S
         return wait_s
 
-    def _ramp_takes(self, link: Link, request: Request, reason: Reason) -> bool:
+    def _ramp_takes(self, link: Link, request: Request, reason: Reason, asked: Link | None) -> bool:
         if reason is not Reason.FIRST or not request.idempotent:
             return False
+        if asked is not None and asked.is_equal(link):
+            return False  # however many endpoints of a site are on the ramp, together they take one share
         if link.ramp_credit < 1.0:
             link.ramp_credit += self.settings.ramp_shares[link.ramp_step]
         if link.ramp_credit < 1.0:
@@ -190,7 +242,7 @@ class Dispatcher:
             return UnavailableError(
                 f"the gateway has no site for the route {request.route.kind.value}; use another route, or add such a site"
             )
-        full = [link for link in order if link.state is _UP]
+        full = [link for link in order if link.state is _UP and not link.left]
         if full:
             wait_s = min(link.expected_wait_s(now_s) for link in full)
             return UnavailableError(TOO_BUSY, retry_after_s=max(self.settings.retry_after_s, wait_s))
@@ -198,3 +250,8 @@ class Dispatcher:
             f"{_WHERE.get(request.route.kind, 'no model server')} can be reached now; try again later",
             retry_after_s=self.settings.retry_after_s,
         )
+
+
+def may_share_fate(link: Link, lost: Attempt) -> bool:
+    """Whether a link may be lost together with that of an attempt: an endpoint of the same site, not heard from since then."""
+    return link.last_heard_s <= lost.sent_s and link is not lost.link and link.is_equal(lost.link)

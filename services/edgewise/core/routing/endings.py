@@ -63,7 +63,7 @@ class Endings(Dispatcher):
         ):
             return False
         for link in request.order:
-            if link.tier == EDGE or link in request.tried or link.state is not _UP:
+            if link.tier == EDGE or link in request.tried or link.state is not _UP or link.left:
                 continue
             latency = link.path(request.model, request.size_class).latency
             if link.queue or len(link.in_flight) >= link.limit or now_s + latency.q95 + MARGIN_S > request.deadline_s:
@@ -118,7 +118,7 @@ class Endings(Dispatcher):
         if not request.idempotent and request.seen:
             self._reject(request, self._why_lost(request, now_s), out)
             return
-        if self._dispatch(request, Reason.RESCUE, now_s, out):
+        if self._dispatch(request, Reason.RESCUE, now_s, out, lost=attempt):
             return
         if attempt.link.state is _UP and failure is Failure.LOST and attempt.reason is Reason.FIRST:
             # A kept-alive connection that the site had closed meanwhile says nothing of the site.
@@ -215,7 +215,10 @@ def degraded(attempt: Attempt) -> str:
     """What the app is told when another site than the preferred one answers."""
     request = attempt.request
     preferred = request.order[0]
-    if attempt.reason is not Reason.FIRST or preferred.state is not _UP:
+    link = attempt.link
+    if attempt.reason is Reason.FIRST and link.is_equal(preferred):
+        return ""  # another endpoint of the preferred site is as good
+    if attempt.reason is not Reason.FIRST or preferred.state is not _UP or preferred.left:
         return _DEGRADED[attempt.reason]
     if request.model in preferred.missing and request.model:
         return "not-served"

@@ -1,5 +1,9 @@
-"""What answers and failures of requests say of the link: errors and broken connections, counted in a row."""
+"""What answers and failures of requests say of the link: errors and broken connections, counted in a row.
 
+And what the other endpoints of a site say of one of them: all together can be silent, or have become slow.
+"""
+
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from edgewise.core.routing.calls import Failure, Outcome
@@ -8,11 +12,37 @@ from edgewise.core.routing.link_state import LinkEvent, LinkState
 if TYPE_CHECKING:
     from edgewise.core.routing.calls import Instruction
     from edgewise.core.routing.link import Link
+    from edgewise.core.routing.path import Path
     from edgewise.core.routing.settings import RouterSettings
     from edgewise.core.routing.watch import LinkWatch, Requests
 
 _UP: Final = LinkState.UP
 _RAMP: Final = LinkState.RAMP
+_SEVERAL: Final = 2
+
+
+def are_silent(links: "Sequence[Link]", settings: "RouterSettings", now_s: float) -> bool:
+    """Whether it is no coincidence that nothing comes from any of several endpoints, that is, from their site.
+
+    As for one link, what is in flight at all of them taken together.
+    """
+    if len(links) < _SEVERAL or sum(len(link.in_flight) for link in links) < settings.overdue_count - 1:
+        return False
+    heard_s = max(link.last_heard_s for link in links)
+    if now_s - heard_s < settings.overdue_floor_s:
+        return False
+    evidence = sum(link.silence_evidence(0, heard_s, now_s) for link in links)
+    stalls = sum(link.stall_evidence for link in links)
+    return evidence > max(settings.silence_evidence, 1.5 * stalls)
+
+
+def is_quicker_elsewhere(link: "Link", slow: "Path", others: "Iterable[Link]", now_s: float) -> bool:
+    """Whether another site is up, or an endpoint of the same one on which the path has not become as slow."""
+    up = [other for other in others if other.state is _UP]
+    if any(not other.is_equal(link) for other in up):
+        return True
+    model, size_class = next((model, size_class) for model, size_class, path in link.paths() if path is slow)
+    return any(other.path(model, size_class).latency.recently(now_s) <= slow.slow_s for other in up)
 
 
 class Evidence:

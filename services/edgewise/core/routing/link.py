@@ -22,6 +22,8 @@ from edgewise.core.routing.settings import RouterSettings
 _STALL_HALF_LIFE_S: Final = 600.0
 _MOST_STALL_EVIDENCE: Final = 60.0
 _FEW_PROBES: Final = 8
+# Grains of time: a link that is asked or in doubt, and has nothing in flight.
+_LOOKED_AT_EACH: Final = 4
 # The pace of a queue is known after this long, and remembered for that long.
 _PACE_AFTER_S: Final = 0.05
 _PACE_LASTS_S: Final = 5.0
@@ -41,6 +43,8 @@ class Link:
     Attributes:
         spec, name, tier: of the site or endpoint.
         site: name of the site; links of one site and tier are equals.
+        peers: all links of its site, itself included; empty where it is the only one.
+        left: it is no part of the configuration any more: it finishes what it has, and gets nothing new.
         state, since_s, why: what it is taken for, since when and for what reason.
         in_flight: open attempts in the order in which they were sent.
         queue: heap of (deadline_s, number, request, reason): what waits for room.
@@ -50,6 +54,7 @@ class Link:
         answers: it was given up for what it answers, not because nothing comes.
         selective: something was heard while it was suspect, or is heard late: it may pass small things only.
         hold: how long a lost link is kept from coming back.
+        stall_evidence: how unlikely the longest silence was that was none, in nats.
     """
 
     def __init__(self, spec: SiteSpec, settings: RouterSettings, now_s: float) -> None:
@@ -57,6 +62,8 @@ class Link:
         self.name = spec.name
         self.tier = spec.tier
         self.site = spec.site or spec.name
+        self.peers: tuple[Link, ...] = ()
+        self.left = False
         self.settings = settings
         self.state = LinkState.UP
         self.since_s = now_s
@@ -101,7 +108,7 @@ class Link:
         self.ramp_sent = self.ramp_answered = self.ramp_judged = 0
         self.warmed_s = float("-inf")
         self._paths: dict[str, list[Path | None]] = {}
-        self._stall_evidence = 0.0
+        self.stall_evidence = 0.0
         self._stall_s = now_s
 
     def respecify(self, spec: SiteSpec) -> None:
@@ -109,6 +116,25 @@ class Link:
         if spec.max_in_flight != self.spec.max_in_flight:
             self.limiter = _limiter(spec)
         self.spec = spec
+        self.site = spec.site or spec.name
+
+    def is_equal(self, other: "Link") -> bool:
+        """Whether both are endpoints of the same site."""
+        return self.site == other.site and self.tier == other.tier
+
+    def learn_from(self, equals: "Iterable[Link]") -> None:
+        """Begin with what other endpoints of the site are known for: that of the one which is in use for longest."""
+        known = min(
+            (link for link in equals if link.state is LinkState.UP and link.is_equal(self)),
+            key=lambda link: link.since_s,
+            default=None,
+        )
+        if known is None:
+            return
+        self.probe_latency.believe(known.probe_latency)
+        for model, size_class, path in known.paths():
+            if path.known:
+                self.path(model, size_class).believe(path)
 
     # --- what is known ---
 
@@ -122,7 +148,20 @@ class Link:
         path = paths[size_class]
         if path is None:
             path = paths[size_class] = Path(self.settings)
+            if self.peers:
+                self._believe(path, model, size_class)
         return path
+
+    def _believe(self, path: Path, model: str, size_class: int) -> None:
+        """Begin with what is known of the site's other endpoints, from the one that has answered the most."""
+        best: Path | None = None
+        for link in self.peers:
+            paths = link._paths.get(model)  # noqa: SLF001 - of its own kind
+            known = paths[size_class] if paths is not None else None
+            if known is not None and known.known and (best is None or known.latency.count > best.latency.count):
+                best = known
+        if best is not None:
+            path.believe(best)
 
     def _forget_unanswered(self) -> bool:
         """Make room where names were asked for that no site has answered for."""
@@ -238,7 +277,7 @@ class Link:
                 if overdue >= needed:
                     return "unanswered"
         if late >= settings.overdue_count - 1 and not ramping:
-            threshold = max(settings.silence_evidence, 1.5 * self._stall_evidence)
+            threshold = max(settings.silence_evidence, 1.5 * self.stall_evidence)
             if self.silence_evidence(size_class, latest_s, now_s) > threshold:
                 return "silence"
         return ""
@@ -281,7 +320,7 @@ class Link:
         latest_s = max(self.answered_s[size_class:])
         evidence = min(_MOST_STALL_EVIDENCE, self.silence_evidence(size_class, latest_s, now_s))
         halvings = (now_s - self._stall_s) / _STALL_HALF_LIFE_S
-        self._stall_evidence = max(evidence, self._stall_evidence * 0.5**halvings)
+        self.stall_evidence = max(evidence, self.stall_evidence * 0.5**halvings)
         self._stall_s = now_s
 
     def probe_is_overdue(self, now_s: float) -> bool:
@@ -296,12 +335,21 @@ class Link:
             return not probe.payload_bytes and now_s - probe.sent_s > limit_s
         return False
 
+    def next_look_s(self, now_s: float) -> float:
+        """When it is to be looked at again although nothing happens there."""
+        if self.state is LinkState.DOWN or self.state is LinkState.PROBING:
+            return self.next_probe_s
+        if self.state is not LinkState.UP or self.probes:
+            return now_s + _LOOKED_AT_EACH * self.settings.grain_s
+        return max(self.last_heard_s, self.next_probe_s) + self.settings.idle_probe_s
+
     # --- for people ---
 
     def snapshot(self, now_s: float) -> dict[str, Any]:
         """The link as `/edgewise/v1/links` shows it; times in seconds."""
         return {
             "name": self.name,
+            "site": self.site,
             "tier": self.tier,
             "state": self.state.value,
             "since_s": now_s - self.since_s,
@@ -319,8 +367,9 @@ class Link:
 
 
 def _limiter(spec: SiteSpec) -> ConcurrencyLimit:
-    # Until it has learned: a cloud is many machines far away, an edge site is one machine near by.
-    initial = _CLOUD_IN_FLIGHT if spec.tier == "cloud" else _EDGE_IN_FLIGHT
+    # Until it has learned: a cloud is many machines far away, an edge site is one machine near by, and so is an endpoint.
+    many = spec.tier == "cloud" and spec.site in {"", spec.name}
+    initial = _CLOUD_IN_FLIGHT if many else _EDGE_IN_FLIGHT
     return ConcurrencyLimit(
         spec.max_in_flight, initial=min(initial, spec.max_in_flight), smallest=min(2, spec.max_in_flight)
     )

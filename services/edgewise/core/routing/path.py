@@ -68,6 +68,18 @@ class Path:
         self._countdown -= 1
         return not self._countdown and self._learn(now_s)
 
+    def believe(self, other: "Path") -> None:
+        """Begin with what is known of the same at another endpoint of the site.
+
+        Being slower than that one is no sign that anything has changed.
+        """
+        self.latency.believe(other.latency)
+        self.least_s = other.least_s
+        self._least_until_s = other._least_until_s  # noqa: SLF001 - of its own kind
+        self.late_s = other.late_s
+        self.hedge_s = other.hedge_s
+        self.overdue_s = other.overdue_s
+
     def expired(self, age_s: float, now_s: float) -> None:
         """A request ran out of time here, so old: others need not try with no more time than that for a while."""
         if self.known:

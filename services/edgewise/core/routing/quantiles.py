@@ -40,6 +40,9 @@ _REFRESH_S: Final = 0.5
 _REFRESH_EACH_UNTIL: Final = 32
 _REFRESH_RECORDS: Final = 128
 
+# What is believed of another distribution is worth this many records at most: its own soon weigh more.
+_MOST_BELIEVED: Final = 32
+
 _RECENT: Final = 16
 _WELL_KNOWN: Final = 1000.0
 _LN_5: Final = log(5.0)
@@ -150,6 +153,24 @@ class LatencyQuantiles:
         self.count = count = count + 1
         if count >= self._refresh_count:
             self._refresh(now_s)
+
+    def believe(self, other: "LatencyQuantiles") -> None:
+        """Begin with the shape of another distribution, as if 32 records of it had been made here when its last one was.
+
+        Fewer if it is worth less than that; nothing where something was recorded already, or is not known there.
+        """
+        if self.count or not other.count:
+            return
+        weights, recent, latest_s = other._weights, other._recent, other._latest_s  # noqa: SLF001 - of its own kind
+        self.count = self._counted = min(other.count, _MOST_BELIEVED)
+        worth = min(other.known_count, _MOST_BELIEVED)
+        share = worth / sum(weights)
+        self._squares = worth
+        self._weights = [weight * share for weight in weights]
+        self._first = other._first  # noqa: SLF001 - of its own kind
+        self._recent = recent.copy()
+        self._latest_s = self._step_s = latest_s
+        self._refresh(latest_s)
 
     def refresh(self, now_s: float) -> None:
         """Bring the quantiles up to date. `record` does it by itself: each time for the first 32, then at the latest

@@ -33,7 +33,6 @@ from edgewise.core.routing.endings import degraded
 from edgewise.core.routing.evidence import Evidence
 from edgewise.core.routing.link import Link
 from edgewise.core.routing.link_state import LinkEvent, LinkState
-from edgewise.core.routing.order import fixed_orders
 from edgewise.core.routing.routes import RouteKind
 from edgewise.core.routing.settings import RouterSettings
 from edgewise.core.routing.state_check import check_links, check_requests
@@ -55,10 +54,10 @@ class Router(Waiting):
         sites: in the order of preference within a tier.
         now_s: monotonic.
         settings: floors, ratios and counts.
-        draws: uniform in [0, 1), for weights and jitter.
+        draws: uniform in [0, 1), for weights, endpoints and jitter.
 
     Attributes:
-        links: by name of the site.
+        links: by name of the site or endpoint.
         wake_s: when `tick` is to be called next; infinity when nothing is to come.
     """
 
@@ -294,25 +293,35 @@ class Router(Waiting):
         return []
 
     def reconfigure(self, sites: Sequence[SiteSpec], now_s: float) -> list[Instruction]:
-        """Exchange the sites; links that stay keep what is known of them, those that go finish what they have."""
+        """Exchange the sites and endpoints.
+
+        Links that stay keep what is known of them. Those that go finish what they have, and get nothing new: what waits there
+        goes elsewhere, and requests that are in flight know the new ones from now on. One that comes back before it has finished
+        is the same link. One that joins a site begins with what the site's others are known for.
+        """
         out: list[Instruction] = []
-        links = {}
+        before, self.links = self.links, {}
+        leaving = {link.name: link for link in self._leaving}
+        everything = [*self._leaving, *before.values()]
         for spec in sites:
-            link = self.links.pop(spec.name, None)
+            link = before.get(spec.name) or leaving.get(spec.name)
             if link is None or link.tier != spec.tier:
-                if link is not None:
-                    self._leaving.append(link)
                 link = Link(spec, self.settings, now_s)
+                link.learn_from(everything)
                 out.append(Warm(link, _FIRST_CONNECTIONS))
                 self._watch.probe(link, 0, now_s, out, fresh=False)
             link.respecify(spec)
-            links[spec.name] = link
-        left = list(self.links.values())
-        self.links = links
-        self._orders = fixed_orders(links.values())
-        self._hedges.clear()
-        for link in left:
-            self._leaving.append(link)
+            self.links[spec.name] = link
+        staying = set(self.links.values())
+        self._leaving = [link for link in everything if link not in staying]
+        for link in everything:
+            link.left = link not in staying
+        self._arrange()
+        self._keep_hedges()
+        for link in everything:
+            self._order_again(link, now_s)
+        for link in self._leaving:
+            link.peers = ()
             self.move_queue(link, now_s, out)
         self._wake_at(now_s + self._grain_s)
         return out
@@ -331,41 +340,36 @@ class Router(Waiting):
         self._look_at_requests(now_s, out)
         busy = False
         for link in self._all_links():
-            if link.witnesses:
-                self._drop_old_witnesses(link, now_s, out)
-            if not self._draining:
-                self._watch.watch(link, now_s, out)
-            if link.in_flight and (link.state is LinkState.DOWN or link.state is LinkState.PROBING):
-                self.end_kept(link, now_s, out)
-            if link.queue:
-                self._fill(link, now_s, out)
-                self._move_waiting(link, now_s, out)
-                self._drop_expired(link, now_s, out)
+            self._look_at_link(link, now_s, out)
             busy = busy or bool(link.in_flight) or bool(link.queue)
+        if self._spreads and not self._draining:
+            for site in self.sites:
+                self._watch.watch_site(site.links, now_s, out)
         self._retire()
         if busy or self._fresh or out:
             self._wake_at(now_s + self._grain_s)
         else:
-            next_s = min(self._next_probe_s(now_s), self._timers[0][0] if self._timers else _NEVER_S)
+            next_s = self._timers[0][0] if self._timers else _NEVER_S
+            if not self._draining:
+                for link in self.links.values():
+                    next_s = min(next_s, link.next_look_s(now_s))
             self._wake_at(max(next_s, now_s + self._grain_s))
         return out
 
+    def _look_at_link(self, link: Link, now_s: float, out: list[Instruction]) -> None:
+        if link.witnesses:
+            self._drop_old_witnesses(link, now_s, out)
+        if not self._draining:
+            self._watch.watch(link, now_s, out)
+        if link.in_flight and (link.state is LinkState.DOWN or link.state is LinkState.PROBING):
+            self.end_kept(link, now_s, out)
+        if link.queue:
+            self._fill(link, now_s, out)
+            self._move_waiting(link, now_s, out)
+            self._drop_expired(link, now_s, out)
+
     def _wake_at(self, when_s: float) -> None:
         self.wake_s = min(self.wake_s, when_s)
-
-    def _next_probe_s(self, now_s: float) -> float:
-        if self._draining:
-            return _NEVER_S
-        next_s = _NEVER_S
-        for link in self.links.values():
-            if link.state in {LinkState.DOWN, LinkState.PROBING}:
-                due_s = link.next_probe_s
-            elif link.state is not _UP or link.probes:
-                due_s = now_s + 4 * self._grain_s
-            else:
-                due_s = max(link.last_heard_s, link.next_probe_s) + self.settings.idle_probe_s
-            next_s = min(next_s, due_s)
-        return next_s
 
     def _all_links(self) -> list[Link]:
         return [*self.links.values(), *self._leaving]

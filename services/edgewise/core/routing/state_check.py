@@ -25,6 +25,7 @@ def check_links(links: "Iterable[Link]") -> None:
             assert not attempt.wanted or not attempt.request.done, "an attempt runs for a request that is over"
             counts[attempt.request.size_class] += 1
         assert counts == link.in_flight_of_class, f"the classes in flight at {link.name} do not add up"
+        assert not link.left or not link.queue, f"something waits at {link.name}, which has left"
         assert len(link.in_flight) <= link.spec.max_in_flight, f"{link.name} has too much in flight"
         unwanted = sum(not attempt.wanted for attempt in link.in_flight)
         assert unwanted == link.witnesses, f"the witnesses at {link.name} do not add up"
@@ -47,6 +48,7 @@ def check_requests(links: "Iterable[Link]", looked_after: "Iterable[Request]") -
             assert request in followed or request.deadline_s == NO_DEADLINE_S, f"nobody ends a request at {link.name}"
     for request in followed:
         assert request in in_flight or request.queued_at is not None, "a request is neither in flight nor waiting"
+        assert not any(link.left for link in request.order[1:]), "a request may go where nobody goes any more"
         for attempt in request.running:
             assert attempt.open, "a request waits for an attempt that has ended"
             assert attempt in attempt.link.in_flight, "a request waits for an attempt that its link does not know"

@@ -8,7 +8,7 @@ from typing import Final
 from edgewise.core.errors import UnavailableError
 from edgewise.core.routing.budgets import HedgeBudget, RetryBudget
 from edgewise.core.routing.calls import Attempt, Instruction, Reason, Request, SiteSpec
-from edgewise.core.routing.dispatch import FRESH_S, MARGIN_S, TOO_BUSY
+from edgewise.core.routing.dispatch import FRESH_S, MARGIN_S, TOO_BUSY, may_share_fate
 from edgewise.core.routing.endings import Endings
 from edgewise.core.routing.link import Link
 from edgewise.core.routing.link_state import LinkState
@@ -44,6 +44,7 @@ class Waiting(Endings):
         self._grain_s = settings.grain_s
         self._fresh: deque[Request] = deque()
         self._hedges: dict[str, HedgeBudget] = {}
+        self._hedges_kept: dict[str, float] = {}
         self._timers_checked_at = _TIMERS_UNCHECKED
         self._moved_s = now_s
         self._chances = RetryBudget(_CHANCES_RATIO, _CHANCES_PER_S)
@@ -73,9 +74,11 @@ class Waiting(Endings):
         """Send a request to another site too, or instead where it may not run twice and has not left yet."""
         request = attempt.request
         if request.idempotent:
-            return self._dispatch(request, Reason.RESCUE, now_s, out, last_resort=last_resort)
+            return self._dispatch(request, Reason.RESCUE, now_s, out, last_resort=last_resort, lost=attempt)
         told = len(out)
-        if not attempt.unsent or not self._dispatch(request, Reason.RESCUE, now_s, out, last_resort=last_resort):
+        if not attempt.unsent or not self._dispatch(
+            request, Reason.RESCUE, now_s, out, last_resort=last_resort, lost=attempt
+        ):
             return False
         request.running.remove(attempt)
         self._cancel(attempt, out)
@@ -160,7 +163,7 @@ class Waiting(Endings):
             if request.done or request.queued_at is not link:
                 continue
             request.queued_at = None
-            suspect = link.state is LinkState.SUSPECT
+            suspect = link.state is LinkState.SUSPECT and not link.left
             if self._dispatch(request, reason, now_s, out, last_resort=not suspect):
                 continue
             if suspect:
@@ -255,10 +258,11 @@ class Waiting(Endings):
         """Where else a request can go that is not answered: a link that is up, or as good as back, and has room."""
         left_s = request.deadline_s - now_s
         second: Link | None = None
+        doubtful: Link | None = None
         for link in request.order:
             state = link.state
             up = state is _UP
-            if not (up or state is _RAMP or self._is_as_good_as_back(link)):
+            if link.left or not (up or state is _RAMP or self._is_as_good_as_back(link)):
                 continue
             if link in request.tried and link.since_s <= attempt.sent_s and not _passed_over(attempt, link):
                 continue
@@ -273,9 +277,11 @@ class Waiting(Endings):
                 and link not in request.tried
                 and not link.path(request.model, request.size_class).too_slow(left_s, now_s)
             ):
-                return link
+                if not may_share_fate(link, attempt):
+                    return link
+                doubtful = doubtful or link
             second = second or link
-        return second
+        return doubtful or second
 
     @staticmethod
     def _last_chance_s(request: Request, attempt: Attempt, link: Link | None) -> float:
@@ -311,8 +317,11 @@ class Waiting(Endings):
             self._dispatch(request, Reason.RAMP, now_s, out, last_resort=False)
             return
         for link in request.order:
-            if link.state is _UP and link not in request.tried:
-                if not link.queue and len(link.in_flight) < link.limit and self._budget(request).take():
+            if link.state is _UP and link not in request.tried and not link.left:
+                free = not link.queue and len(link.in_flight) < link.limit
+                if not free and link.peers:
+                    continue
+                if free and self._budget(request).take():
                     out.append(self._attempt(request, link, Reason.HEDGE, now_s))
                 return
 
@@ -346,8 +355,16 @@ class Waiting(Endings):
             model = _OTHER_MODELS
         budget = hedges.get(model)
         if budget is None:
-            budget = hedges[model] = HedgeBudget(request.route.hedge_ratio)
+            budget = hedges[model] = HedgeBudget(request.route.hedge_ratio, tokens=self._hedges_kept.get(model))
         return budget
+
+    def _keep_hedges(self) -> None:
+        """Routes may be others from now on; what models have earned and spent stays."""
+        kept = self._hedges_kept
+        kept.update((model, budget.tokens) for model, budget in self._hedges.items())
+        for model in list(kept)[: -self.settings.max_models - 1]:
+            del kept[model]
+        self._hedges.clear()
 
     def _drop_old_witnesses(self, link: Link, now_s: float, out: list[Instruction]) -> None:
         for attempt in [attempt for attempt in link.in_flight if not attempt.wanted]:

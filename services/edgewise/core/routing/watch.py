@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from edgewise.core.routing import warming
 from edgewise.core.routing.calls import CloseConnections, Instruction, LinkChanged, Probe, SendProbe
+from edgewise.core.routing.evidence import are_silent, is_quicker_elsewhere
 from edgewise.core.routing.link import Link
 from edgewise.core.routing.link_state import TRANSITIONS, LinkEvent, LinkState
 from edgewise.core.routing.settings import RouterSettings
@@ -77,12 +78,9 @@ class LinkWatch:
         """Let an event happen to a link."""
         before = link.state
         after = TRANSITIONS.get((before, event))
-        if after is None:
-            return
-        link.state = after
-        link.since_s = now_s
-        link.why = why
-        out.append(LinkChanged(link, before.value, after.value, why, now_s))
+        if after is None or (link.left and event is LinkEvent.PROBED):
+            return  # a link that has left needs no way back
+        self._change(link, after, why, now_s, out)
         if after is SUSPECT:
             self._suspected(link, now_s, out)
         elif after is DOWN:
@@ -101,18 +99,40 @@ class LinkWatch:
         else:
             link.returned_s = now_s
 
+    @staticmethod
+    def _change(link: Link, after: LinkState, why: str, now_s: float, out: list[Instruction]) -> None:
+        out.append(LinkChanged(link, link.state.value, after.value, why, now_s))
+        link.state = after
+        link.since_s = now_s
+        link.why = why
+
+    def watch_site(self, links: Iterable[Link], now_s: float, out: list[Instruction]) -> None:
+        """Look at all endpoints of a site together, where there are several; called at each tick.
+
+        What is in flight at each of them may be too little to tell that a whole site was cut off, and too much all together.
+        """
+        up = [link for link in links if link.state is UP]
+        if not are_silent(up, self._settings, now_s):
+            return
+        for link in up:
+            link.cause_class = 0 if link.in_flight else PROBE_CAUSE
+            self._change(link, SUSPECT, "silence of the whole site", now_s, out)
+        # Only now, so that nothing is rescued by one of them.
+        for link in up:
+            self._suspected(link, now_s, out)
+
     def watch(self, link: Link, now_s: float, out: list[Instruction]) -> None:
         """Look at a link; called at each tick."""
         state = link.state
+        if link.left and state is not SUSPECT:
+            self._watch_leaving(link, now_s, out)
+            return
         if state is UP:
             in_flight = len(link.in_flight)
             heard = now_s - link.last_heard_s < _HEARD_S
             link.peak_in_flight = max(in_flight if heard else 0, link.peak_in_flight * _PEAK_KEPT)
-            if in_flight:
-                why = link.overdue(now_s)
-                if why:
-                    self.move(link, LinkEvent.OVERDUE, why, now_s, out)
-                    return
+            if in_flight and self._look_for_silence(link, now_s, out):
+                return
             if link.slow is not None:
                 self._slow(link, now_s, out)
             self._ask_while_idle(link, now_s, out)
@@ -126,6 +146,19 @@ class LinkWatch:
             self._watch_ramp(link, now_s, out)
         elif now_s >= link.next_probe_s:
             self._ask_again(link, now_s, out)
+
+    def _watch_leaving(self, link: Link, now_s: float, out: list[Instruction]) -> None:
+        """What is in flight there is looked after to its end; there is no way back to be found."""
+        state = link.state
+        if link.in_flight and (state is UP or state is RAMP) and not self._look_for_silence(link, now_s, out):
+            self._ask_while_idle(link, now_s, out)
+
+    def _look_for_silence(self, link: Link, now_s: float, out: list[Instruction]) -> bool:
+        """Whether what is in flight speaks against the link, which is moved then."""
+        why = link.overdue(now_s)
+        if why:
+            self.move(link, LinkEvent.OVERDUE, why, now_s, out)
+        return bool(why)
 
     def answered(self, link: Link, size_class: int, now_s: float, out: list[Instruction], *, good: bool) -> None:
         """A whole answer came from a link that is not up."""
@@ -200,6 +233,8 @@ class LinkWatch:
         link = probe.link
         link.failed_probes += 1
         state = link.state
+        if link.left and refused:
+            return  # it takes no new connections any more, and finishes what it has
         if state is PROBING:
             # One that was sent into the outage says nothing of now.
             if probe.sent_s >= link.since_s:
@@ -268,11 +303,8 @@ class LinkWatch:
             out.append(warm)
 
     def _watch_ramp(self, link: Link, now_s: float, out: list[Instruction]) -> None:
-        if link.in_flight:
-            why = link.overdue(now_s)
-            if why:
-                self.move(link, LinkEvent.OVERDUE, why, now_s, out)
-                return
+        if link.in_flight and self._look_for_silence(link, now_s, out):
+            return
         settings = self._settings
         slow = link.slow
         if slow is not None and link.ramp_judged >= _ANSWERS_TO_JUDGE:
@@ -301,7 +333,7 @@ class LinkWatch:
 
     def _slow(self, link: Link, now_s: float, out: list[Instruction]) -> None:
         path, link.slow = link.slow, None
-        if path is None or not self._requests.has_alternative(link):
+        if path is None or not is_quicker_elsewhere(link, path, self._requests.others(link), now_s):
             return
         path.slow_trip_s = path.slow_s
         link.cause_class = 0
