@@ -182,7 +182,7 @@ class KubernetesApi:
             "preconditions": {"uid": uid},
         }
         status, body = self._call(
-            "DELETE", _path(resource, namespace, name), {}, body=json.dumps(options), content_type="application/json"
+            "DELETE", _path(resource, namespace, name), {}, body=options, content_type="application/json"
         )
         if status in (404, 409):
             return False
@@ -237,7 +237,7 @@ class KubernetesApi:
         path: str,
         query: Mapping[str, str],
         *,
-        body: str | None = None,
+        body: str | Object | None = None,
         content_type: str | None = None,
         total_s: float = TOTAL_S,
     ) -> tuple[int, bytes]:

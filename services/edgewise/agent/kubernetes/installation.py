@@ -34,6 +34,7 @@ from edgewise.agent.kubernetes.port import (
     ForbiddenError,
     Resource,
 )
+from edgewise.agent.kubernetes.ports import say_protocols
 from edgewise.agent.kubernetes.resources import resource_of
 from edgewise.agent.kubernetes.site_status import SiteReport, report
 from edgewise.agent.kubernetes.workloads import WORKLOADS
@@ -107,6 +108,7 @@ class _Installation:
         self.around = around
         self.namespace = ""
         self.before: dict[Ref, Object | None] = {}
+        self.made: list[Ref] = []
 
     def run(self, objects: list[Object]) -> int:
         options, say = self.options, self.around.say
@@ -120,6 +122,7 @@ class _Installation:
         if not any(item["kind"] == "Namespace" and item["metadata"]["name"] == self.namespace for item in objects):
             objects.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
         for item in objects:
+            say_protocols(item)
             mark(item, self.namespace)
         ordered = apply_order(objects)
         say(f"{options.source} to namespace {self.namespace} at {self.cluster.address} (Kubernetes {server})")
@@ -188,7 +191,7 @@ class _Installation:
             try:
                 before = self.cluster.read(resource, ref.namespace, ref.name)
                 self.before[ref] = before
-                self._refuse_others(before, ref)
+                self._refuse_others(before)
                 self.cluster.apply(resource, item, dry_run=True, force=self.options.force_conflicts)
             except (ClusterLostError, CredentialsError):
                 raise
@@ -204,12 +207,13 @@ class _Installation:
                 problems.append(f"{ref}: {error.message}")
         unique = list(dict.fromkeys(problems))
         if unique:
-            done = "nothing was applied" if items and len(self.before) else "stopped"
+            made = listed(sorted(str(ref) for ref in self.made))
+            done = f"nothing was applied but {made}" if made else "nothing was applied"
             raise FailedPreconditionError(
                 f"{done}: {unique[0]}" if len(unique) == 1 else f"{done}:\n  " + "\n  ".join(unique)
             )
 
-    def _refuse_others(self, before: Object | None, ref: Ref) -> None:
+    def _refuse_others(self, before: Object | None) -> None:
         owner = labels_of(before or {}).get(PART_OF)
         if owner is not None and owner != applyset_id(self.namespace):
             raise InvalidArgumentError(
@@ -269,6 +273,8 @@ class _Installation:
             )
             self.before[ref] = applied.item
             counts[what] += 1
+            if what == "created":
+                self.made.append(ref)
             if what != "unchanged":
                 self.around.say(f"{ref}: {what}")
         self.around.say("applied: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
@@ -355,7 +361,7 @@ def _namespaced(item: Object, resource: Resource | None, objects: Sequence[Objec
         return resource.namespaced
     for definition in objects:
         if definition["kind"] == "CustomResourceDefinition" and at(definition, "spec", "names", "kind") == item["kind"]:
-            return at(definition, "spec", "scope") == "Namespaced"
+            return bool(at(definition, "spec", "scope") == "Namespaced")
     return True
 
 

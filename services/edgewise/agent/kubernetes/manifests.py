@@ -40,7 +40,7 @@ def parse_manifests(text: str, source: str) -> list[Object]:
         aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_Loader))
         if aliases > MAX_ALIASES:
             raise InvalidArgumentError(f"{source} has {aliases} YAML aliases; at most {MAX_ALIASES} are taken")
-        documents = list(yaml.load_all(text, Loader=_Loader))  # noqa: S506 - derived from the safe loader
+        documents = list(yaml.load_all(text, Loader=_Loader))
     except yaml.YAMLError as error:
         raise InvalidArgumentError(f"{source} is not YAML: {_place(error)}") from None
     except (RecursionError, ValueError, OverflowError):

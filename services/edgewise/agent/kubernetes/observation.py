@@ -20,8 +20,8 @@ REPLICA_SET: Final = Resource("apps", "v1", "ReplicaSet", "replicasets", namespa
 APPS: Final = tuple(Resource("apps", "v1", kind, f"{kind.lower()}s", namespaced=True) for kind in WORKLOADS)
 
 LOG_LINES: Final = 40
-MAX_LOGS: Final = 12
-"""A Deployment of a hundred pods that all fail tells the same a hundred times."""
+MAX_PODS_READ: Final = 4
+"""Of each workload: a hundred pods that all fail tell the same a hundred times."""
 MAX_PODS_ASKED: Final = 50
 _PART_OF: Final = "app.kubernetes.io/part-of"
 
@@ -82,10 +82,13 @@ def observe(
     seen.parent = seen.config_maps.get(PARENT)
     seen.workloads = _ours(everything, namespace, only)
     seen.services = _ours(services, namespace, only)
-    ours = [pod for workload in seen.workloads for pod in pods_of(workload, seen.pods)]
-    _read_logs(cluster, seen, ours)
+    pods = [pods_of(workload, seen.pods) for workload in seen.workloads]
+    for some in pods:
+        failing = [pod for pod in some if logs_wanted(pod)]
+        if not _read_logs(cluster, seen, failing[:MAX_PODS_READ]):
+            break
     if ask_models:
-        _ask_models(cluster, seen, ours)
+        _ask_models(cluster, seen, [pod for some in pods for pod in some])
     return seen
 
 
@@ -97,17 +100,23 @@ def _ours(items: list[Object], namespace: str, only: frozenset[Ref] | None) -> l
     return installed or [item for item in items if labels_of(item).get(_PART_OF) == "edgewise"]
 
 
-def _read_logs(cluster: Cluster, seen: Observation, pods: list[Object]) -> None:
-    wanted = [(pod["metadata"]["name"], one) for pod in pods for one in logs_wanted(pod)]
-    for name, one in wanted[:MAX_LOGS]:
+def _read_logs(cluster: Cluster, seen: Observation, pods: list[Object]) -> bool:
+    """Read the logs of some pods.
 
-        def read(name: str = name, one: LogWanted = one) -> None:
-            seen.logs[name, one] = cluster.log(
-                seen.namespace, name, one.container, previous=one.previous, lines=LOG_LINES
-            )
+    Returns: whether logs may be read.
+    """
+    for pod in pods:
+        name = pod["metadata"]["name"]
+        for one in logs_wanted(pod):
 
-        if not _try(seen, read):
-            return
+            def read(name: str = name, one: LogWanted = one) -> None:
+                seen.logs[name, one] = cluster.log(
+                    seen.namespace, name, one.container, previous=one.previous, lines=LOG_LINES
+                )
+
+            if not _try(seen, read):
+                return False
+    return True
 
 
 def _ask_models(cluster: Cluster, seen: Observation, pods: list[Object]) -> None:

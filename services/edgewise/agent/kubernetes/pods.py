@@ -212,13 +212,8 @@ def _pull_reason(reason: str, message: str, status: Object, events: Sequence[Obj
         why = "the registry has it for other processors only"
     else:
         return one_line(text.rpartition("rpc error: ")[2] or reason, 300)
-    return f"{why} ({one_line(_inner(text), 160)})"
-
-
-def _inner(text: str) -> str:
-    """The last part of a chain of errors: what went wrong, without who passed it on."""
-    tail = text.split(": ")[-2:]
-    return ": ".join(tail)
+    inner = text.rpartition(f"{image}: ")[2].split(": ")[-2:]
+    return f"{why} ({one_line(': '.join(inner), 160)})"
 
 
 def _config_trouble(reason: str, message: str) -> str:

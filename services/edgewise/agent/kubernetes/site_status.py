@@ -41,7 +41,12 @@ class PodReport:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadReport:
-    """One Deployment, StatefulSet or DaemonSet, with its pods."""
+    """One Deployment, StatefulSet or DaemonSet, with its pods.
+
+    Attributes:
+        count: how many pods are ready, without why.
+        state: the same with why.
+    """
 
     kind: str
     name: str
@@ -50,6 +55,7 @@ class WorkloadReport:
     ready: int
     old_ready: int
     trouble: str
+    count: str
     state: str
     pods: tuple[PodReport, ...]
 
@@ -111,6 +117,7 @@ def report(seen: Observation, server: str = "", expected: Sequence[Ref] = ()) ->
             ready=0,
             old_ready=0,
             trouble="is not there",
+            count="is not there",
             state="is not there",
             pods=(),
         )
@@ -150,6 +157,7 @@ def _workload(item: Object, seen: Observation) -> WorkloadReport:
         ready=state.ready,
         old_ready=state.old_ready,
         trouble=state.trouble or odd,
+        count=state.count,
         state=f"{state.words}; {odd}" if odd and not state.trouble else state.words,
         pods=tuple(reports),
     )

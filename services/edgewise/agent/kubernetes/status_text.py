@@ -12,8 +12,15 @@ def status_text(report: SiteReport) -> str:
     """The lines of a status."""
     lines = [_title(report)]
     for workload in report.workloads:
-        lines.append(f"{workload.kind} {workload.name}: {workload.state}")
-        lines += _table(workload)
+        table = _table(workload)
+        # What a pod's own line says is not said above as well.
+        said = (
+            workload.count
+            if any(pod.state in workload.trouble for pod in workload.pods if not pod.ready)
+            else workload.state
+        )
+        lines.append(f"{workload.kind} {workload.name}: {said}")
+        lines += table
     for service in report.services:
         lines.append(f"Service {service.name}: {service.trouble or 'answers'}")
         lines += [f"  {line}" for line in service.reach]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgewise.agent.kubernetes.api_answers import one_line
-from edgewise.agent.kubernetes.objects import Object, annotations_of, at, matches, labels_of
+from edgewise.agent.kubernetes.objects import Object, annotations_of, at, labels_of, matches
 from edgewise.agent.kubernetes.pods import PodState
 
 WORKLOADS: Final = ("Deployment", "StatefulSet", "DaemonSet")
@@ -37,12 +37,17 @@ class WorkloadState:
     @property
     def words(self) -> str:
         """The state in one line."""
+        return f"{self.count}; {self.trouble}" if self.trouble else self.count
+
+    @property
+    def count(self) -> str:
+        """The state without why."""
         text = f"{self.ready} of {self.wanted} ready"
         if self.old_ready and not self.well:
             text += f", old pods keep serving: {self.old_ready} ready"
         elif self.old and not self.well:
             text += f", {self.old} old pod{'' if self.old == 1 else 's'} left"
-        return f"{text}; {self.trouble}" if self.trouble else text
+        return f"{text}; the rollout is stuck" if self.stuck else text
 
 
 def pods_of(workload: Object, pods: Sequence[Object]) -> list[Object]:
@@ -108,12 +113,10 @@ def workload_state(
     if well:
         return WorkloadState(wanted, ready, 0, 0, well=True)
     conditions = {condition.get("type"): condition for condition in status.get("conditions") or []}
-    late = at(conditions, "Progressing", "reason") == "ProgressDeadlineExceeded" and seen
-    trouble = _pod_trouble(new) or _controller_trouble(conditions, events, seen=seen, missing=len(new) < wanted)
-    if late and old_ready:
-        trouble = f"the rollout is stuck{': ' + trouble if trouble else ''}"
-    if not trouble and len(new) >= wanted and ready >= wanted and not old:
-        trouble = ""
+    late = at(conditions, "Progressing", "reason") == "ProgressDeadlineExceeded"
+    if not seen:
+        return WorkloadState(wanted, ready, old_ready, len(old), well=False, trouble="its controller has yet to see the change")
+    trouble = _pod_trouble(new) or _controller_trouble(conditions, events, missing=len(new) < wanted)
     if not trouble and at(workload, "spec", "paused"):
         trouble = "the rollout is paused (kubectl rollout resume)"
     return WorkloadState(wanted, ready, old_ready, len(old), well=False, trouble=trouble, stuck=late)
@@ -152,7 +155,7 @@ def _pod_trouble(pods: Sequence[tuple[Object, PodState]]) -> str:
 
 
 def _controller_trouble(
-    conditions: Mapping[str, Object], events: Sequence[Object], *, seen: bool, missing: bool
+    conditions: Mapping[str, Object], events: Sequence[Object], *, missing: bool
 ) -> str:
     failure = conditions.get("ReplicaFailure") or {}
     if failure.get("status") == "True":
@@ -161,8 +164,6 @@ def _controller_trouble(
         for event in sorted(events, key=lambda one: str(one.get("lastTimestamp") or ""), reverse=True):
             if event.get("reason") == "FailedCreate":
                 return _not_created(str(event.get("message") or ""))
-    if not seen:
-        return "its controller has not seen the change yet"
     return ""
 
 
