@@ -46,9 +46,16 @@ def families(metrics: ServerMetrics) -> Iterator[Metric]:
         "1 for the state that a version is in.",
         labels=("model", "version", "state"),
     )
-    for model, version, state in metrics.model_states():
+    failed = GaugeMetricFamily(
+        "edgewise_server_version_failed",
+        "1 for a version that could not be loaded, 0 for the others; one that was unloaded is at END as well.",
+        labels=("model", "version"),
+    )
+    for model, version, state, has_failed in metrics.model_states():
         states.add_metric((model, str(version), state), 1)
+        failed.add_metric((model, str(version)), has_failed)
     yield states
+    yield failed
     for name, (text, read) in metrics.readings.items():
         family = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
         yield family(name, text, value=read())

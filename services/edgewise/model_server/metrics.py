@@ -45,7 +45,7 @@ class ServerMetrics:
         requests: count by model, protocol, method and code.
         latencies: seconds by model, protocol and method.
         queues, computes, batches: by model: seconds waiting, seconds running, examples a run.
-        model_states: tells the versions and their states when asked.
+        model_states: tells models, versions, their states and whether they could not be loaded, when asked.
         readings: what to read when asked, by metric name, with a sentence for people; a name in `_total` counts up.
         tensorflow: the same under TensorFlow Serving's names; None where nobody asked for them.
     """
@@ -61,7 +61,7 @@ class ServerMetrics:
         self.queues: dict[str, Distribution] = {}
         self.computes: dict[str, Distribution] = {}
         self.batches: dict[str, Distribution] = {}
-        self.model_states: Callable[[], Iterable[tuple[str, int, str]]] = tuple
+        self.model_states: Callable[[], Iterable[tuple[str, int, str, bool]]] = tuple
         self.readings: dict[str, tuple[str, Callable[[], float]]] = {}
         self._exposition: Exposition | None = None
 

@@ -114,14 +114,14 @@ class Service:
                 peer=peer,
             )
 
-    def _model_states(self) -> Iterable[tuple[str, int, str]]:
+    def _model_states(self) -> Iterable[tuple[str, int, str, bool]]:
         for name in self.repository.models():
             try:
                 statuses = self.repository.status(name)
             except EdgewiseError:
                 continue
             for status in statuses:
-                yield name, status.version, status.state.value
+                yield name, status.version, status.state.value, status.error_code is not None
 
 
 def default_signature(servable: "Servable") -> Signature:
