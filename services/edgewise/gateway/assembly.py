@@ -217,6 +217,8 @@ class Assembly:
         gone = [site for name, site in service.sites.items() if sites.get(name) is not site]
         made = sum(service.sites.get(name) is not site for name, site in sites.items())
         service.sites = sites
+        present = {site.site for site in sites.values()}
+        service.carrier.absent_tiers = frozenset(one.tier for one in service.config.sites if one.name not in present)
         if made or gone:
             service.carrier.reconfigure(sites, [site.spec() for site in sites.values()])
         for site in gone:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
-from edgewise.core.errors import EdgewiseError, InternalError
+from edgewise.core.errors import EdgewiseError, InternalError, UnavailableError
 from edgewise.core.routing.calls import (
     Answer,
     Attempt,
@@ -31,6 +31,7 @@ from edgewise.core.routing.calls import (
     SiteSpec,
     Warm,
 )
+from edgewise.core.routing.routes import RouteKind
 
 if TYPE_CHECKING:
     from edgewise.core.routing.router import Router
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger(__name__)
 _NEVER_S: Final = float("inf")
 _MIN_PAUSE_S: Final = 0.001
+_AWAY: Final = "no model server can be reached now; try again later"
+_AWAY_RETRY_S: Final = 1.0
 
 
 class CarrierHooks(Protocol):
@@ -123,6 +126,7 @@ class Carrier:
 
     Attributes:
         router, sites, hooks: as given.
+        absent_tiers: of sites that have no endpoint now, so that the router does not know them.
     """
 
     def __init__(
@@ -135,6 +139,7 @@ class Carrier:
     ) -> None:
         self.router = router
         self.sites = dict(sites)
+        self.absent_tiers: frozenset[str] = frozenset()
         self.hooks: CarrierHooks = hooks if hooks is not None else NoHooks()
         # Looked up once: these are called for each request.
         self._received = self.hooks.received
@@ -313,6 +318,9 @@ class Carrier:
                 self.hooks.attempt_cancelled(attempt)
             case Reject(request=request, error=error):
                 self._held.pop(request, None)
+                if not request.order and self._waits_for_site(request):
+                    # The router was told of no such site, and yet there is one.
+                    error = UnavailableError(_AWAY, retry_after_s=_AWAY_RETRY_S)
                 self._reject(request, error)
             case SendProbe(probe=probe):
                 self.sites[probe.link.name].send_probe(probe, self)
@@ -332,6 +340,15 @@ class Carrier:
                 self.hooks.link_changed(instruction)
             case _:
                 raise TypeError(f"no such instruction: {instruction!r}")
+
+    def _waits_for_site(self, request: Request) -> bool:
+        """Whether a site that has no endpoint now could answer by the request's route."""
+        kind = request.route.kind
+        if kind is RouteKind.CLOUD_ONLY:
+            return "cloud" in self.absent_tiers
+        if kind is RouteKind.EDGE_ONLY:
+            return "edge" in self.absent_tiers
+        return bool(self.absent_tiers)
 
     def _recover(self, instruction: Instruction) -> None:
         """What could not be carried out must still end.
