@@ -44,6 +44,7 @@ def render_text(folder: Path, kustomization: str, files: dict[str, str] | None =
     """
     folder.mkdir(exist_ok=True, parents=True)
     for name, text in (files or {}).items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
     place = Path(*[".."] * (len(folder.resolve().parts) - 1), *MANIFESTS.parts[1:])
     (folder / "kustomization.yaml").write_text(kustomization.replace("{k8s}", str(place)))

@@ -39,6 +39,12 @@ _OPERATOR = {
                         "path": {"type": "string", "pattern": "^/"},
                         "interval": _DURATION,
                         "scrapeTimeout": _DURATION,
+                        "relabelings": {
+                            "type": "array",
+                            "items": _closed(
+                                {"targetLabel": _TEXT, "replacement": _TEXT}, "targetLabel", "replacement"
+                            ),
+                        },
                         "scheme": {"enum": ["http", "https"]},
                         "tlsConfig": _closed(
                             {"ca": _closed({"secret": _KEY_OF}, "secret"), "serverName": _TEXT}, "ca", "serverName"

@@ -16,6 +16,7 @@ TOGETHER = "resources: [{k8s}/base]\ncomponents:\n" + "".join(
     f"  - {{k8s}}/components/{name}\n"
     for name in ("autoscaling", "disruption-budget", "network-policy", "monitoring", "canary", "tls")
 )
+TOGETHER_ELSEWHERE = TOGETHER.replace("base", "overlays/test", 1) + "namespace: elsewhere\n"
 ELSEWHERE = "namespace: elsewhere\nresources: [{k8s}/overlays/%s]\n"
 
 BUILDS = [
@@ -23,6 +24,7 @@ BUILDS = [
     *(f"overlay {name}" for name in overlays()),
     *(f"component {name}" for name in components()),
     "every component",
+    "every component elsewhere",
     *(f"overlay {name} in another namespace" for name in overlays()),
 ]
 
@@ -33,6 +35,8 @@ def build(name, folder):
         return render(MANIFESTS / "base")
     if name == "every component":
         return render_text(folder, TOGETHER)
+    if name == "every component elsewhere":
+        return render_text(folder, TOGETHER_ELSEWHERE)
     if name.endswith("in another namespace"):
         return render_text(folder, ELSEWHERE % words[1])
     if words[0] == "overlay":
