@@ -129,7 +129,8 @@ class _Collected:
         if terminating:
             self._terminating.add(key)
         elif ready:
-            self._ready[key] = port if port is not None else self._ready.get(key)
+            ports = [number for number in (port, self._ready.get(key)) if number is not None]
+            self._ready[key] = min(ports, default=None)
 
     def found(self) -> Found:
         taken: dict[tuple[str, str], Endpoint] = {}

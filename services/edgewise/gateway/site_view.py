@@ -28,6 +28,7 @@ def site_snapshot(name: str, tier: str, links: Sequence[Mapping[str, Any]]) -> d
     if not links:
         return {
             "name": name,
+            "site": name,
             "tier": tier,
             "state": LinkState.DOWN.value,
             "states": {},
@@ -40,9 +41,10 @@ def site_snapshot(name: str, tier: str, links: Sequence[Mapping[str, Any]]) -> d
     best = best_state([LinkState(state) for state in states])
     shown = next(link for link in links if link["state"] == best.value)
     if len(links) == 1:
-        return {**shown, "name": name, "states": dict(states)}
+        return {**shown, "name": name, "site": name, "states": dict(states)}
     return {
         "name": name,
+        "site": name,
         "tier": tier,
         "state": best.value,
         "states": dict(states),
