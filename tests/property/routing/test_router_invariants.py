@@ -5,12 +5,14 @@ smaller. A failing example is printed as a scenario; its seed replays it exactly
 """
 
 import os
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, Phase, assume, given, note, settings
 from hypothesis import strategies as st
 from routing_simulator.replay import RecordingRouter, replay
-from routing_simulator.scenario import WORLD_WIDE, Fault, FaultKind, Load, Scenario, SitePlan
+from routing_simulator.rolling_update import endpoints
+from routing_simulator.scenario import UNLIMITED, WORLD_WIDE, Fault, FaultKind, Load, Scenario, SitePlan
 from routing_simulator.simulation import Simulation
 
 from edgewise.core.routing.routes import Route, RouteKind
@@ -69,6 +71,23 @@ def sites(draw, index, tier):
 
 
 @st.composite
+def endpoints_of(draw, plan):
+    """The site itself, or two or three endpoints, some of which join or leave meanwhile, or both."""
+    count = draw(st.sampled_from([1, 1, 2, 3]))
+    if count == 1:
+        return (plan,)
+    times_s = st.floats(0.1, LATEST_FAULT_S)
+    several = []
+    for endpoint in endpoints(plan, count):
+        away = draw(st.sampled_from(["never", "never", "first", "last", "between"]))
+        since_s = 0.0 if away == "first" else draw(times_s)
+        until_s = UNLIMITED if away == "last" else draw(times_s)
+        known = away == "never" or since_s >= until_s
+        several.append(endpoint if known else replace(endpoint, away=((since_s, until_s),)))
+    return tuple(several)
+
+
+@st.composite
 def faults(draw, names):
     kind = draw(st.sampled_from(list(FaultKind)))
     return Fault(
@@ -108,15 +127,17 @@ def loads(draw, index, names, rate_hz, *, hurried):
 def scenarios(draw):
     clouds = draw(st.integers(1, 3))
     edges = draw(st.integers(1, 2))
-    plans = tuple(draw(sites(index, "cloud" if index < clouds else "edge")) for index in range(clouds + edges))
-    names = [plan.name for plan in plans]
+    single = tuple(draw(sites(index, "cloud" if index < clouds else "edge")) for index in range(clouds + edges))
+    plans = tuple(endpoint for plan in single for endpoint in draw(endpoints_of(plan)))
+    names = [plan.name for plan in single]
+    targets = list(dict.fromkeys([*names, *(plan.name for plan in plans)]))
     models = draw(st.integers(1, 3))
     # Each site could carry everything at 0.6 of what it has.
     carried_hz = min(0.6 * plan.workers / plan.service_s for plan in plans)
     far_s = max(plan.rtt_s for plan in plans)
     rate_hz = min(carried_hz, BASE_REQUESTS / LATEST_FAULT_S) / models
     several = tuple(draw(loads(index, names, rate_hz, hurried=far_s < 0.1)) for index in range(models))
-    wrong = tuple(draw(faults(names)) for _ in range(draw(st.integers(0, 5))))
+    wrong = tuple(draw(faults(targets)) for _ in range(draw(st.integers(0, 5))))
     return Scenario(plans, several, wrong, seed=draw(st.integers(0, 2**32)), ends_s=LATEST_FAULT_S)
 
 
@@ -126,7 +147,7 @@ def overlapping(scenario):
     return any(
         first is not second
         and first.kind is second.kind
-        and first.site == second.site
+        and not {plan.name for plan in scenario.struck(first)}.isdisjoint(plan.name for plan in scenario.struck(second))
         and first.starts_s <= second.starts_s <= first.ends_s
         for first in setting
         for second in setting
