@@ -8,8 +8,8 @@ from edgewise.cli.values import seconds, whole
 from edgewise.core.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from edgewise.agent.kubernetes.installation import Surroundings
     from edgewise.agent.kubernetes.model_source import ModelVersion
+    from edgewise.agent.kubernetes.readiness import Surroundings
     from edgewise.cli.commands import Commands
 
 DESCRIPTION = """\
@@ -216,6 +216,6 @@ def _named_reference(word: str) -> tuple[str, str]:
 
 
 def _surroundings() -> "Surroundings":
-    from edgewise.agent.kubernetes.installation import Surroundings
+    from edgewise.agent.kubernetes.readiness import Surroundings
 
     return Surroundings(say=lambda line: print(line, flush=True), now_s=time.monotonic, sleep=time.sleep)

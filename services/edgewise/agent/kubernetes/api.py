@@ -69,10 +69,10 @@ def connect(kubeconfig: str | None = None, context: str | None = None) -> "Kuber
     settings = client.Configuration()
     try:
         if in_pod:
-            config.load_incluster_config(client_configuration=settings)
+            config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
         else:
             _in_time(
-                lambda: config.load_kube_config(
+                lambda: config.load_kube_config(  # type: ignore[no-untyped-call]
                     config_file=os.pathsep.join(there), context=context, client_configuration=settings
                 ),
                 files,
@@ -245,6 +245,8 @@ class KubernetesApi:
         import urllib3  # noqa: PLC0415  (comes with the package)
         from kubernetes.client.exceptions import ApiException  # noqa: PLC0415
 
+        from edgewise.agent.kubernetes import transport  # noqa: PLC0415  (imports urllib3)
+
         headers = {"Accept": "application/json, */*"}
         if content_type is not None:
             headers["Content-Type"] = content_type
@@ -260,15 +262,17 @@ class KubernetesApi:
                 answer.response.release_conn()
         except ApiException as error:
             # With no status: the handshake failed.
-            raise _tls_error(str(error.reason), self.address) from None
+            raise transport.tls_error(str(error.reason), self.address) from None
         except urllib3.exceptions.HTTPError as error:
-            raise watch.late(self.address) or _transport_error(error, self.address) from None
+            raise watch.late(self.address) or transport.transport_error(
+                error, self.address, connect_s=CONNECT_S, read_s=READ_S
+            ) from None
         except (OSError, ValueError) as error:
             raise watch.late(self.address) or ClusterLostError(
                 f"the API server at {self.address} cannot be asked: {one_line(str(error))}"
             ) from None
         if watch.fired:
-            raise ClusterLostError(_slow(self.address, total_s))
+            raise transport.slow(self.address, total_s)
         if len(data) > MAX_ANSWER_BYTES:
             raise RefusedError(f"the API server answers {path} with more than {MAX_ANSWER_BYTES} bytes", answer.status)
         return answer.status, data
@@ -289,7 +293,9 @@ class _Watch:
 
     def late(self, address: str) -> ClusterLostError | None:
         """The error when it has closed the answer."""
-        return ClusterLostError(_slow(address, self.total_s)) if self.fired else None
+        from edgewise.agent.kubernetes import transport  # noqa: PLC0415  (imports urllib3)
+
+        return transport.slow(address, self.total_s) if self.fired else None
 
     def __enter__(self) -> None:
         self._timer = threading.Timer(self.total_s, self._fire)
@@ -338,51 +344,6 @@ def _config_message(files: str, context: str | None, inner: str, config: Any, th
             names = ""
         return f"the kubeconfig {files} has no context {context!r}" + (f"; there are: {names}" if names else "")
     return f"the kubeconfig {files} cannot be used: {one_line(inner.removeprefix('Invalid kube-config file. '))}"
-
-
-def _transport_error(error: Exception, address: str) -> ClusterError:
-    import urllib3  # noqa: PLC0415  (comes with the package)
-
-    inner = error
-    if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason is not None:
-        inner = error.reason
-    match inner:
-        case urllib3.exceptions.SSLError():
-            return _tls_error(str(inner), address)
-        case urllib3.exceptions.ConnectTimeoutError():
-            return ClusterLostError(f"no API server answers at {address} within {CONNECT_S:g} s")
-        case urllib3.exceptions.ReadTimeoutError():
-            return ClusterLostError(_slow(address, READ_S))
-        case urllib3.exceptions.NameResolutionError():
-            return ClusterLostError(f"the host of the API server at {address} cannot be found by its name")
-        case urllib3.exceptions.NewConnectionError():
-            why = "the connection is refused" if "refused" in str(inner) else "it cannot be reached"
-            return ClusterLostError(
-                f"no API server at {address}: {why}; is the cluster running, and the address right?"
-            )
-    return ClusterLostError(f"the connection to the API server at {address} broke")
-
-
-def _tls_error(reason: str, address: str) -> ClusterError:
-    text = reason.lower()
-    if "certificate verify failed" in text:
-        why = one_line(reason.partition("certificate verify failed:")[2].partition("(_ssl")[0]) or "it is not trusted"
-        return CredentialsError(
-            f"the certificate of the API server at {address} is not accepted: {why}; "
-            "the kubeconfig's certificate-authority is of another cluster, or the certificate has expired"
-        )
-    if "alert" in text and ("certificate" in text or "unknown ca" in text):
-        return CredentialsError(
-            f"the API server at {address} does not accept the client certificate of the kubeconfig: it is expired or of "
-            "another cluster"
-        )
-    if "wrong version number" in text or "record layer" in text:
-        return CredentialsError(f"what answers at {address} speaks no TLS; expected the address of an API server")
-    return CredentialsError(f"no TLS with the API server at {address}: {one_line(reason, 200)}")
-
-
-def _slow(address: str, within_s: float) -> str:
-    return f"the API server at {address} took the call and did not answer within {within_s:g} s"
 
 
 def _decoded(body: bytes) -> Object:

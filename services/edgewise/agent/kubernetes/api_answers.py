@@ -61,30 +61,22 @@ def failure(code: int, body: bytes, asked: Asked) -> ClusterError:
     """
     status = status_of(body)
     message = one_line(str(status.get("message") or "")) or f"HTTP status {code}"
+    conflicts = _conflicts(status) if code == 409 else []
+    if code == 403 and "is forbidden: User" in message:
+        return ForbiddenError(_forbidden(message, asked))
+    if conflicts:
+        fields = listed(f"{conflict.field} is managed by {conflict.manager!r}" for conflict in conflicts)
+        return FieldConflictError(f"{asked.thing}: {fields}", conflicts)
     if code == 401:
         return CredentialsError(
             "the API server does not accept these credentials (401): the token or certificate in the kubeconfig is expired or "
             "from another cluster; get a new one from whoever runs the cluster"
         )
-    if code == 403 and "is forbidden: User" in message:
-        return ForbiddenError(_forbidden(message, asked))
-    if code == 409:
-        conflicts = _conflicts(status)
-        if conflicts:
-            fields = listed(f"{conflict.field} is managed by {conflict.manager!r}" for conflict in conflicts)
-            return FieldConflictError(f"{asked.thing}: {fields}", conflicts)
-    if code == 403:
-        # A quota or an admission check, not a missing Role.
-        return RefusedError(f"the API server refuses {asked.verb} {asked.thing}: {message}", code)
     if code == 429:
-        return RefusedError(
-            f"the API server has too much to do for {asked.verb} {asked.thing} (429); try again later", code
-        )
+        message = "it has too much to do; try again later"
     if code in (415, 405) and asked.verb == "patch":
-        return RefusedError(
-            "the API server knows no server-side apply; expected Kubernetes 1.18 or newer (1.22 or newer is recommended)",
-            code,
-        )
+        message = "it knows no server-side apply; expected Kubernetes 1.18 or newer (1.22 or newer is recommended)"
+    # 403 without a user is a quota or an admission check, not a missing Role.
     return RefusedError(f"the API server refuses {asked.verb} {asked.thing} ({code}): {message}", code)
 
 

@@ -14,6 +14,7 @@ from edgewise.agent.kubernetes.objects import (
     Object,
     Ref,
     annotations_of,
+    at,
     config_maps_used,
     labels_of,
     pod_spec_of,
@@ -58,12 +59,13 @@ def mark(item: Object, namespace: str) -> None:
     item["metadata"]["labels"] = labels
 
 
-def parent(namespace: str, kinds: Iterable[GroupKind], version: str, what: str) -> Object:
+def parent(namespace: str, kinds: Iterable[GroupKind], members: Iterable[Ref], version: str, what: str) -> Object:
     """The parent of the set.
 
     Args:
         namespace: of the installation.
-        kinds: of all members.
+        kinds: of everything that carries the mark.
+        members: what this installation holds.
         version: of Edgewise.
         what: was installed, for people, such as "overlay cloud".
     """
@@ -76,8 +78,23 @@ def parent(namespace: str, kinds: Iterable[GroupKind], version: str, what: str) 
             "labels": {ID: applyset_id(namespace), MANAGED_BY: EDGEWISE},
             "annotations": {KINDS: ",".join(sorted(map(str, kinds))), TOOLING: f"edgewise/{version}"},
         },
-        "data": {"installed": what},
+        "data": {
+            "installed": what,
+            "objects": "".join(f"{ref.group_kind} {ref.namespace}/{ref.name}\n" for ref in sorted(members)),
+        },
     }
+
+
+def members_of(parent_item: Object | None) -> set[Ref]:
+    """What the last installation held, by its parent."""
+    found = set()
+    for line in (at(parent_item, "data", "objects") or "").splitlines():
+        kind, _, place = line.partition(" ")
+        namespace, slash, name = place.partition("/")
+        if slash and name:
+            word, _, group = kind.partition(".")
+            found.add(Ref(group, word, namespace, name))
+    return found
 
 
 def kinds_of(parent_item: Object | None) -> set[GroupKind]:

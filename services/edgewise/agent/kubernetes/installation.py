@@ -1,8 +1,7 @@
 """Installs manifests in a cluster: checks everything, applies in order, waits and says why, takes away what is no longer wanted."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from edgewise import __version__
 from edgewise.agent.kubernetes.applyset import (
@@ -23,7 +22,7 @@ from edgewise.agent.kubernetes.kinds import resolve, unknown_kinds
 from edgewise.agent.kubernetes.model_source import NAME, URI, VERSION, ModelVersion, models_said, set_model
 from edgewise.agent.kubernetes.namespaces import settle_namespace
 from edgewise.agent.kubernetes.objects import GroupKind, Object, Ref, at, labels_of, listed, ref_of
-from edgewise.agent.kubernetes.observation import CONFIG_MAP, NAMESPACE, POD, REPLICA_SET, observe
+from edgewise.agent.kubernetes.observation import CONFIG_MAP, NAMESPACE, POD, REPLICA_SET
 from edgewise.agent.kubernetes.order import apply_order, delete_order
 from edgewise.agent.kubernetes.port import (
     Cluster,
@@ -35,12 +34,9 @@ from edgewise.agent.kubernetes.port import (
     Resource,
 )
 from edgewise.agent.kubernetes.ports import say_protocols
+from edgewise.agent.kubernetes.readiness import POLL_S, Surroundings, wait_until_ready
 from edgewise.agent.kubernetes.resources import resource_of
-from edgewise.agent.kubernetes.site_status import SiteReport, report
-from edgewise.agent.kubernetes.workloads import WORKLOADS
 from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError
-
-POLL_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +67,6 @@ class InstallOptions:
     model_source: str = "model-source"
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the flow needs of the world beside the cluster.
-
-    Attributes:
-        say: prints a line.
-        now_s: monotonic.
-        sleep: waits some seconds.
-    """
-
-    say: Callable[[str], None]
-    now_s: Callable[[], float]
-    sleep: Callable[[float], None]
-
-
 def install(cluster: Cluster, objects: list[Object], options: InstallOptions, around: Surroundings) -> int:
     """Install.
 
@@ -109,22 +90,12 @@ class _Installation:
         self.namespace = ""
         self.before: dict[Ref, Object | None] = {}
         self.made: list[Ref] = []
+        self.members: set[Ref] = set()
 
     def run(self, objects: list[Object]) -> int:
         options, say = self.options, self.around.say
         server = self.cluster.version()
-        resources = self._resources(objects, server)
-        namespaced = {i for i, item in enumerate(objects) if _namespaced(item, resources[i], objects)}
-        self.namespace = settle_namespace(objects, namespaced, options.namespace)
-        if options.model is not None:
-            set_model(objects, options.model, options.model_source)
-        set_images(objects, registry=options.image_registry, tag=options.image_tag, references=options.images)
-        if not any(item["kind"] == "Namespace" and item["metadata"]["name"] == self.namespace for item in objects):
-            objects.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
-        for item in objects:
-            say_protocols(item)
-            mark(item, self.namespace)
-        ordered = apply_order(objects)
+        ordered = self._prepare(objects, server)
         say(f"{options.source} to namespace {self.namespace} at {self.cluster.address} (Kubernetes {server})")
         there = self._namespace_there()
         if not there and not options.dry_run:
@@ -138,7 +109,8 @@ class _Installation:
         if options.dry_run:
             return self._dry_run(ordered, rest)
         parent_before = self.cluster.read(CONFIG_MAP, self.namespace, PARENT)
-        kinds = {ref_of(item).group_kind for item in objects if item["kind"] not in NEVER_DELETED}
+        self.members = {ref_of(item) for item in objects if item["kind"] not in NEVER_DELETED}
+        kinds = {ref.group_kind for ref in self.members}
         old_kinds = kinds_of(parent_before)
         self._write_parent(kinds | old_kinds)
         self._apply(ordered)
@@ -147,7 +119,7 @@ class _Installation:
         if options.timeout_s == 0:
             say("not waiting for readiness, and taking nothing away (--timeout-s 0): edgewise k8s status tells")
             return 0
-        ready = self._wait(objects)
+        ready = wait_until_ready(self.cluster, self.namespace, objects, options.timeout_s, self.around)
         if not ready.well:
             say("what the last installation had and this one has not stays until this one is ready")
             return 1
@@ -156,6 +128,25 @@ class _Installation:
             for line in service.reach:
                 say(f"Service {service.name}, {line}")
         return 0
+
+    def _prepare(self, objects: list[Object], server: str) -> list[Object]:
+        """Make the manifests what is to be applied.
+
+        Returns: them in the order in which they are.
+        """
+        options = self.options
+        resources = self._resources(objects, server)
+        namespaced = {i for i, item in enumerate(objects) if _namespaced(item, resources[i], objects)}
+        self.namespace = settle_namespace(objects, namespaced, options.namespace)
+        if options.model is not None:
+            set_model(objects, options.model, options.model_source)
+        set_images(objects, registry=options.image_registry, tag=options.image_tag, references=options.images)
+        if not any(item["kind"] == "Namespace" and item["metadata"]["name"] == self.namespace for item in objects):
+            objects.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
+        for item in objects:
+            say_protocols(item)
+            mark(item, self.namespace)
+        return apply_order(objects)
 
     def _resources(self, objects: list[Object], server: str) -> list[Resource | None]:
         resources, unknown = resolve(objects, self.cluster.resources)
@@ -280,41 +271,8 @@ class _Installation:
         self.around.say("applied: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
 
     def _write_parent(self, kinds: set[GroupKind]) -> None:
-        item = parent(self.namespace, kinds, __version__, self.options.source)
+        item = parent(self.namespace, kinds, self.members, __version__, self.options.source)
         self.cluster.apply(CONFIG_MAP, item, force=True)
-
-    def _wait(self, objects: Sequence[Object]) -> SiteReport:
-        """Wait until all workloads and Services are well, or time is up."""
-        around, options = self.around, self.options
-        until_s = around.now_s() + options.timeout_s
-        expected = [ref_of(item) for item in objects if item["kind"] in WORKLOADS]
-        only = frozenset(expected) | {ref_of(item) for item in objects if item["kind"] == "Service"}
-        told: dict[str, str] = {}
-        state: SiteReport | None = None
-        lost = ""
-        while True:
-            try:
-                state = report(observe(self.cluster, self.namespace, only=only, ask_models=False), "", expected)
-                lost = ""
-            except ClusterLostError as error:
-                if lost != error.message:
-                    around.say(f"{error.message}; trying again")
-                lost = error.message
-            if state is not None and not lost:
-                _tell(state, told, around.say)
-                if state.well or not expected:
-                    return state
-            if around.now_s() >= until_s:
-                break
-            around.sleep(min(POLL_S, max(0.0, until_s - around.now_s())))
-        if state is None or lost:
-            raise ClusterLostError(f"{lost}; whether the installation is ready is not known")
-        unwell = [f"{one.kind} {one.name}: {one.state}" for one in state.workloads if not one.well]
-        unwell += [f"Service {one.name}: {one.trouble}" for one in state.services if not one.well]
-        around.say(f"not ready after {options.timeout_s:g} s:")
-        for line in unwell:
-            around.say(f"  {line}")
-        return state
 
     def _prune(self, objects: Sequence[Object], kinds: set[GroupKind], old_kinds: set[GroupKind]) -> None:
         gone, stays = prunable(self._live(kinds | old_kinds), objects, self.namespace, self._users())
@@ -370,17 +328,3 @@ def _conflict(ref: Ref, field_path: str, manager: str) -> str:
     if field_path == ".spec.replicas":
         hint = "; if an autoscaler sets it, leave replicas out of the manifests"
     return f"{ref}: {field_path} is set by {manager!r} to another value; --force-conflicts takes it over{hint}"
-
-
-def _tell(state: SiteReport, told: dict[str, str], say: Callable[[str], None]) -> None:
-    """Say what changed since the last look, one line for each object."""
-    lines = {one.name: f"{one.name}: {one.state}" for one in state.workloads}
-    lines |= {
-        f"Service {one.name}": f"Service {one.name}: {one.trouble}" if one.trouble else "" for one in state.services
-    }
-    lines |= {f"note {note}": f"note: {note}" for note in state.notes}
-    for key, line in lines.items():
-        if told.get(key, "") != line:
-            told[key] = line
-            if line:
-                say(line)

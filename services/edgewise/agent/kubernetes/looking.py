@@ -2,9 +2,9 @@
 
 import json
 
-from edgewise.agent.kubernetes.installation import Surroundings
 from edgewise.agent.kubernetes.observation import observe
 from edgewise.agent.kubernetes.port import Cluster, ClusterLostError
+from edgewise.agent.kubernetes.readiness import Surroundings
 from edgewise.agent.kubernetes.site_status import report
 from edgewise.agent.kubernetes.status_text import status_text
 

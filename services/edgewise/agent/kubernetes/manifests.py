@@ -80,20 +80,22 @@ def _objects(document: Any, where: str) -> list[Object]:
     if kind == "List":
         items = document.get("items") or []
         return [item for listed in items for item in _objects(listed, where)]
+    _check_metadata(document, f"{where} ({kind})")
+    return [document]
+
+
+def _check_metadata(document: Object, where: str) -> None:
     metadata = document.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
     if not isinstance(metadata, dict) or not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise InvalidArgumentError(f"{where} ({kind}) has the metadata.name {name!r}; expected a name")
+        raise InvalidArgumentError(f"{where} has the metadata.name {name!r}; expected a name")
     namespace = metadata.get("namespace")
     if namespace is not None and not isinstance(namespace, str):
-        raise InvalidArgumentError(
-            f"{where} ({kind} {name}) has the namespace {namespace!r}; expected a name in quotes"
-        )
+        raise InvalidArgumentError(f"{where} {name} has the namespace {namespace!r}; expected a name in quotes")
     for key in ("labels", "annotations"):
         pairs = metadata.get(key) or {}
-        if not isinstance(pairs, dict) or not all(isinstance(value, str) for pair in pairs.items() for value in pair):
-            raise InvalidArgumentError(f"{where} ({kind} {name}) has {key} that are not all text; quote their values")
-    return [document]
+        if not isinstance(pairs, dict) or not all(isinstance(word, str) for pair in pairs.items() for word in pair):
+            raise InvalidArgumentError(f"{where} {name} has {key} that are not all text; quote their values")
 
 
 def _place(error: yaml.YAMLError) -> str:

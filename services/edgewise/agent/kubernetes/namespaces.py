@@ -67,26 +67,28 @@ def settle_namespace(objects: list[Object], namespaced: set[int], wanted: str | 
 def _move(item: Object, old: str, new: str, hosts: re.Pattern[str]) -> None:
     if item["kind"] == "Namespace" and item["metadata"]["name"] == old:
         item["metadata"]["name"] = new
-        labels = item["metadata"].get("labels") or {}
-        if labels.get(NAME_LABEL) == old:
-            labels[NAME_LABEL] = new
+        _move_selectors(item["metadata"].get("labels"), old, new)
     for subject in item.get("subjects") or []:
         if subject.get("namespace") == old:
             subject["namespace"] = new
     if item["kind"] == "NetworkPolicy":
         _move_selectors(item.get("spec"), old, new)
     if item["kind"] == "ConfigMap":
-        data = item.get("data") or {}
-        for key, text in data.items():
-            data[key] = hosts.sub(f".{new}.svc", text) if isinstance(text, str) else text
+        item["data"] = _texts_moved(item.get("data") or {}, new, hosts)
     spec = pod_spec_of(item)
     for container in containers_of(spec) if spec else ():
-        for key in ("command", "args"):
+        for key in ("command", "args", "env"):
             if container.get(key):
-                container[key] = [hosts.sub(f".{new}.svc", word) for word in container[key]]
-        for variable in container.get("env") or []:
-            if isinstance(variable.get("value"), str):
-                variable["value"] = hosts.sub(f".{new}.svc", variable["value"])
+                container[key] = _texts_moved(container[key], new, hosts)
+
+
+def _texts_moved(node: Any, new: str, hosts: re.Pattern[str]) -> Any:
+    """The same with host names of the new namespace in every text."""
+    if isinstance(node, str):
+        return hosts.sub(f".{new}.svc", node)
+    if isinstance(node, dict):
+        return {key: _texts_moved(value, new, hosts) for key, value in node.items()}
+    return [_texts_moved(value, new, hosts) for value in node] if isinstance(node, list) else node
 
 
 def _move_selectors(node: Any, old: str, new: str) -> None:

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from edgewise.agent.kubernetes.applyset import PARENT, is_member
+from edgewise.agent.kubernetes.applyset import PARENT, is_member, members_of, selector
+from edgewise.agent.kubernetes.containers import LogWanted
 from edgewise.agent.kubernetes.models import ServedModel, rest_port, served_model, told_model
-from edgewise.agent.kubernetes.objects import Object, Ref, labels_of, ref_of
-from edgewise.agent.kubernetes.pods import LogWanted, is_ready, logs_wanted
+from edgewise.agent.kubernetes.objects import GroupKind, Object, Ref, labels_of, ref_of
+from edgewise.agent.kubernetes.pods import is_ready, logs_wanted
 from edgewise.agent.kubernetes.port import Cluster, ClusterError, ClusterLostError, ForbiddenError, Resource
+from edgewise.agent.kubernetes.resources import resource_of
 from edgewise.agent.kubernetes.workloads import WORKLOADS, pods_of
 
 NAMESPACE: Final = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
@@ -35,6 +37,7 @@ class Observation:
         namespace_item: None when there is no such namespace, or it may not be read.
         logs: by pod and container.
         served: what pods answered about their model, by pod.
+        missing: what the installation held and is gone.
         notes: what could not be read, for people.
     """
 
@@ -49,6 +52,7 @@ class Observation:
     events: list[Object] = field(default_factory=list)
     logs: dict[tuple[str, LogWanted], str] = field(default_factory=dict)
     served: dict[str, ServedModel] = field(default_factory=dict)
+    missing: list[Ref] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -82,6 +86,8 @@ def observe(
     seen.parent = seen.config_maps.get(PARENT)
     seen.workloads = _ours(everything, namespace, only)
     seen.services = _ours(services, namespace, only)
+    if only is None:
+        _look_for_members(cluster, seen)
     pods = [pods_of(workload, seen.pods) for workload in seen.workloads]
     for some in pods:
         failing = [pod for pod in some if logs_wanted(pod)]
@@ -98,6 +104,23 @@ def _ours(items: list[Object], namespace: str, only: frozenset[Ref] | None) -> l
     installed = [item for item in items if is_member(item, namespace)]
     # What was applied by other means is looked at as well.
     return installed or [item for item in items if labels_of(item).get(_PART_OF) == "edgewise"]
+
+
+def _look_for_members(cluster: Cluster, seen: Observation) -> None:
+    """Find out what somebody else has deleted."""
+    wanted = members_of(seen.parent)
+    for kind in sorted({ref.group_kind for ref in wanted}):
+
+        def look(kind: GroupKind = kind) -> None:
+            resource = resource_of(cluster, kind)
+            if resource is None:
+                return
+            where = seen.namespace if resource.namespaced else ""
+            there = {ref_of(item) for item in cluster.list(resource, where, labels=selector(seen.namespace))}
+            wanted_here = {ref for ref in wanted if ref.group_kind == kind}
+            seen.missing += sorted(wanted_here - there)
+
+        _try(seen, look)
 
 
 def _read_logs(cluster: Cluster, seen: Observation, pods: list[Object]) -> bool:

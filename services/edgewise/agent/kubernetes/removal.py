@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgewise.agent.kubernetes.applyset import NEVER_DELETED, PARENT, is_member, kinds_of, selector
-from edgewise.agent.kubernetes.installation import POLL_S, Surroundings
 from edgewise.agent.kubernetes.objects import GroupKind, Object, Ref, at, labels_of, listed, ref_of
 from edgewise.agent.kubernetes.observation import APPS, CONFIG_MAP, NAMESPACE, POD, SERVICE
 from edgewise.agent.kubernetes.order import delete_order
 from edgewise.agent.kubernetes.port import Cluster, ClusterLostError, ForbiddenError, Resource
+from edgewise.agent.kubernetes.readiness import POLL_S, Surroundings
 from edgewise.agent.kubernetes.resources import resource_of
 from edgewise.agent.kubernetes.workloads import WORKLOADS, pods_of
 from edgewise.core.errors import FailedPreconditionError

@@ -125,10 +125,17 @@ def report(seen: Observation, server: str = "", expected: Sequence[Ref] = ()) ->
         if ref not in there
     ]
     services = [_service(item, seen) for item in sorted(seen.services, key=ref_of)]
-    notes = list(seen.notes)
+    notes = [
+        f"{ref} of this installation is gone; edgewise k8s install makes it again" for ref in seen.missing
+    ] + seen.notes
     if at(seen.namespace_item, "metadata", "deletionTimestamp"):
         notes.insert(0, f"namespace {seen.namespace} is being deleted")
-    well = bool(workloads) and all(one.well for one in workloads) and all(one.well for one in services)
+    well = (
+        bool(workloads)
+        and not seen.missing
+        and all(one.well for one in workloads)
+        and all(one.well for one in services)
+    )
     return SiteReport(
         namespace=seen.namespace,
         installed=str(at(seen.parent, "data", "installed") or ""),

@@ -115,7 +115,9 @@ def workload_state(
     conditions = {condition.get("type"): condition for condition in status.get("conditions") or []}
     late = at(conditions, "Progressing", "reason") == "ProgressDeadlineExceeded"
     if not seen:
-        return WorkloadState(wanted, ready, old_ready, len(old), well=False, trouble="its controller has yet to see the change")
+        return WorkloadState(
+            wanted, ready, old_ready, len(old), well=False, trouble="its controller has yet to see the change"
+        )
     trouble = _pod_trouble(new) or _controller_trouble(conditions, events, missing=len(new) < wanted)
     if not trouble and at(workload, "spec", "paused"):
         trouble = "the rollout is paused (kubectl rollout resume)"
@@ -154,9 +156,7 @@ def _pod_trouble(pods: Sequence[tuple[Object, PodState]]) -> str:
     return "; ".join(parts[:3])
 
 
-def _controller_trouble(
-    conditions: Mapping[str, Object], events: Sequence[Object], *, missing: bool
-) -> str:
+def _controller_trouble(conditions: Mapping[str, Object], events: Sequence[Object], *, missing: bool) -> str:
     failure = conditions.get("ReplicaFailure") or {}
     if failure.get("status") == "True":
         return _not_created(str(failure.get("message") or ""))
