@@ -13,7 +13,6 @@ asked, what it said last stays. Before it ever answered, and after it has been a
 
 import asyncio
 import importlib.util
-import json
 import logging
 import os
 import random
@@ -24,6 +23,7 @@ from time import monotonic
 from typing import Any, Final
 
 from edgewise.core.errors import FailedPreconditionError
+from edgewise.gateway.api_answers import ApiAnswerError, document_of, told_in, why_of
 from edgewise.gateway.endpoint_sources import EndpointListener, EndpointSource
 from edgewise.gateway.endpoints import Found, found_in_endpoints, found_in_slices
 from edgewise.gateway.source_fallback import NewsWithFallback
@@ -43,18 +43,6 @@ _SLICES: Final = "endpointslices.discovery.k8s.io"
 
 _Objects = dict[str, Mapping[str, Any]]
 _Lister = Callable[..., Any]
-
-
-class ApiAnswerError(Exception):
-    """The API answered with an error, or with what cannot be read.
-
-    Attributes:
-        status: as in HTTP; 0 where the answer itself was malformed.
-    """
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class KubernetesApi:
@@ -95,6 +83,7 @@ class KubernetesApi:
         self._core = client.CoreV1Api(self._client)
         self._lister: _Lister = self._endpoints
         self._answer: Any = None
+        self._interrupted = False
         self.read: Callable[[Iterable[Mapping[str, Any]], str], Found] = found_in_endpoints
         self.kind = ""
 
@@ -151,18 +140,22 @@ class KubernetesApi:
         )
         try:
             rest = b""
+            # Set before the answer is looked for there, and looked at after the answer is there.
+            if self._interrupted:
+                return
             for piece in answer.stream(_PIECE_BYTES):
                 *lines, rest = (rest + piece).split(b"\n")
                 if len(rest) > _MAX_EVENT_BYTES:
                     raise ApiAnswerError(0, f"an event is larger than {_MAX_EVENT_BYTES} bytes")
                 for line in lines:
                     if line.strip():
-                        yield _document(line)
+                        yield document_of(line)
         finally:
             answer.close()
 
     def interrupt(self) -> None:
-        """From another thread: end the watch that is under way."""
+        """From another thread: end the watch that is under way, and begin no other."""
+        self._interrupted = True
         answer = self._answer
         if answer is not None and hasattr(answer, "shutdown"):
             try:
@@ -272,13 +265,14 @@ class KubernetesSource:
             why = ""
             try:
                 api = self._api = self._make_api(self._service, self._namespace)
+                if self._ended.is_set():
+                    api.interrupt()
                 try:
                     self._follow(api, lambda objects, api=api: self._tell(loop, news, objects, api))  # type: ignore[misc]
                 finally:
                     api.close()
             except Exception as error:  # noqa: BLE001 - whatever it is, it is asked again
-                # Gone: what was to be watched from is too old. That is ordinary.
-                why = "" if isinstance(error, ApiAnswerError) and error.status == 410 else _why(error)
+                why = why_of(error)
             if self._ended.is_set():
                 return
             if why:
@@ -298,20 +292,25 @@ class KubernetesSource:
         tell(objects)
         while not self._ended.is_set():
             begun_s = monotonic()
-            for event in api.watch(version, lasts_s=self._watch_s, silent_s=self._watch_s + self._silence_s):
-                kind, one = str(event.get("type")), event.get("object") or {}
-                if kind == "ERROR":
-                    raise ApiAnswerError(int(one.get("code") or 0), str(one.get("message") or "a watch failed"))
-                # A list alone proves little where each watch breaks at once.
-                self._well = True
-                version = str((one.get("metadata") or {}).get("resourceVersion") or version)
-                if kind == "DELETED":
-                    objects.pop(_name(one), None)
-                elif kind in {"ADDED", "MODIFIED"} and len(objects) < _MAX_OBJECTS:
-                    objects[_name(one)] = one
-                if self._ended.is_set():
-                    return
-                tell(objects)
+            try:
+                for event in api.watch(version, lasts_s=self._watch_s, silent_s=self._watch_s + self._silence_s):
+                    kind, one = str(event.get("type")), event.get("object") or {}
+                    if kind == "ERROR":
+                        raise ApiAnswerError(int(one.get("code") or 0), str(one.get("message") or "a watch failed"))
+                    # A list alone proves little where each watch breaks at once.
+                    self._well = True
+                    version = str((one.get("metadata") or {}).get("resourceVersion") or version)
+                    if kind == "DELETED":
+                        objects.pop(_name(one), None)
+                    elif kind in {"ADDED", "MODIFIED"} and len(objects) < _MAX_OBJECTS:
+                        objects[_name(one)] = one
+                    if self._ended.is_set():
+                        return
+                    tell(objects)
+            except ApiAnswerError as error:
+                if error.status == 410:
+                    return  # Gone: what was to be watched from is too old. That is ordinary.
+                raise
             if monotonic() - begun_s < 1.0:
                 self._pause(self._first_pause_s)
             else:
@@ -362,11 +361,11 @@ def _ask(lister: _Lister, read_timeout_s: float, **how: Any) -> Any:
     try:
         answer = lister(_preload_content=False, _request_timeout=(_CONNECT_S, read_timeout_s), **how)
     except ApiException as error:
-        raise ApiAnswerError(error.status or 0, _told(error.body) or str(error.reason)) from error
+        raise ApiAnswerError(error.status or 0, told_in(error.body) or str(error.reason)) from error
     if not 200 <= answer.status <= 299:
         body = answer.read(_PIECE_BYTES)
         answer.close()
-        raise ApiAnswerError(answer.status, _told(body) or str(answer.reason))
+        raise ApiAnswerError(answer.status, told_in(body) or str(answer.reason))
     return answer
 
 
@@ -380,34 +379,8 @@ def _read_list(lister: _Lister) -> Mapping[str, Any]:
                 raise ApiAnswerError(0, f"a list is larger than {_MAX_LIST_BYTES} bytes")
     finally:
         answer.close()
-    return _document(bytes(content))
+    return document_of(bytes(content))
 
 
 def _name(one: Mapping[str, Any]) -> str:
     return str((one.get("metadata") or {}).get("name") or "")
-
-
-def _document(content: bytes) -> Mapping[str, Any]:
-    try:
-        document = json.loads(content)
-    except ValueError:
-        raise ApiAnswerError(0, "it answers with something that is not JSON") from None
-    if not isinstance(document, dict):
-        raise ApiAnswerError(0, "it answers with something that is no object")
-    return document
-
-
-def _told(body: bytes | str | None) -> str:
-    """What an error's body says."""
-    try:
-        return str(json.loads(body or b"")["message"])
-    except (ValueError, KeyError, TypeError):
-        return ""
-
-
-def _why(error: Exception) -> str:
-    """What went wrong, in one line."""
-    if isinstance(error, ApiAnswerError):
-        return f"{error} ({error.status})" if error.status else str(error)
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}"[:300]
