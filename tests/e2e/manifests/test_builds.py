@@ -152,7 +152,7 @@ def test_the_canary_differs_from_the_stable_pods_by_what_it_is_for(tmp_path):
         strict=True,
     ):
         for mine, other in zip(ours["env"], theirs["env"], strict=True):
-            if "configMapKeyRef" in mine["valueFrom"]:
+            if "configMapKeyRef" in mine.get("valueFrom", {}):
                 plain = other["valueFrom"]["configMapKeyRef"]["name"].rpartition("-")[0]
                 found = mine["valueFrom"]["configMapKeyRef"]
                 assert found["name"].startswith(f"{plain}-canary-")

@@ -130,6 +130,7 @@ def test_models_are_fetched_to_where_they_are_served_from():
         "$(MODEL_SHA256)",
     ]
     assert "--repository=/models" in told["serve"]
+    parser().parse_args(["fetch", "https://models.example.com/pets/1.tar.gz", "/models/pets/1", "--sha256", "0" * 64])
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=named)
