@@ -1,6 +1,7 @@
 """`edgewise fetch` as a process: lines for a pod's log, signals, exit codes."""
 
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -33,7 +34,9 @@ def run_fetch(request: FetchRequest, *, unverified: bool) -> int:
     Args:
         unverified: whether nobody checks the digest, by wish.
 
-    Returns: 0; 143 or 130 after SIGTERM or SIGINT, the directory as it was.
+    SIGTERM and SIGINT end the process with 143 and 130, the directory as it was.
+
+    Returns: 0.
     Raises:
         EdgewiseError: the version is not there.
     """
@@ -45,7 +48,8 @@ def run_fetch(request: FetchRequest, *, unverified: bool) -> int:
             fetched = fetch(request, _say)
     except Stopped as stopped:
         _say(f"stopped by {stopped.signal.name}; {request.directory} is as it was before")
-        return 128 + stopped.signal
+        # At once: threads that wait for a server would be waited for.
+        os._exit(128 + stopped.signal)
     how = "is there already" if fetched.already else "is there"
     checked = "" if request.wanted else " unverified"
     print(  # noqa: T201  (the command's result)

@@ -83,6 +83,7 @@ def fetch(request: FetchRequest, say: Callable[[str], None]) -> Fetched:
         # Before anything is written: a version that is baked in may lie on a disk that cannot be written to.
         record = place.present(request.wanted, shown)
         if record is not None:
+            place.tidy()
             return _already(record)
         with place.locked(say, terms.check_deadline):
             record = place.present(request.wanted, shown)

@@ -120,8 +120,11 @@ class HttpSource:
             found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
             total = int(found[3]) if found and found[3] else None
             seen = self._seen
-            if found and int(found[1]) == start_bytes and seen is not None and total == seen.total_bytes:
-                return Body(start_bytes, total, _chunks(response, self._shown), response.close)
+            known = seen.total_bytes if seen is not None else None
+            if found and int(found[1]) == start_bytes and (None in {total, known} or total == known):
+                return Body(
+                    start_bytes, known if total is None else total, _chunks(response, self._shown), response.close
+                )
             self._seen = None
             raise TransferError(f"{self._shown}: the server sent another part of the file than was asked for")
         if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start_bytes:

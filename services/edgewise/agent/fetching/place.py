@@ -213,6 +213,18 @@ class Place:
             # The file stays: a lock on a file that is gone would keep nobody out.
             os.close(descriptor)
 
+    def tidy(self) -> None:
+        """Remove what a fetch left that was killed after its version had appeared; where that cannot be done, leave it."""
+        if not self.staging.exists():
+            return
+        with contextlib.suppress(OSError):
+            descriptor = os.open(self.beside / "lock", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                if _lock(descriptor):
+                    self._clear()
+            finally:
+                os.close(descriptor)
+
     def publish(self, version: Path, *, uri: str, digest: str, kind: Kind, files: Mapping[str, Written]) -> None:
         """Let a staged version appear: its files are on the disk, its directories are made to be.
 

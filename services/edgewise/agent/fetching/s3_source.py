@@ -5,10 +5,10 @@ AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, a web identity or t
 AWS_SKIP_SIGNATURE=true asks without any. Buckets are named in the path, which every server takes.
 """
 
-import asyncio
 import os
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,7 +29,7 @@ from edgewise.core.errors import (
 CHUNK_BYTES = 1 << 18
 _CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SKIP_SIGNATURE=true for a public bucket"
 _CODE = re.compile(r"<Code>(\w{1,64})</Code>")
-_STATUS = re.compile(r"\b([45]\d\d) [A-Z][a-z]+")
+_STATUS = re.compile(r"status code: ([45]\d\d)\b")
 Result = TypeVar("Result")
 
 
@@ -56,10 +56,11 @@ class S3Source:
         self._uri = uri
         self._obstore = obstore
         self._exceptions = exceptions
-        self._stall_s = limits.stall_s
+        self._connect_s, self._stall_s = limits.connect_s, limits.stall_s
         self._tags: dict[str, str] = {}
-        # What obstore does runs on an event loop, where a signal interrupts it at once.
-        self._runner = asyncio.Runner()
+        # What obstore does keeps a thread from hearing of signals; and its futures for asyncio end the process with an abort now and
+        # then, when a thread of its own is still at one while the interpreter ends.
+        self._thread = ThreadPoolExecutor(1, "s3")
         client: dict[str, Any] = {
             "allow_http": True,
             "connect_timeout": timedelta(seconds=limits.connect_s),
@@ -91,18 +92,15 @@ class S3Source:
         key = self._uri.key
         if key and not key.endswith("/"):
             try:
-                meta = self._wait(lambda: self._obstore.head_async(self._store, key))
+                meta = self._wait(lambda: self._obstore.head(self._store, key))
                 return Offer(Kind.FILE, (Piece(key.rpartition("/")[2], key, meta["size"]),))
             except NotFoundError:
                 pass
         prefix = key.rstrip("/")
         found: list[Mapping[str, Any]] = []
         listing = self._obstore.list(self._store, prefix or None, chunk_size=1000)
-        while True:
-            try:
-                found.extend(self._wait(listing.__anext__))
-            except StopAsyncIteration:
-                break
+        while objects := self._wait(lambda: next(listing, None)):
+            found.extend(objects)
             if len(found) > 2 * MAX_FILES:
                 raise FailedPreconditionError(
                     f"{self._uri.shown} holds more than {MAX_FILES} objects; expected one version"
@@ -122,7 +120,7 @@ class S3Source:
             options = {"range": {"offset": start_bytes}, "if_match": tag}
         else:
             start_bytes = 0
-        answer = self._wait(lambda: self._obstore.get_async(self._store, piece.locator, options=options or None))
+        answer = self._wait(lambda: self._obstore.get(self._store, piece.locator, options=options or None))
         meta = answer.meta
         if meta["e_tag"] and not meta["e_tag"].startswith("W/"):
             self._tags[piece.locator] = meta["e_tag"]
@@ -130,43 +128,28 @@ class S3Source:
 
     def close(self) -> None:
         """See `Source`."""
-        self._runner.close()
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _chunks(self, answer: Any) -> Iterator[memoryview]:
         stream = answer.stream(min_chunk_size=CHUNK_BYTES)
-        while True:
-            try:
-                chunk = self._wait(stream.__anext__)
-            except StopAsyncIteration:
-                return
+        while (chunk := self._wait(lambda: next(stream, None))) is not None:
             yield memoryview(chunk)
 
-    def _wait(self, begin: Callable[[], Awaitable[Result]]) -> Result:
-        """Wait for what obstore has begun.
+    def _wait(self, call: Callable[[], Result]) -> Result:
+        """Have obstore do something.
 
         Raises:
             EdgewiseError: in place of what obstore raises.
-            StopAsyncIteration: a stream has ended.
         """
-
-        async def within_limit() -> tuple[Result] | None:
-            try:
-                # One silence; the client's own limits are the finer ones.
-                async with asyncio.timeout(2 * self._stall_s):
-                    return (await begin(),)
-            except StopAsyncIteration:
-                # A task cannot end in it.
-                return None
-
         try:
-            found = self._runner.run(within_limit())
+            # One silence; the client's own limits are the finer ones.
+            return self._thread.submit(call).result(2 * self._stall_s + self._connect_s)
         except TimeoutError:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+            self._thread = ThreadPoolExecutor(1, "s3")
             raise TransferError(f"{self._uri.shown}: the server kept silent for too long") from None
         except Exception as error:
             raise self._explained(error) from error
-        if found is None:
-            raise StopAsyncIteration
-        return found[0]
 
     def _explained(self, error: Exception) -> EdgewiseError:
         shown, kinds = self._uri.shown, self._exceptions
@@ -187,14 +170,19 @@ class S3Source:
 
 def _generic(text: str, said: str, shown: str) -> EdgewiseError:
     """What an error means to which obstore gives no kind of its own."""
+    # Asked for before anything else: the machine's role, where the environment holds nothing.
+    if "169.254." in text or "redential" in text:
+        return UnavailableError(f"{shown}: no credentials were found; set {_CREDENTIALS}")
     found = _STATUS.search(text)
     status = found[1] if found else ""
+    if said == " (NoSuchBucket)":
+        return NotFoundError(
+            f"{shown}: there is no such bucket on that server; are its name and AWS_ENDPOINT_URL right?"
+        )
     if status.startswith("4") and int(status) not in BUSY:
         return FailedPreconditionError(
             f"{shown}: the server answered {status}{said}; are AWS_ENDPOINT_URL and AWS_REGION right?"
         )
-    if "redential" in text or "169.254." in text:
-        return UnavailableError(f"{shown}: no credentials were found; set {_CREDENTIALS}")
     if "ertificate" in text:
         return UnavailableError(f"{shown}: the server's certificate is not trusted; name its authority with --ca FILE")
     what = (
