@@ -247,7 +247,7 @@ REQUESTS = [
     ),
     lines(
         "By the site that answered",
-        "",
+        "What a route prefers, and what it got.",
         {"{{site}}": rate("edgewise_gateway_requests_total", f'{SITE}, model=~"$model|other"', "site")},
         "reqps",
         stacked=True,
@@ -452,7 +452,7 @@ MODELS = [
     ),
     lines(
         "Model servers' outcomes",
-        "",
+        "Duplicates of the gateways included.",
         {"{{outcome}}": rate("edgewise_server_outcomes_total", SERVER, "outcome")},
         "reqps",
         stacked=True,

@@ -1,0 +1,130 @@
+"""The files of an edge node, as far as they can be looked at without systemd."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from edgewise.cli import main
+from edgewise.gateway.options import GatewayOptions
+from edgewise.gateway.toml_config import load_config
+
+SYSTEMD = Path(__file__).parents[4] / "deploy" / "systemd"
+UNITS = SYSTEMD / "units"
+SERVICES = ("edgewise-model-server.service", "edgewise-gateway.service", "edgewise-fetch@.service")
+
+
+def settings(name):
+    text = re.sub(r"\\\n\s*", "", (UNITS / name).read_text())
+    found = {}
+    for line in text.splitlines():
+        key, equals, value = line.partition("=")
+        if equals and not line.startswith("#"):
+            found.setdefault(key, []).append(value)
+    return found
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_has_the_same_walls(name):
+    first = settings(SERVICES[0])
+    walls = {
+        key: values
+        for key, values in first.items()
+        if key.startswith(("Private", "Protect", "Restrict", "Capability", "NoNew", "Memory", "Lock", "Keyring"))
+        and key != "RestartPreventExitStatus"
+    }
+    assert len(walls) >= 18
+    found = settings(name)
+    assert {key: found.get(key) for key in walls} == walls
+    assert found["SystemCallFilter"][:2] == ["@system-service", "~@privileged @resources"]
+
+
+@pytest.mark.parametrize("name", SERVICES[:2])
+def test_a_server_tells_systemd_how_it_is_and_is_started_again(name):
+    found = settings(name)
+    assert found["Type"] == ["notify"]
+    assert found["NotifyAccess"] == ["main"]
+    assert int(found["WatchdogSec"][0]) >= 10
+    assert found["Restart"] == ["on-failure"]
+    assert int(found["StartLimitBurst"][0]) * int(found["RestartSec"][0]) < 5 * 60, "the limit is never reached"
+
+
+@pytest.mark.parametrize(
+    ("unit", "file"),
+    [("edgewise-model-server.service", "model-server.env"), ("edgewise-gateway.service", "gateway.env")],
+)
+def test_the_example_shows_settings_that_there_are_with_their_defaults(unit, file):
+    defaults = dict(word.split("=", 1) for word in settings(unit)["Environment"])
+    (command,) = settings(unit)["ExecStart"]
+    shown = dict(re.findall(r"^#([A-Z_]+)=(.*)$", (SYSTEMD / "etc" / file).read_text(), re.MULTILINE))
+    assert shown
+    for name, value in shown.items():
+        assert f"${name}" in command or f"${{{name}}}" in command
+        assert value == defaults.get(name, "")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_command_line_is_one_that_the_program_takes(name, capsys):
+    (command,) = settings(name)["ExecStart"]
+    program, verb, *words = command.split()
+    assert program == "/opt/edgewise/bin/edgewise"
+    with pytest.raises(SystemExit) as ended:
+        main([verb, "--help"])
+    assert ended.value.code == 0
+    known = capsys.readouterr().out
+    for word in words:
+        if word.startswith("--"):
+            assert word in known
+
+
+def test_the_example_config_is_one_that_the_gateway_takes():
+    config = load_config(GatewayOptions(config=SYSTEMD / "etc" / "gateway.toml"))
+    (site,) = config.sites
+    assert (site.name, str(site.tier)) == ("edge", "edge")
+    # So is what is commented out, with the comments taken away.
+    text = (SYSTEMD / "etc" / "gateway.toml").read_text()
+    whole = tomllib.loads(re.sub(r"^#(\[\[|\w+ = )", r"\1", text, flags=re.MULTILINE))
+    assert [site["name"] for site in whole["site"]] == ["edge", "cloud"]
+
+
+def test_the_example_of_a_model_names_what_the_fetch_needs():
+    (command,) = settings("edgewise-fetch@.service")["ExecStart"]
+    example = dict(
+        line.split("=", 1)
+        for line in (SYSTEMD / "etc" / "models" / "example.env").read_text().splitlines()
+        if not line.startswith("#") and line
+    )
+    assert set(re.findall(r"\$\{(MODEL_\w+)\}", command)) == set(example)
+
+
+def install(*words, destination=""):
+    return subprocess.run(
+        [SYSTEMD / "install", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DESTDIR": destination},
+    )
+
+
+@pytest.mark.parametrize("words", [["--wheel"], ["--extras"], ["nowhere.whl"]])
+def test_install_refuses_what_it_does_not_know(words, tmp_path):
+    done = install(*words, destination=str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.startswith("install: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_install_puts_files_in_place_and_keeps_settings(tmp_path):
+    done = install("--files-only", destination=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    for unit in UNITS.iterdir():
+        assert (tmp_path / "etc/systemd/system" / unit.name).read_text() == unit.read_text()
+    config = tmp_path / "etc/edgewise/gateway.toml"
+    assert config.stat().st_mode & 0o777 == 0o640
+    config.write_text("# mine\n")
+    assert install("--files-only", destination=str(tmp_path)).returncode == 0
+    assert config.read_text() == "# mine\n"
