@@ -12,6 +12,7 @@ MAX_BYTES: Final = 8 << 20
 """Far above what an installation renders to, far below what hurts to parse."""
 MAX_ALIASES: Final = 100
 """Aliases of aliases grow without bound when they are written out; kustomize writes none."""
+MAX_DEPTH: Final = 100
 _NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9:._-]{0,251}[A-Za-z0-9])?")
 
 
@@ -37,9 +38,7 @@ def parse_manifests(text: str, source: str) -> list[Object]:
     if len(text) > MAX_BYTES:
         raise InvalidArgumentError(f"{source} holds {len(text)} characters; expected manifests of at most {MAX_BYTES}")
     try:
-        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_Loader))
-        if aliases > MAX_ALIASES:
-            raise InvalidArgumentError(f"{source} has {aliases} YAML aliases; at most {MAX_ALIASES} are taken")
+        _check_shape(text, source)
         documents = list(yaml.load_all(text, Loader=_Loader))
     except yaml.YAMLError as error:
         raise InvalidArgumentError(f"{source} is not YAML: {_place(error)}") from None
@@ -58,6 +57,21 @@ def parse_manifests(text: str, source: str) -> list[Object]:
             raise InvalidArgumentError(f"{source} holds {ref} twice; expected each object once")
         seen.add(ref)
     return objects
+
+
+def _check_shape(text: str, source: str) -> None:
+    """Refuse what grows when it is read: aliases of aliases, and nesting, which the parser takes quadratic time for."""
+    aliases = depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        aliases += isinstance(event, yaml.AliasEvent)
+        if aliases > MAX_ALIASES:
+            raise InvalidArgumentError(f"{source} has more than {MAX_ALIASES} YAML aliases")
+        if depth > MAX_DEPTH:
+            raise InvalidArgumentError(f"{source} is nested more than {MAX_DEPTH} deep; expected API objects")
 
 
 def _objects(document: Any, where: str) -> list[Object]:

@@ -21,7 +21,7 @@ EVENT: Final = Resource("", "v1", "Event", "events", namespaced=True)
 REPLICA_SET: Final = Resource("apps", "v1", "ReplicaSet", "replicasets", namespaced=True)
 APPS: Final = tuple(Resource("apps", "v1", kind, f"{kind.lower()}s", namespaced=True) for kind in WORKLOADS)
 
-LOG_LINES: Final = 40
+LOG_LINES: Final = 200
 MAX_PODS_READ: Final = 4
 """Of each workload: a hundred pods that all fail tell the same a hundred times."""
 MAX_PODS_ASKED: Final = 50
