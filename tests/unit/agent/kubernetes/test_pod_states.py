@@ -23,15 +23,19 @@ STATES = [
     ),
     (
         "no-registry",
-        "container main: image 127.0.0.1:5998/edgewise-gateway:1 cannot be had: the registry cannot be reached from the "
-        "node (connect: connection refused)",
+        (
+            "container main: image 127.0.0.1:5998/edgewise-gateway:1 cannot be had: the registry cannot be reached from the "
+            "node (connect: connection refused)"
+        ),
     ),
     ("bad-name", "container main: image UPPER/Case cannot be had: that is no image's name"),
     ("never", "container main: image nowhere/thing:1 cannot be had: it is not on the node, and is never pulled"),
     (
         "fetch-fails",
-        "init container fetch: exit 1: the checksum of https://models.example/pets/2.tar.gz is 6b86b273, expected "
-        "d4735e3a; nothing was written",
+        (
+            "init container fetch: exit 1: the checksum of https://models.example/pets/2.tar.gz is 6b86b273, expected "
+            "d4735e3a; nothing was written"
+        ),
     ),
     ("no-key", "container main: ConfigMap there has no key MODEL_URI, which the container needs"),
     ("no-map", "container main: there is no ConfigMap absent, which the container needs"),
@@ -45,8 +49,10 @@ STATES = [
     ),
     (
         "crashes",
-        "container main: exit 1: json.decoder.JSONDecodeError: Expecting property name enclosed in double quotes: line 1 "
-        "column 2 (char 1)",
+        (
+            "container main: exit 1: json.decoder.JSONDecodeError: Expecting property name enclosed in double quotes: line 1 "
+            "column 2 (char 1)"
+        ),
     ),
     ("says-why", "container main: exit 1: gateway.toml: [[site]] 2 has no rest"),
     ("oom", "container main: killed, since it took more memory than its limit (OOMKilled)"),

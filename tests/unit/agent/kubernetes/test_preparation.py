@@ -79,7 +79,7 @@ def test_what_others_stand_on_comes_first():
         "Own",
         "HorizontalPodAutoscaler",
     ]
-    assert [ref.kind for ref in delete_order(ref_of(item) for item in objects)][0] == "HorizontalPodAutoscaler"
+    assert next(ref.kind for ref in delete_order(ref_of(item) for item in objects)) == "HorizontalPodAutoscaler"
     assert [ref.kind for ref in delete_order(ref_of(item) for item in objects)][-1] == "Namespace"
 
 
@@ -123,8 +123,10 @@ def test_images_are_moved(image, options, expected):
         ),
         (
             {"references": {"edgewise-typo": "r.example/x:1"}},
-            "--set-image edgewise-typo: no container has an image of that name; there are edgewise-agent and "
-            "edgewise-model-server",
+            (
+                "--set-image edgewise-typo: no container has an image of that name; there are edgewise-agent and "
+                "edgewise-model-server"
+            ),
         ),
     ],
 )
@@ -311,10 +313,14 @@ def test_kinds_that_the_cluster_does_not_serve_are_named_with_what_it_has():
     resources, unknown = resolve(objects, cluster.resources)
     assert [resource and resource.kind for resource in resources] == ["Deployment", None, None]
     assert unknown_kinds(unknown, "v1.20.2", {"autoscaling/v1", "autoscaling/v2beta2", "apps/v1"}) == [
-        "HorizontalPodAutoscaler model-server: this cluster (v1.20.2) does not serve HorizontalPodAutoscaler of "
-        "autoscaling/v2; it has autoscaling/v1 and autoscaling/v2beta2; leave out the component autoscaling",
-        "PodMonitor edgewise: this cluster (v1.20.2) does not serve PodMonitor of monitoring.coreos.com/v1; it has nothing "
-        "of monitoring.coreos.com; install the Prometheus Operator first, or leave out its PodMonitor",
+        (
+            "HorizontalPodAutoscaler model-server: this cluster (v1.20.2) does not serve HorizontalPodAutoscaler of "
+            "autoscaling/v2; it has autoscaling/v1 and autoscaling/v2beta2; leave out the component autoscaling"
+        ),
+        (
+            "PodMonitor edgewise: this cluster (v1.20.2) does not serve PodMonitor of monitoring.coreos.com/v1; it has nothing "
+            "of monitoring.coreos.com; install the Prometheus Operator first, or leave out its PodMonitor"
+        ),
     ]
 
 

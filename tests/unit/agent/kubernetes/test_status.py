@@ -161,7 +161,7 @@ def test_what_cannot_be_done_without_is_an_error(site):
 
 
 def test_watching_prints_what_changed_and_waits_for_a_cluster_that_is_away(site):
-    class Enough(Exception):
+    class EnoughError(Exception):
         pass
 
     def each(now_s):
@@ -169,10 +169,10 @@ def test_watching_prints_what_changed_and_waits_for_a_cluster_that_is_away(site)
         if now_s == 4:
             roll(site.cluster, "model-server", ready=False)
         if now_s == 6:
-            raise Enough
+            raise EnoughError
 
     site.around.each_second = each
-    with pytest.raises(Enough):
+    with pytest.raises(EnoughError):
         watch(site.cluster, "edgewise", site.around.surroundings(), as_json=False, every_s=1.0)
     assert [line.strip().splitlines()[0] for line in site.around.lines] == [
         "namespace edgewise: all well (installed: overlay test; Kubernetes v1.20.2)",
