@@ -109,14 +109,18 @@ def found_in_endpoints(objects: Iterable[Mapping[str, Any]], port_name: str) -> 
     return collected.found()
 
 
+_Key = tuple[str, str, int | None]
+"""Pod and address, since an address may have gone over from a pod that is terminating to a new one. What belongs to no pod is
+known by address and port."""
+
+
 class _Collected:
     """Entries of all slices or subsets on their way to being one list."""
 
     def __init__(self) -> None:
-        # By pod and address: an address may have gone over from a pod that is terminating to a new one.
-        self._ready: dict[tuple[str, str], int | None] = {}
-        self._all: set[tuple[str, str]] = set()
-        self._terminating: set[tuple[str, str]] = set()
+        self._ready: dict[_Key, int | None] = {}
+        self._all: set[_Key] = set()
+        self._terminating: set[_Key] = set()
         self.ports: set[str] = set()
 
     def add(self, address: str, port: int | None, uid: str, *, ready: bool, terminating: bool) -> None:
@@ -124,7 +128,7 @@ class _Collected:
             address = str(ipaddress.ip_address(address))
         except ValueError:
             return
-        key = (uid, address)
+        key = (uid, address, None if uid else port)
         self._all.add(key)
         if terminating:
             self._terminating.add(key)
@@ -133,25 +137,22 @@ class _Collected:
             self._ready[key] = min(ports, default=None)
 
     def found(self) -> Found:
-        taken: dict[tuple[str, str], Endpoint] = {}
+        taken: dict[_Key, Endpoint] = {}
         without_port = False
-        for key in sorted(self._ready, key=_by_family):
+        for key in sorted(self._ready.keys() - self._terminating, key=_by_family):
             port = self._ready[key]
-            if key in self._terminating:
-                continue
             if port is None:
                 without_port = True
                 continue
-            uid, address = key
-            # A pod is asked at one address; what belongs to no pod stands for itself.
-            taken.setdefault((uid, "" if uid else address), Endpoint(address, port))
+            # A pod is asked at one address.
+            taken.setdefault((key[0], "", None) if key[0] else key, Endpoint(key[1], port))
         waiting = len(self._all - (self._ready.keys() - self._terminating))
         endpoints = tuple(sorted(set(taken.values())))
         return Found(endpoints, waiting, tuple(sorted(self.ports)) if without_port and not endpoints else ())
 
 
-def _by_family(key: tuple[str, str]) -> tuple[bool, str]:
-    return ":" in key[1], key[1]
+def _by_family(key: _Key) -> tuple[bool, str, str, int]:
+    return ":" in key[1], key[1], key[0], key[2] or 0
 
 
 def _uid(entry: Mapping[str, Any]) -> str:

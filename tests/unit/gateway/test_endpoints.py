@@ -85,6 +85,12 @@ def test_a_pod_with_two_families_is_one_endpoint():
     assert [str(endpoint) for endpoint in found.endpoints] == ["10.0.0.1:8501", "[fd00::2]:8501"]
 
 
+def test_without_pods_one_address_may_be_several():
+    ports = [{"name": "rest", "port": 8501}], [{"name": "rest", "port": 8502}]
+    found = found_in_slices([one_slice(entry("10.0.0.1"), ports=one) for one in ports], "rest")
+    assert found.endpoints == (Endpoint("10.0.0.1", 8501), Endpoint("10.0.0.1", 8502))
+
+
 def test_names_are_no_endpoints():
     assert found_in_slices([one_slice(entry("a.example"), family="FQDN")], "rest").endpoints == ()
     assert found_in_slices([one_slice(entry("a.example"))], "rest").endpoints == ()

@@ -27,6 +27,10 @@ rest = "http://[::1]:8501"
 """
 
 
+def found(discover, address):
+    return f'[[site]]\nname = "s"\ntier = "edge"\ndiscover = "{discover}"\n{address}'
+
+
 def parse(text, directory=Path("/nowhere"), **words):
     return parse_config(text, directory / "gateway.toml", **words)
 
@@ -43,6 +47,38 @@ def test_sites_as_written():
         health_path="/healthz",
     )
     assert edge == SiteConfig("factory-7", "edge", Address("::1", 8501))
+
+
+@pytest.mark.parametrize(
+    ("words", "discover", "port_name"),
+    [
+        ('rest = "http://a:1"', "", None),
+        ('rest = "http://a:1"\ndiscover = "dns"', "dns", None),
+        ('rest = "https://a:1"\ngrpc = "grpcs://a:2"\ndiscover = "dns"', "dns", None),
+        ('grpc = "a:2"\ndiscover = "dns"', "dns", None),
+        ('rest = "http://a.b.svc:1"\ndiscover = "kubernetes"', "kubernetes", None),
+        ('rest = "http://a.b.svc:1"\ndiscover = "kubernetes"\nport_name = "http"', "kubernetes", "http"),
+        ('grpc = "a.b:2"\ndiscover = "kubernetes"', "kubernetes", None),
+    ],
+)
+def test_sites_whose_endpoints_are_found(words, discover, port_name):
+    (site,) = parse(f'[[site]]\nname = "s"\ntier = "cloud"\n{words}').sites
+    assert (site.discover, site.port_name) == (discover, port_name)
+    assert site.address is (site.rest or site.grpc)
+
+
+@pytest.mark.parametrize(
+    ("words", "discover", "tls", "grpc"),
+    [
+        ("http://a:1", "", False, None),
+        ("http+dns://a:1/base", "dns", False, None),
+        ("https+dns://a:1,grpcs://a:2", "dns", True, Address("a", 2, tls=True)),
+        ("http+kubernetes://a.b.svc:1", "kubernetes", False, None),
+    ],
+)
+def test_the_command_line_finds_endpoints_too(words, discover, tls, grpc):
+    (site,) = load_config(GatewayOptions(cloud=(words,))).sites
+    assert (site.name, site.discover, site.rest.tls, site.grpc) == ("cloud", discover, tls, grpc)
 
 
 def test_files_are_relative_to_the_config(tmp_path):
@@ -139,6 +175,16 @@ SITE = '[[site]]\nname = "s"\ntier = "edge"\nrest = "http://h:1"\n'
         ('[[site]]\nname = "s"\ntier = "fog"\nrest = "http://h:1"', ["tier is 'fog'", "cloud, edge"]),
         ('[[site]]\nname = " "\ntier = "edge"\nrest = "http://h:1"', ["name is ' '", "printable ASCII"]),
         ('[[site]]\nname = "s"\ntier = "edge"', ["no address", "rest ="]),
+        ('[[site]]\nname = "a/b"\ntier = "edge"\nrest = "http://h:1"', ["name is 'a/b'", "without slashes"]),
+        (f'{SITE}discover = "consul"', ["discover is 'consul'", "expected one of dns, kubernetes"]),
+        (f'{SITE}port_name = "rest"', ["port_name goes with", "kubernetes"]),
+        (f'{SITE}discover = "dns"\nport_name = "rest"', ["port_name goes with", "kubernetes", "the port is that"]),
+        (found("dns", 'rest = "http://10.1.2.3:1"'), ["10.1.2.3 is an address", "give a name, or leave discover out"]),
+        (found("kubernetes", 'rest = "http://[fd00::1]:1"'), ["fd00::1 is an address"]),
+        (found("dns", 'grpc = "127.0.0.1:1"'), ["127.0.0.1 is an address"]),
+        (found("dns", 'rest = "http://a:1"\ngrpc = "b:1"'), ["one name", "rest and grpc have two"]),
+        (found("kubernetes", 'rest = "http://a:1"\ngrpc = "a:2"'), ["takes rest or grpc, and not both"]),
+        (found("kubernetes", 'rest = "http://models.example.com:1"'), ["names no Service", "SERVICE.NAMESPACE.svc"]),
         (f"{SITE}max_in_flight = 0", ["[[site]] s", "max_in_flight is 0", "from 1 to"]),
         (f"{SITE}max_in_flight = true", ["max_in_flight is true", "whole number"]),
         (f'{SITE}max_queue = "9"', ["max_queue is '9'", "whole number"]),
@@ -188,6 +234,11 @@ def test_each_mistake_is_told(text, parts):
     [
         (GatewayOptions(cloud=("h:1",)), ["--cloud", "'h:1'", "http://HOST:PORT"]),
         (GatewayOptions(edge=("http://h:1,http://h:2",)), ["--edge", "grpc://HOST:PORT"]),
+        (GatewayOptions(edge=("http+consul://h:1",)), ["--edge", "after http+ or https+", "dns, kubernetes"]),
+        (GatewayOptions(edge=("http+dns://10.0.0.1:1",)), ["--edge", "10.0.0.1 is an address"]),
+        (GatewayOptions(cloud=("http+kubernetes://a.b:1,grpc://a.b:2",)), ["--cloud", "rest or grpc, and not both"]),
+        (GatewayOptions(cloud=("http+kubernetes://a.example.com:1",)), ["--cloud", "names no Service"]),
+        (GatewayOptions(cloud=("ftp+dns://h:1",)), ["--cloud", "http://HOST:PORT"]),
         (GatewayOptions(edge=("http://h:1,grpc://h:2,grpc://h:3",)), ["--edge", "grpc://HOST:PORT"]),
         (GatewayOptions(cloud=("http://h:1",), default_route="edge-only"), ["edge-only", 'tier = "edge"']),
         (GatewayOptions(config=Path("/nowhere/at/all")), ["/nowhere/at/all", "No such file"]),
