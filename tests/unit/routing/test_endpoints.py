@@ -277,6 +277,60 @@ def test_with_no_other_site_an_endpoint_that_was_not_heard_since_is_asked_all_th
     assert request.done
 
 
+@pytest.mark.parametrize("outcome", [Outcome.OVERLOADED, Outcome.SITE_ERROR, Outcome.NOT_SERVED])
+def test_what_three_endpoints_could_not_do_the_others_are_not_asked_for(outcome):
+    rig = Rig(*pods(50), EDGE)
+    request, attempt = rig.asks()
+    asked = [attempt.link.site]
+    while not request.done:
+        (attempt,) = sends(rig.answers(attempt, outcome)) or [None]
+        if attempt is None:
+            break
+        asked.append(attempt.link.site)
+    assert asked == ["cloud", "cloud", "cloud", "edge"]
+    assert request.done
+
+
+def test_a_request_that_breaks_each_connection_breaks_no_more_than_three():
+    rig = Rig(*pods(50))
+    rig.learns(10)
+    request, attempt = rig.asks()
+    for _ in range(2):
+        (attempt,) = sends(rig.told(rig.router.failed(attempt, Failure.LOST, rig.now_s)))
+    told = rig.told(rig.router.failed(attempt, Failure.LOST, rig.now_s))
+    assert sends(told) == []
+    assert request.done
+
+
+def test_connections_that_cannot_be_made_are_tried_at_all_endpoints():
+    rig = Rig(*pods(6))
+    rig.silent = {f"cloud/{number}" for number in range(6)}
+    request, attempt = rig.asks()
+    for _ in range(5):
+        (attempt,) = sends(rig.told(rig.router.failed(attempt, Failure.CONNECT, rig.now_s)))
+    rig.answers(attempt)
+    assert request.done
+
+
+def test_a_model_that_another_site_has_is_missing_at_all_endpoints():
+    rig = Rig(*pods(50), EDGE)
+    _, attempt = rig.asks()
+    while attempt.link.site == "cloud":
+        (attempt,) = sends(rig.answers(attempt, Outcome.NOT_SERVED))
+    rig.answers(attempt)
+    assert {rig.asks()[1].link.name for _ in range(20)} == {"edge"}
+
+
+def test_a_model_that_another_endpoint_has_is_missing_at_one():
+    rig = Rig(*pods(2), EDGE)
+    _, attempt = rig.asks()
+    lacking = attempt.link
+    (attempt,) = sends(rig.answers(attempt, Outcome.NOT_SERVED))
+    assert attempt.link.site == "cloud"
+    rig.answers(attempt)
+    assert {rig.asks()[1].link.name for _ in range(20)} == {attempt.link.name} != {lacking.name}
+
+
 def test_a_request_that_may_not_run_twice_goes_to_no_second_endpoint():
     rig = Rig(*pods(3), EDGE)
     rig.learns(60)

@@ -188,7 +188,10 @@ def test_a_replay_says_where_it_differs():
 
 def test_the_large_scenario_has_faults_of_every_site():
     large = large_scenario(requests=100_000, sites=20, seed=1)
-    assert {fault.site for fault in large.faults} >= {plan.name for plan in large.sites}
+    struck = {plan.name for fault in large.faults for plan in large.struck(fault)}
+    assert struck == {plan.name for plan in large.sites}
+    assert any(plan.site for plan in large.sites)
+    assert any(plan.away for plan in large.sites)
     assert large == large_scenario(requests=100_000, sites=20, seed=1)
 
 

@@ -18,6 +18,8 @@ _RAMP: Final = LinkState.RAMP
 _NEVER_S: Final = float("inf")
 # Waits are estimates.
 _SURE: Final = 1.25
+# Endpoints are equals: what so many of one site could not do, its others are not asked for.
+_MOST_ENDPOINTS: Final = 3
 MARGIN_S: Final = 0.005
 """Answers take a little longer than planned, and have to be sent."""
 TOO_BUSY: Final = "all model servers that can be reached are too busy to answer in time; try again later"
@@ -105,7 +107,8 @@ class Dispatcher:
             if order is None:
                 order = self._order(request, now_s)
             preferred = request.order[0]
-            request.order = (preferred, *(other for other in order if other is not preferred))
+            place = order.index(preferred) if preferred in order else len(order)
+            request.order = (preferred, *order[:place], *order[place + 1 :])
 
     def _dispatch(
         self,
@@ -116,14 +119,20 @@ class Dispatcher:
         *,
         last_resort: bool = True,
         lost: Attempt | None = None,
+        everywhere: bool = True,
     ) -> bool:
         """Send a request to the next site, or let it wait there; False when there is none.
 
         Args:
             last_resort: also to one that is not up.
-            lost: the attempt for which this is a rescue.
+            lost: the attempt that this is a rescue of.
+            everywhere: also to a site of which several endpoints have been asked in vain.
         """
+        order = request.order
+        if not everywhere and len(request.tried) >= _MOST_ENDPOINTS:
+            request.order = tuple(link for link in order if not _was_asked_enough(link, request))
         link, waits = self._pick(request, reason, now_s, last_resort=last_resort, lost=lost)
+        request.order = order
         if link is None:
             return False
         if waits:
@@ -250,6 +259,11 @@ class Dispatcher:
             f"{_WHERE.get(request.route.kind, 'no model server')} can be reached now; try again later",
             retry_after_s=self.settings.retry_after_s,
         )
+
+
+def _was_asked_enough(link: Link, request: Request) -> bool:
+    """Whether several other endpoints of the link's site have had the request."""
+    return sum(other.is_equal(link) for other in request.tried) >= _MOST_ENDPOINTS
 
 
 def may_share_fate(link: Link, lost: Attempt) -> bool:

@@ -92,7 +92,7 @@ class Endings(Dispatcher):
         allowed = (request.idempotent or not request.seen) and (
             outcome is not Outcome.SITE_ERROR or self._retries.take(now_s)
         )
-        if allowed and self._dispatch(request, Reason.RETRY, now_s, out):
+        if allowed and self._dispatch(request, Reason.RETRY, now_s, out, everywhere=False):
             return
         if not request.running:
             self._answer_with(request.kept or attempt, now_s, out)
@@ -118,7 +118,9 @@ class Endings(Dispatcher):
         if not request.idempotent and request.seen:
             self._reject(request, self._why_lost(request, now_s), out)
             return
-        if self._dispatch(request, Reason.RESCUE, now_s, out, lost=attempt):
+        # A request that breaks each connection it comes over must not break all.
+        everywhere = failure is not Failure.LOST
+        if self._dispatch(request, Reason.RESCUE, now_s, out, lost=attempt, everywhere=everywhere):
             return
         if attempt.link.state is _UP and failure is Failure.LOST and attempt.reason is Reason.FIRST:
             # A kept-alive connection that the site had closed meanwhile says nothing of the site.
@@ -148,7 +150,7 @@ class Endings(Dispatcher):
             request.degraded = degraded(attempt)
         if request.missing_at is not None and kept is not attempt:
             # Another site has what this one did not: look there first for a while.
-            self._note_missing(request.missing_at, request.model, now_s)
+            self._note_missing(request.missing_at, attempt.link, request.model, now_s)
         out.append(Answer(request, attempt))
         self._drop_running(request, attempt, out, now_s)
 
@@ -205,10 +207,12 @@ class Endings(Dispatcher):
         out.append(Cancel(attempt))
 
     @staticmethod
-    def _note_missing(link: Link, model: str, now_s: float) -> None:
-        if len(link.missing) >= _MOST_MISSING:
-            link.missing.clear()
-        link.missing[model] = now_s + _MISSING_S
+    def _note_missing(lacking: Link, having: Link, model: str, now_s: float) -> None:
+        """A link lacks a model that another one has; the other endpoints of its site do too, unless one of them has it."""
+        for link in (lacking,) if lacking.is_equal(having) else lacking.peers or (lacking,):
+            if len(link.missing) >= _MOST_MISSING:
+                link.missing.clear()
+            link.missing[model] = now_s + _MISSING_S
 
 
 def degraded(attempt: Attempt) -> str:

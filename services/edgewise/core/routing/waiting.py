@@ -332,20 +332,26 @@ class Waiting(Endings):
         if now_s < self._moved_s + _MOVED_EACH_S and now_s >= self._moved_s:
             return
         self._moved_s = now_s
-        free = [other for other in self.others(link) if other.state is _UP and not other.queue]
-        if not any(len(other.in_flight) < other.limit for other in free):
+        free = {
+            other: None
+            for other in self.others(link)
+            if other.state is _UP and not other.queue and len(other.in_flight) < other.limit
+        }
+        if not free:
             return
         for _, _, request, reason in sorted(link.queue, key=lambda entry: entry[:2]):
             if request.done or request.queued_at is not link:
                 continue
             for other in request.order:
-                if other in free and len(other.in_flight) < other.limit and other not in request.tried:
-                    if self._is_unlikely(other, request, now_s):
-                        continue
+                if other in free and other not in request.tried and not self._is_unlikely(other, request, now_s):
                     request.queued_at = None
                     out.append(self._attempt(request, other, reason, now_s))
                     heapq.heappush(self._timers, (now_s + FRESH_S, request.key, request))
+                    if len(other.in_flight) >= other.limit:
+                        del free[other]
                     break
+            if not free:
+                break
 
     def _budget(self, request: Request) -> HedgeBudget:
         """The hedge budget of the request's model; models beyond the limit share one."""
