@@ -28,6 +28,7 @@ def add_to(commands: "Commands") -> None:
             default=[],
             metavar="URL",
             help=f"a site of this tier, such as {example}; URL,grpc://HOST:PORT where it has gRPC of its own; "
+            "http+dns://NAME:PORT asks each address of the name, http+kubernetes://SERVICE.NAMESPACE:PORT each ready pod; "
             f"may be repeated: {tier}, {tier}-2, ... in the order of preference",
         )
     sites.add_argument("--config", type=Path, metavar="FILE", help="gateway.toml: more sites, routes, credentials")

@@ -15,8 +15,9 @@ class GatewayOptions:
     """Settings of one gateway that stay while it runs; what may change is in `GatewayConfig`.
 
     Attributes:
-        cloud, edge: addresses of sites, such as "http://cloud.example:8501" or "http://h:8501,grpc://h:8500"; the first
-            site of a tier is named after it, the next ones `cloud-2`, `cloud-3`, ...
+        cloud, edge: addresses of sites, such as "http://cloud.example:8501" or "http://h:8501,grpc://h:8500", with `+dns` or
+            `+kubernetes` behind http or https where each endpoint is to be asked; the first site of a tier is named after it, the
+            next ones `cloud-2`, `cloud-3`, ...
         config: gateway.toml; adds sites and routes, and is read again on SIGHUP.
         rest_port, grpc_port: 0 picks a free port; None does not listen.
         default_route: goes before `route.kind` of the config; None leaves it.
