@@ -103,6 +103,7 @@ class Load:
 
     def __init__(self, settings: LoadSettings, directory: Path) -> None:
         self.path = Path(settings.records)
+        self.path.unlink(missing_ok=True)
         self._offset = 0
         self._rest = ""
         self.seen: list[Record] = []

@@ -106,9 +106,11 @@ def photograph_questions(*versions: int) -> list[Question]:
     ]
 
 
-def row_questions(body_bytes: int) -> list[Question]:
+def row_questions(body_bytes: int, *versions: int) -> list[Question]:
     """A row in a body of that size, and what tiny makes of it."""
     import numpy as np
 
     answer = tiny.answer(np.array([ROW], dtype=np.float32))[0]
-    return [Question("tiny", [float(value) for value in answer], row=ROW, body_bytes=body_bytes)]
+    return [
+        Question("tiny", [float(value) for value in answer], row=ROW, body_bytes=body_bytes, versions=list(versions))
+    ]

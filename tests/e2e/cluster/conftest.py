@@ -108,14 +108,24 @@ def namespace(cluster) -> Iterator[Namespace]:
 def installation(namespace, images, published, timeline, tmp_path_factory) -> Installation:
     """`pets` version 1 on three pods behind two gateways."""
     timeline.section("Install: pets version 1 on three pods, two gateways in front of them")
-    known = {name: images[name] for name in IN_CLUSTER}
-    installation = Installation(namespace, timeline, tmp_path_factory.mktemp("installation"), known)
+    place, _, tag = images["model-server"].rpartition(":")
+    named = ["--image-registry", place.removesuffix("/edgewise-model-server"), "--image-tag", tag]
+    installation = Installation(namespace, timeline, tmp_path_factory.mktemp("installation"), named)
     overlay = Overlay(source_of(published.pets_1))
     archives = [published.pets_1, published.pets_2, published.tiny_1, published.tiny_2, published.truncated]
     installation.install_store(archives, overlay)
     with timeline.timed("edgewise k8s install"):
         timeline.show(installation.install(overlay).output)
     installation.show()
+    return installation
+
+
+@pytest.fixture(scope="session")
+def tiny(installation, published, timeline) -> Installation:
+    """The same pods serve a model that computes next to nothing: a hundred photographs a second would be all of two cores."""
+    timeline.section("The pods serve tiny version 1 from now on")
+    with timeline.timed("edgewise k8s install"):
+        installation.install(Overlay(source_of(published.tiny_1)))
     return installation
 
 

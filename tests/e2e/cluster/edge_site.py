@@ -5,7 +5,6 @@ import json
 import subprocess
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -94,7 +93,11 @@ class EdgeSite:
 
     def logs(self, name: str) -> str:
         """What a container has written."""
-        return podman("logs", "--tail=50", f"edgewise-e2e-{name}", check=False)
+        words = ["podman", "logs", "--tail=50", f"edgewise-e2e-{name}"]
+        done = subprocess.run(
+            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=20
+        )
+        return done.stdout
 
     def close(self) -> None:
         """Take everything away."""
@@ -116,6 +119,10 @@ def ask(url: str, timeout_s: float = 5.0) -> bytes:
 
 
 def link_states(body: bytes) -> dict[str, str]:
-    """Link name to state, of `/edgewise/v1/links`."""
-    links: list[dict[str, Any]] = json.loads(body)["links"]
-    return {link.get("name", link.get("site")): link["state"] for link in links}
+    """Site to state, and SITE/HOST:PORT to state for endpoints that were discovered, of `/edgewise/v1/links`."""
+    states = {}
+    for site in json.loads(body)["sites"]:
+        states[site["name"]] = site["state"]
+        for endpoint in site.get("endpoints", ()):
+            states[f"{site['name']}/{endpoint['name']}"] = endpoint["state"]
+    return states

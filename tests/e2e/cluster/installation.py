@@ -29,14 +29,12 @@ class Overlay:
         source_behavior: "replace" leaves out what is not in `source`.
         canary: literals of model-source-canary; empty for no canary.
         gateway_toml: instead of the overlay's; "" for that.
-        model_server_digest: an image by digest instead of by tag.
     """
 
     source: dict[str, str]
     source_behavior: str = "merge"
     canary: dict[str, str] = field(default_factory=dict)
     gateway_toml: str = ""
-    model_server_digest: str = ""
 
 
 def source_of(archive: Archive, **instead: str) -> dict[str, str]:
@@ -67,10 +65,10 @@ class Installation:
 
     Args:
         directory: for the overlay that is written.
-        images: by name, as the cluster knows them.
+        images: the options of `edgewise k8s install` that name them.
     """
 
-    def __init__(self, namespace: Namespace, timeline: Timeline, directory: Path, images: dict[str, str]) -> None:
+    def __init__(self, namespace: Namespace, timeline: Timeline, directory: Path, images: list[str]) -> None:
         self.namespace = namespace
         self.timeline = timeline
         self.directory = directory
@@ -89,13 +87,6 @@ class Installation:
         if overlay.gateway_toml:
             (directory / "gateway.toml").write_text(overlay.gateway_toml)
             sources.append({"name": "gateway-config", "behavior": "merge", "files": ["gateway.toml"]})
-        images = [_image(name, place) for name, place in self.images.items()]
-        if overlay.model_server_digest:
-            images[0] = {
-                "name": images[0]["name"],
-                "newName": images[0]["newName"],
-                "digest": overlay.model_server_digest,
-            }
         written = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
@@ -104,22 +95,35 @@ class Installation:
             "components": [os.path.relpath(K8S / "components" / "canary", directory)] if overlay.canary else [],
             "labels": [{"pairs": dict([SUITE_LABEL.split("=")]), "includeTemplates": True}],
             "replicas": [{"name": "model-server", "count": 3}],
-            "images": images,
             "configMapGenerator": sources,
         }
         # JSON is YAML, and needs no library to be written.
         (directory / "kustomization.yaml").write_text(json.dumps(written, indent=1))
         return directory
 
-    def install(self, overlay: Overlay, *, timeout_s: float = 90.0, check: bool = True) -> Command:
+    def install(self, overlay: Overlay, *words: str, timeout_s: float = 90.0, check: bool = True) -> Command:
         """Run `edgewise k8s install`. Raises: AssertionError: it failed, and `check`."""
-        return self.edgewise("install", str(self.write(overlay)), "--timeout-s", f"{timeout_s:.0f}", check=check)
+        said = [
+            "install",
+            "--overlay",
+            str(self.write(overlay)),
+            "--timeout-s",
+            f"{timeout_s:.0f}",
+            *self.images,
+            *words,
+        ]
+        return self.edgewise(*said, check=check)
 
-    def begin_install(self, overlay: Overlay) -> "subprocess.Popen[str]":
-        """The same in the background."""
-        words = self._words("install", str(self.write(overlay)), "--timeout-s", "90")
+    def begin_install(self, overlay: Overlay, model: Archive) -> "subprocess.Popen[str]":
+        """The same in the background, with another model version than the overlay's."""
+        words = ["--overlay", str(self.write(overlay)), "--timeout-s", "90", "--model-uri", f"{STORE}/{model.name}"]
+        words += ["--model-sha256", model.sha256, "--model-version", str(model.version), *self.images]
         return subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self.namespace.cluster.environment()
+            self._words("install", *words),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=self.namespace.cluster.environment(),
         )
 
     def install_store(self, archives: list[Archive], overlay: Overlay) -> None:
@@ -127,8 +131,9 @@ class Installation:
         rendered = self.namespace.cluster.kubectl("kustomize", str(self.write(overlay)))
         parts = rendered.split("\n---\n")
         wanted = [part for part in parts if "kind: Namespace\n" in part or "component: model-store" in part]
-        self.namespace.cluster.kubectl("apply", "--server-side", "-f", "-", text="\n---\n".join(wanted))
-        self.timeline.wait("the model store is ready", lambda: self.namespace.ready("model-store"))
+        file = self.directory / "store.yaml"
+        file.write_text("\n---\n".join(wanted))
+        self.edgewise("install", "--file", str(file), "--timeout-s", "60", *self.images)
         for archive in archives:
             self.upload(archive)
 
@@ -216,8 +221,3 @@ class Installation:
 
 def _literals(values: dict[str, str]) -> list[str]:
     return [f"{key}={value}" for key, value in values.items()]
-
-
-def _image(name: str, place: str) -> dict[str, str]:
-    new_name, _, tag = place.rpartition(":")
-    return {"name": f"edgewise-{name}", "newName": new_name, "newTag": tag}

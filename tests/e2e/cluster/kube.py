@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,10 +70,18 @@ class Cluster:
         assert not check or not done.returncode, f"kubectl {' '.join(words)}: {done.stderr.strip()}"
         return done.stdout + ("" if check else done.stderr)
 
-    def load(self, images: list[str]) -> None:
-        """Bring images from podman's store into the node."""
+    def load(self, images: list[str]) -> int:
+        """Bring images from podman's store into the node, those that it has not got from here yet. Returns: how many."""
         assert self.script is not None
-        subprocess.run(["bash", str(self.script), "load", *images], check=True, capture_output=True, timeout=300)
+        # Beside the cluster's own state, so that it goes with it.
+        noted = self.kubeconfig.parent / "e2e-images.json"
+        there = json.loads(noted.read_text()) if noted.exists() else {}
+        ids = {image: _output(["podman", "image", "inspect", "--format", "{{.Id}}", image]) for image in images}
+        missing = [image for image in images if there.get(image) != ids[image]]
+        if missing:
+            subprocess.run(["bash", str(self.script), "load", *missing], check=True, capture_output=True, timeout=300)
+            noted.write_text(json.dumps({**there, **ids}))
+        return len(missing)
 
     def node_address(self) -> str:
         """Where NodePorts are."""
@@ -129,13 +138,16 @@ class Namespace:
     """
 
     def __init__(self, cluster: Cluster, name: str) -> None:
-        from kubernetes import client, config
-
         self.cluster = cluster
         self.name = name
-        settings = client.Configuration()
-        config.load_kube_config(str(cluster.kubeconfig), client_configuration=settings)
-        self._api = client.ApiClient(settings)
+        # It knows every way to log in that a kubeconfig can name.
+        self._proxy = subprocess.Popen(
+            ["kubectl", "proxy", "--port=0"], stdout=subprocess.PIPE, text=True, env=cluster.environment()
+        )
+        assert self._proxy.stdout is not None
+        said = self._proxy.stdout.readline()
+        assert "Starting to serve on" in said, f"kubectl proxy said: {said!r}"
+        self._address = said.split()[-1]
 
     def kubectl(self, *words: str, check: bool = True, text: str | None = None) -> str:
         """As `Cluster.kubectl`, in this namespace."""
@@ -147,18 +159,15 @@ class Namespace:
 
     def proxied(self, pod: str, port: int, path: str) -> str:
         """What a pod answers, by way of the API server; "" when it does not."""
-        from kubernetes.client import ApiException
-
         try:
             return self._ask(f"/api/v1/namespaces/{self.name}/pods/{pod}:{port}/proxy/{path}").decode()
-        except ApiException:
+        except OSError:
             return ""
 
     def _ask(self, path: str) -> bytes:
-        headers = {"Accept": "*/*"}
-        words = {"auth_settings": ["BearerToken"], "_preload_content": False, "_request_timeout": 20}
-        data: bytes = self._api.call_api(path, "GET", header_params=headers, **words)[0].data
-        return data
+        with urllib.request.urlopen(f"http://{self._address}{path}", timeout=20) as answer:
+            body: bytes = answer.read()
+            return body
 
     def pods(self, name: str) -> list[Pod]:
         """The pods with this `app.kubernetes.io/name`, the oldest first."""
@@ -175,8 +184,9 @@ class Namespace:
         return self.kubectl("logs", pod, "-c", container, "--tail=50", check=False)
 
     def close(self) -> None:
-        """Close the connection."""
-        self._api.close()
+        """End what was started."""
+        self._proxy.terminate()
+        self._proxy.communicate()
 
 
 def _pod(item: dict[str, Any]) -> Pod:

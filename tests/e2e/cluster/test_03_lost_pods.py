@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.cluster.archives import photograph_questions
+from e2e.cluster.archives import row_questions
 from e2e.cluster.kube import Pod
 from e2e.cluster.story import phases_between, show_ledger
 
@@ -50,15 +50,15 @@ def _is_first_of(entry: Path, container: str) -> bool:
     ],
     ids=["force", "kill", "graceful"],
 )
-def test_a_pod_that_ends_costs_no_request(installation, timeline, apps, how, end):
+def test_a_pod_that_ends_costs_no_request(tiny, timeline, apps, how, end):
     timeline.section(f"One of three pods ends under 100 requests/s: {how}")
-    namespace = installation.namespace
+    namespace = tiny.namespace
     timeline.wait("three pods are ready", lambda: len(namespace.ready("model-server")) == 3)
     victim = namespace.ready("model-server")[0]
-    load = apps("lost-pod", photograph_questions(), rest=70, grpc=30)
+    load = apps("lost-pod", row_questions(2_000), rest=70, grpc=30)
     load.wait_count(300)
     at_s = time.monotonic()
-    end(installation, victim)
+    end(tiny, victim)
     done_s = time.monotonic()
     timeline.say(f"{how}: {victim.name}")
     timeline.say("$ kubectl get pods -o wide")
@@ -67,7 +67,7 @@ def test_a_pod_that_ends_costs_no_request(installation, timeline, apps, how, end
     timeline.wait("three pods are ready", lambda: len(namespace.ready("model-server")) == 3)
     healed_s = time.monotonic()
     load.wait_count(150)
-    installation.show()
+    tiny.show()
     ledger = load.finish()
     names, marks_s = ["before", "first second", "until three are ready", "after"], [at_s, done_s + 1.0]
     show_ledger(timeline, ledger, phases_between(ledger, names, [*marks_s, max(healed_s, done_s + 1.0)]))

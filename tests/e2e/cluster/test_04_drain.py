@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 
-from e2e.cluster.archives import photograph_questions
+from e2e.cluster.archives import row_questions
 from e2e.cluster.installation import SUITE_LABEL, Installation
 from e2e.cluster.story import phases_between, show_ledger, show_seconds
 
@@ -66,58 +66,58 @@ def _whole(installation: Installation) -> bool:
     return [len(installation.namespace.ready(part)) for part in PARTS] == [3, 2]
 
 
-def test_a_drain_within_the_budgets_fails_no_request(installation, timeline, apps):
+def test_a_drain_within_the_budgets_fails_no_request(tiny, timeline, apps):
     timeline.section("Drain pod by pod within disruption budgets, 100 requests/s through the cluster's own gateway")
-    timeline.wait("all pods are ready", lambda: _whole(installation))
-    before, node = _uids(installation), installation.namespace.ready("model-server")[0].node
-    load = apps("drain", photograph_questions(), rest=70, grpc=30)
+    timeline.wait("all pods are ready", lambda: _whole(tiny))
+    before, node = _uids(tiny), tiny.namespace.ready("model-server")[0].node
+    load = apps("drain", row_questions(2_000), rest=70, grpc=30)
     load.wait_count(300)
-    with budgets(installation):
+    with budgets(tiny):
         begun_s = time.monotonic()
-        with draining(installation) as process:
-            timeline.wait("the node is cordoned", lambda: _unschedulable(installation, node), pause_s=0.05)
-            installation.show()
+        with draining(tiny) as process:
+            timeline.wait("the node is cordoned", lambda: _unschedulable(tiny, node), pause_s=0.05)
+            tiny.show()
             # There is no other node for the pods to go to.
-            installation.namespace.cluster.kubectl("uncordon", node)
+            tiny.namespace.cluster.kubectl("uncordon", node)
             timeline.say("uncordoned, so that what is evicted has a place; the drain goes on")
             output, _ = process.communicate(timeout=100)
         ended_s = time.monotonic()
     timeline.say(f"kubectl drain, {ended_s - begun_s:.1f} s:")
     timeline.show(output)
-    timeline.wait("all pods are ready", lambda: _whole(installation))
+    timeline.wait("all pods are ready", lambda: _whole(tiny))
     load.wait_count(150)
     ledger = load.finish()
     show_ledger(timeline, ledger, phases_between(ledger, ["before", "during", "after"], [begun_s, ended_s]))
     assert not process.returncode
-    assert not before & _uids(installation), "a pod was not evicted"
+    assert not before & _uids(tiny), "a pod was not evicted"
     ledger.require_all_right()
 
 
-def test_a_full_drain_behind_an_edge_gateway_fails_no_request(installation, edge, timeline, apps):
+def test_a_full_drain_behind_an_edge_gateway_fails_no_request(tiny, edge, timeline, apps):
     timeline.section("Drain of everything, 100 requests/s through an edge gateway outside of the cluster")
-    timeline.wait("all pods are ready", lambda: _whole(installation))
-    edge.start_gateway(installation.rest)
+    timeline.wait("all pods are ready", lambda: _whole(tiny))
+    edge.start_gateway(tiny.rest)
     try:
         timeline.wait("both links are UP", lambda: edge.links() == {"cloud": "UP", "edge": "UP"})
         load = apps(
             "full-drain",
-            photograph_questions(),
+            row_questions(2_000),
             rest=70,
             grpc=30,
             through=(f"{edge.gateway}:8080", f"{edge.gateway}:8081"),
         )
         load.wait_count(300)
         begun_s = time.monotonic()
-        with draining(installation) as process:
+        with draining(tiny) as process:
             output, _ = process.communicate(timeout=100)
             gone_s = time.monotonic()
             timeline.say(f"kubectl drain, {gone_s - begun_s:.1f} s:")
             timeline.show(output)
             timeline.say(f"links of the edge gateway: {edge.links()}")
-            installation.show()
+            tiny.show()
             load.wait_count(150)
         timeline.say("uncordoned")
-        timeline.wait("all pods are ready", lambda: _whole(installation), timeout_s=90)
+        timeline.wait("all pods are ready", lambda: _whole(tiny), timeout_s=90)
         healed_s = time.monotonic()
         load.wait(lambda records: all(record.site == "cloud" for record in records[-100:]), timeout_s=60)
         timeline.say(

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import pytest
 
 from e2e.cluster.archives import row_questions
-from e2e.cluster.installation import Installation, Overlay, source_of
 from e2e.cluster.kube import dropped
 from e2e.cluster.story import phases_between, show_ledger, show_seconds
 from support.app_load import Record
@@ -14,15 +13,6 @@ from support.load_ledger import quantile, within
 
 BODY_BYTES = 20_000
 _STREAK = 50
-
-
-@pytest.fixture
-def tiny(installation, published, timeline) -> Installation:
-    """The pods serve a model that computes next to nothing, so that what is measured is the way there."""
-    timeline.section("The pods serve tiny version 1 from now on")
-    with timeline.timed("edgewise k8s install"):
-        installation.install(Overlay(source_of(published.tiny_1)))
-    return installation
 
 
 def to_edge_ms(records: Sequence[Record], cut_s: float) -> float | None:

@@ -44,7 +44,7 @@ def _cases(published):
     del without_digest["MODEL_SHA256"]
     return {
         "wrong image digest": (
-            Overlay(source_of(tiny), model_server_digest=WRONG_DIGEST),
+            Overlay(source_of(tiny)),
             [WRONG_DIGEST],
             "",
         ),
@@ -72,10 +72,12 @@ def test_a_bad_rollout_says_what_is_wrong_and_the_old_pods_serve_on(
 ):
     timeline.section(f"Bad input: {what}")
     overlay, said, container = _cases(published)[what]
+    image = f"edgewise-model-server=localhost/edgewise-model-server@{WRONG_DIGEST}"
+    words = ["--set-image", image] if said == [WRONG_DIGEST] else []
     old = {pod.uid for pod in installation.namespace.ready("model-server")}
     with light_load(timeline, apps):
         begun_s = time.monotonic()
-        done = installation.install(overlay, timeout_s=INSTALL_TIMEOUT_S, check=False)
+        done = installation.install(overlay, *words, timeout_s=INSTALL_TIMEOUT_S, check=False)
         timeline.say(f"edgewise k8s install: exit code {done.code} after {time.monotonic() - begun_s:.1f} s")
         timeline.show(done.output)
         status = installation.edgewise("status", check=False)
