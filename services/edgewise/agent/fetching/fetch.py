@@ -140,7 +140,7 @@ class _Staging:
         digest, tree = self._one_file(offer) if alone else self._several_files(offer)
         # Who packs a directory often packs its name as well; a directory that is named is taken as it is.
         root, files = version_root(tree.files) if offer.kind is not Kind.DIRECTORY else ("", tree.files)
-        look_for_model(files, self._shown)
+        look_for_model(files, tree.root / root, self._shown)
         tree.sync()
         self._place.publish(tree.root / root, uri=self._shown, digest=digest, kind=offer.kind, files=files)
         return Fetched(digest, sum(file.size_bytes for file in files.values()), len(files), already=False)

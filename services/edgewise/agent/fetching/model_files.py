@@ -1,5 +1,6 @@
 """Whether what was fetched is a model version at all."""
 
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from edgewise.core.errors import FailedPreconditionError
 
 MODEL_FILES = ("model.onnx", "saved_model.pb")
 _MAX_SHOWN = 5
+_MAX_SETTINGS_BYTES = 1 << 20
 # The first field of an ONNX file is its format's version, a small number (onnx.proto, ModelProto.ir_version).
 _ONNX_FIRST_BYTE = 0x08
 _MAX_IR_VERSION = 0x1F
@@ -61,13 +63,18 @@ def version_root(files: Mapping[str, Written]) -> tuple[str, Mapping[str, Writte
     return (top, inner) if any(name in inner for name in MODEL_FILES) else ("", files)
 
 
-def look_for_model(files: Mapping[str, Written], shown: str) -> None:
+def look_for_model(files: Mapping[str, Written], top: Path, shown: str) -> None:
     """Refuse what no model server could load.
+
+    Args:
+        top: where the files lie.
+        shown: what to call them in a message.
 
     Raises:
         FailedPreconditionError: there is no model, or an empty one.
+        OSError: they cannot be read.
     """
-    found = [name for name in MODEL_FILES if name in files]
+    found = [name for name in (*MODEL_FILES, _named_file(files, top)) if name in files]
     if not found:
         deeper = sorted(name for name in files if name.endswith(tuple("/" + model for model in MODEL_FILES)))
         there = ", ".join(sorted(files)[:_MAX_SHOWN]) + (", …" if len(files) > _MAX_SHOWN else "")
@@ -78,3 +85,15 @@ def look_for_model(files: Mapping[str, Written], shown: str) -> None:
     for name in found:
         if not files[name].size_bytes:
             raise FailedPreconditionError(f"{shown}: {name} is empty; was it cut when it was packed?")
+
+
+def _named_file(files: Mapping[str, Written], top: Path) -> str:
+    """The file that the version's own model.toml says is its model; "" when it says nothing that can be read."""
+    if "model.toml" not in files or files["model.toml"].size_bytes > _MAX_SETTINGS_BYTES:
+        return ""
+    try:
+        settings = tomllib.loads((top / "model.toml").read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        # The model server says what is wrong with it, in its own words.
+        return ""
+    return str(settings.get("file", ""))

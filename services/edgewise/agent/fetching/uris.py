@@ -108,7 +108,9 @@ def check_filled(text: str, *, what: str, key: str) -> None:
             f"is the key {name} missing in the ConfigMap model-source, or in the container's env?"
         )
     if not text.strip():
-        raise InvalidArgumentError(f"{what} is empty; is the key {key} empty in the ConfigMap model-source?")
+        raise InvalidArgumentError(
+            f"{what} is empty; is the key {key} empty in the ConfigMap model-source, or in the unit's environment file?"
+        )
 
 
 def parse_uri(text: str) -> Uri:

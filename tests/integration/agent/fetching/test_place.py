@@ -141,6 +141,14 @@ def test_a_directory_is_not_copied_into_itself(source, fetches):
         fetches(source, to=source / "models" / "1")
 
 
+def test_a_model_may_be_called_as_its_settings_say(source, version, fetches):
+    (source / "model.onnx").rename(source / "graph.bin")
+    with pytest.raises(FailedPreconditionError, match="holds no model"):
+        fetches(source)
+    (source / "model.toml").write_text('file = "graph.bin"')
+    assert fetches(source).files == len(version.files)
+
+
 def test_no_source(fetches, tmp_path):
     with pytest.raises(NotFoundError, match="is the volume mounted"):
         fetches(tmp_path / "nothing")
