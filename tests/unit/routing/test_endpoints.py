@@ -266,6 +266,26 @@ def test_a_lost_endpoint_is_rescued_by_the_next_site_when_no_other_was_heard_sin
     assert to(told) == [("edge", Reason.RESCUE)]
 
 
+@pytest.mark.parametrize("heard", [True, False])
+def test_a_hedge_goes_to_another_endpoint_that_was_heard_since_and_else_to_the_next_site(heard):
+    rig = Rig(*pods(3), EDGE, route=Route(hedge_ratio=1.0))
+    for number in range(200):
+        _, attempt = rig.asks()
+        rig.goes_on(2 * ANSWER_S if number % 20 == 19 else ANSWER_S)
+        rig.answers(attempt)
+    _, attempt = rig.asks()
+    told = []
+    while not sends(told):
+        for link in rig.router.links.values():
+            # Since it was sent something came from its own endpoint, so that nothing is suspected.
+            link.last_heard_s = rig.now_s if heard or link is attempt.link else attempt.sent_s
+        told += rig.goes_on(0.004)
+    [(name, reason)] = to(told)
+    assert reason is Reason.HEDGE
+    assert name != attempt.link.name
+    assert name.startswith("cloud/") == heard
+
+
 def test_with_no_other_site_an_endpoint_that_was_not_heard_since_is_asked_all_the_same():
     rig = Rig(*pods(3))
     rig.learns(60)

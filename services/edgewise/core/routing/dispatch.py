@@ -269,3 +269,11 @@ def _was_asked_enough(link: Link, request: Request) -> bool:
 def may_share_fate(link: Link, lost: Attempt) -> bool:
     """Whether a link may be lost together with that of an attempt: an endpoint of the same site, not heard from since then."""
     return link.last_heard_s <= lost.sent_s and link is not lost.link and link.is_equal(lost.link)
+
+
+def passed_over(attempt: Attempt, link: Link) -> bool:
+    """Whether a site has answered requests as large that were sent much later: it has lost this one."""
+    return (
+        attempt.link is link
+        and max(link.answered_s[attempt.request.size_class :]) > attempt.sent_s + attempt.path.overdue_s
+    )

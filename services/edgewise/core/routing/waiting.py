@@ -8,7 +8,7 @@ from typing import Final
 from edgewise.core.errors import UnavailableError
 from edgewise.core.routing.budgets import HedgeBudget, RetryBudget
 from edgewise.core.routing.calls import Attempt, Instruction, Reason, Request, SiteSpec
-from edgewise.core.routing.dispatch import FRESH_S, MARGIN_S, TOO_BUSY, may_share_fate
+from edgewise.core.routing.dispatch import FRESH_S, MARGIN_S, TOO_BUSY, may_share_fate, passed_over
 from edgewise.core.routing.endings import Endings
 from edgewise.core.routing.link import Link
 from edgewise.core.routing.link_state import LinkState
@@ -264,7 +264,7 @@ class Waiting(Endings):
             up = state is _UP
             if link.left or not (up or state is _RAMP or self._is_as_good_as_back(link)):
                 continue
-            if link in request.tried and link.since_s <= attempt.sent_s and not _passed_over(attempt, link):
+            if link in request.tried and link.since_s <= attempt.sent_s and not passed_over(attempt, link):
                 continue
             # Where it is already it takes its own place.
             if attempt.link is link:
@@ -314,16 +314,20 @@ class Waiting(Endings):
 
     def _hedge(self, request: Request, attempt: Attempt, now_s: float, out: list[Instruction]) -> None:
         if attempt.link.state is _RAMP:
-            self._dispatch(request, Reason.RAMP, now_s, out, last_resort=False)
+            self._dispatch(request, Reason.RAMP, now_s, out, last_resort=False, lost=attempt)
             return
+        chosen: Link | None = None
         for link in request.order:
-            if link.state is _UP and link not in request.tried and not link.left:
-                free = not link.queue and len(link.in_flight) < link.limit
-                if not free and link.peers:
-                    continue
-                if free and self._budget(request).take():
-                    out.append(self._attempt(request, link, Reason.HEDGE, now_s))
-                return
+            if link.state is not _UP or link in request.tried or link.left:
+                continue
+            free = not link.queue and len(link.in_flight) < link.limit
+            doubtful = may_share_fate(link, attempt)
+            if free and (chosen is None or not doubtful):
+                chosen = link
+            if not link.peers or (free and not doubtful):
+                break
+        if chosen is not None and self._budget(request).take():
+            out.append(self._attempt(request, chosen, Reason.HEDGE, now_s))
 
     # --- other queues ---
 
@@ -351,7 +355,7 @@ class Waiting(Endings):
                         del free[other]
                     break
             if not free:
-                break
+                return
 
     def _budget(self, request: Request) -> HedgeBudget:
         """The hedge budget of the request's model; models beyond the limit share one."""
@@ -388,11 +392,3 @@ class Waiting(Endings):
                     # It took at least this long, which is more than not knowing.
                     path.record(now_s - attempt.sent_s, now_s)
                 self._cancel(attempt, out)
-
-
-def _passed_over(attempt: Attempt, link: Link) -> bool:
-    """Whether a site has answered requests as large that were sent much later: it has lost this one."""
-    return (
-        attempt.link is link
-        and max(link.answered_s[attempt.request.size_class :]) > attempt.sent_s + attempt.path.overdue_s
-    )
