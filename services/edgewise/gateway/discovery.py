@@ -63,6 +63,7 @@ class KubernetesApi:
     def __init__(self, service: str, namespace: str | None) -> None:
         import kubernetes  # noqa: PLC0415 - takes most of a second and 40 MB
 
+        # Each part of it is imported when it is touched, and `CoreV1Api` costs 70 MB more.
         client: Any = kubernetes.client
         config: Any = kubernetes.config
         configuration = client.Configuration()
@@ -78,9 +79,9 @@ class KubernetesApi:
         configuration.retries = False
         self.namespace = namespace if namespace is not None else own
         self._service = service
+        self._selector = f"kubernetes.io/service-name={service}"
+        self._parts = client
         self._client = client.ApiClient(configuration)
-        self._slices = client.CustomObjectsApi(self._client)
-        self._core = client.CoreV1Api(self._client)
         self._lister: _Lister = self._endpoints
         self._answer: Any = None
         self._interrupted = False
@@ -95,8 +96,8 @@ class KubernetesApi:
         """
         refused: list[ApiAnswerError] = []
         for kind, lister, read in (
-            (f"{_SLICES} v1", self._slices_of("v1"), found_in_slices),
-            (f"{_SLICES} v1beta1", self._slices_of("v1beta1"), found_in_slices),
+            (f"{_SLICES} v1", self._slices, found_in_slices),
+            (f"{_SLICES} v1beta1", self._older_slices, found_in_slices),
             ("endpoints", self._endpoints, found_in_endpoints),
         ):
             try:
@@ -167,21 +168,18 @@ class KubernetesApi:
         """Let go of the connections."""
         self._client.close()
 
-    def _slices_of(self, version: str) -> _Lister:
-        def ask(**how: Any) -> Any:
-            return self._slices.list_namespaced_custom_object(
-                "discovery.k8s.io",
-                version,
-                self.namespace,
-                "endpointslices",
-                label_selector=f"kubernetes.io/service-name={self._service}",
-                **how,
-            )
+    def _slices(self, **how: Any) -> Any:
+        return self._parts.DiscoveryV1Api(self._client).list_namespaced_endpoint_slice(
+            self.namespace, label_selector=self._selector, **how
+        )
 
-        return ask
+    def _older_slices(self, **how: Any) -> Any:
+        return self._parts.CustomObjectsApi(self._client).list_namespaced_custom_object(
+            "discovery.k8s.io", "v1beta1", self.namespace, "endpointslices", label_selector=self._selector, **how
+        )
 
     def _endpoints(self, **how: Any) -> Any:
-        return self._core.list_namespaced_endpoints(
+        return self._parts.CoreV1Api(self._client).list_namespaced_endpoints(
             self.namespace, field_selector=f"metadata.name={self._service}", **how
         )
 
@@ -345,6 +343,15 @@ def check_package() -> None:
         raise FailedPreconditionError(
             'discover = "kubernetes" takes the package kubernetes; install edgewise[kubernetes], or use discover = "dns"'
         )
+
+
+def import_package() -> None:
+    """Import the package, which processes that are forked from this one then share.
+
+    Raises: FailedPreconditionError: it is not installed.
+    """
+    check_package()
+    import kubernetes  # noqa: F401, PLC0415 - as above
 
 
 def _on(loop: asyncio.AbstractEventLoop, tell: Callable[..., None], *what: object) -> None:

@@ -14,7 +14,8 @@ from functools import partial
 
 from edgewise.core.errors import EdgewiseError
 from edgewise.gateway.assembly import Assembly
-from edgewise.gateway.config import GatewayConfig
+from edgewise.gateway.config import KUBERNETES, GatewayConfig
+from edgewise.gateway.discovery import import_package
 from edgewise.gateway.listeners import Listeners
 from edgewise.gateway.options import GatewayOptions, check_options
 from edgewise.gateway.siblings import Siblings
@@ -201,6 +202,9 @@ async def _until_stopped(one: Gateway, stop: StopSignal) -> int:
 def _serve_with_workers(options: GatewayOptions) -> int:
     # What the workers would all stumble over is told once.
     config = load_config(options)
+    if any(site.discover == KUBERNETES for site in config.sites):
+        # What every worker would import by itself they share.
+        import_package()
     held = []
     ports = []
     for port in (options.rest_port, options.grpc_port):
