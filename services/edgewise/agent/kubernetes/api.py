@@ -5,6 +5,7 @@ fields that they do not know, and have no server-side apply for kinds that come 
 """
 
 import json
+import logging
 import os
 import ssl
 import threading
@@ -67,6 +68,8 @@ def connect(kubeconfig: str | None = None, context: str | None = None) -> "Kuber
             f"no kubeconfig at {files}; name the file with --kubeconfig or the variable KUBECONFIG"
         )
     settings = client.Configuration()
+    complaints = _Complaints()
+    logging.getLogger().addHandler(complaints)
     try:
         if in_pod:
             config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
@@ -85,12 +88,28 @@ def connect(kubeconfig: str | None = None, context: str | None = None) -> "Kuber
         raise InvalidArgumentError(
             f"the kubeconfig {files} cannot be used: {one_line(str(error)) or type(error).__name__}"
         ) from None
+    finally:
+        logging.getLogger().removeHandler(complaints)
+    if complaints.texts and not settings.api_key and not settings.cert_file:
+        raise CredentialsError(f"the kubeconfig {files} gives no credentials: {one_line(complaints.texts[-1])}")
     # Trying again is decided where it is known what was tried, and told to whoever waits.
     settings.retries = False
     try:
         return KubernetesApi(client.ApiClient(settings))
     except (OSError, ValueError, ssl.SSLError) as error:
         raise InvalidArgumentError(f"the kubeconfig {files} cannot be used: {one_line(str(error))}") from None
+
+
+class _Complaints(logging.Handler):
+    """What the loader logs and goes on from: without the credentials it would ask as nobody."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a message."""
+        self.texts.append(record.getMessage())
 
 
 class KubernetesApi:
@@ -239,7 +258,7 @@ class KubernetesApi:
         *,
         body: str | Object | None = None,
         content_type: str | None = None,
-        total_s: float = TOTAL_S,
+        total_s: float | None = None,
     ) -> tuple[int, bytes]:
         """Status and body of one call."""
         import urllib3  # noqa: PLC0415  (comes with the package)
@@ -250,6 +269,7 @@ class KubernetesApi:
         headers = {"Accept": "application/json, */*"}
         if content_type is not None:
             headers["Content-Type"] = content_type
+        total_s = TOTAL_S if total_s is None else total_s
         watch = _Watch(total_s)
         try:
             prepared = self._client.param_serialize(method, path, header_params=headers, auth_settings=["BearerToken"])

@@ -20,8 +20,6 @@ def transport_error(error: Exception, address: str, *, connect_s: float, read_s:
     match inner:
         case urllib3.exceptions.SSLError():
             return tls_error(str(inner), address)
-        case urllib3.exceptions.ConnectTimeoutError():
-            return ClusterLostError(f"no API server answers at {address} within {connect_s:g} s")
         case urllib3.exceptions.ReadTimeoutError():
             return slow(address, read_s)
         case urllib3.exceptions.NameResolutionError():
@@ -31,6 +29,9 @@ def transport_error(error: Exception, address: str, *, connect_s: float, read_s:
             return ClusterLostError(
                 f"no API server at {address}: {why}; is the cluster running, and the address right?"
             )
+        # The two above derive from it.
+        case urllib3.exceptions.ConnectTimeoutError():
+            return ClusterLostError(f"no API server answers at {address} within {connect_s:g} s")
     return ClusterLostError(f"the connection to the API server at {address} broke")
 
 
@@ -47,6 +48,10 @@ def tls_error(reason: str, address: str) -> ClusterError:
         return CredentialsError(
             f"the API server at {address} does not accept the client certificate of the kubeconfig: it is expired or of "
             "another cluster"
+        )
+    if "eof occurred" in text:
+        return CredentialsError(
+            f"the API server at {address} ends the TLS handshake; it may not accept the client certificate of the kubeconfig"
         )
     if "wrong version number" in text or "record layer" in text:
         return CredentialsError(f"what answers at {address} speaks no TLS; expected the address of an API server")
