@@ -179,7 +179,7 @@ def _generic(text: str, said: str, shown: str) -> EdgewiseError:
         return NotFoundError(
             f"{shown}: there is no such bucket on that server; are its name and AWS_ENDPOINT_URL right?"
         )
-    if status.startswith("4") and int(status) not in BUSY:
+    if status and int(status) not in BUSY:
         return FailedPreconditionError(
             f"{shown}: the server answered {status}{said}; are AWS_ENDPOINT_URL and AWS_REGION right?"
         )

@@ -51,10 +51,16 @@ class Asked:
 
 
 class WebServer:
-    """One file, and a list of steps: each request takes the first one, later ones are answered as they should be."""
+    """Files, and a list of steps: each GET takes the first one, later ones are answered as they should be.
 
-    def __init__(self, tls=None, **about):
+    Attributes:
+        content: what lies where `files`, by path, names nothing else.
+        asked: the GETs so far.
+    """
+
+    def __init__(self, tls=None):
         self.content = b""
+        self.files = {}
         self.etag = True
         self.steps = []
         self.asked = []
@@ -73,6 +79,9 @@ class WebServer:
         self.port = self._server.server_address[1]
         self.url = f"{scheme}://127.0.0.1:{self.port}"
 
+    def at(self, path):
+        return self.files.get(path, self.content)
+
     def stop(self):
         self.over.set()
         self._server.shutdown()
@@ -89,12 +98,22 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
+    def do_HEAD(self):
+        content = self.place.at(self.path)
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("ETag", f'"{hashlib.md5(content).hexdigest()}"')
+        self.send_header("Last-Modified", "Thu, 01 Jan 2015 00:00:00 GMT")
+        self.end_headers()
+
     def do_GET(self):
         place = self.place
-        place.asked.append(Asked(self.path, dict(self.headers)))
+        place.asked.append(Asked(self.path, {name.title(): value for name, value in self.headers.items()}))
         step = place.steps.pop(0) if place.steps else Step()
         if step.content is not None:
             place.content = step.content
+        content = place.at(self.path)
         self.close_connection = True
         if step.status:
             self.send_response(step.status)
@@ -102,25 +121,26 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self.send_header(name, value)
             self.end_headers()
             return
-        tag = f'"{hashlib.md5(place.content).hexdigest()}"'
+        tag = f'"{hashlib.md5(content).hexdigest()}"'
         start = 0
         asked = self.headers.get("Range")
-        current = self.headers.get("If-Range") in {None, tag}
+        current = self.headers.get("If-Range") in {None, tag} and self.headers.get("If-Match") in {None, tag}
         if asked and current and not step.ignore_range:
-            start = int(asked.removeprefix("bytes=").rstrip("-"))
+            start = int(asked.removeprefix("bytes=").partition("-")[0])
             if step.wrong_range:
                 start = max(0, start - 7)
             self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{len(place.content) - 1}/{len(place.content)}")
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         else:
             self.send_response(200)
-        body = place.content[start:]
+        body = content[start:]
         if step.chunked:
             self.send_header("Transfer-Encoding", "chunked")
         elif not step.unsized:
             self.send_header("Content-Length", str(len(body)))
         if place.etag:
             self.send_header("ETag", tag)
+            self.send_header("Last-Modified", "Thu, 01 Jan 2015 00:00:00 GMT")
         for name, value in step.headers.items():
             self.send_header(name, value)
         self.end_headers()
