@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 from routing_simulator.ledger import ANSWERED, LATE
+from routing_simulator.rolling_update import endpoints
 from routing_simulator.scenario import Fault, FaultKind, Load, Scenario, SitePlan
 from routing_simulator.simulation import Simulation
 
@@ -254,6 +255,28 @@ def test_a_link_or_process_that_dies_at_once_is_left_at_once(kind):
     assert_quick_failover(found)
     assert_quick_failback(found)
     assert found.duplicates <= 0.01
+
+
+@pytest.mark.parametrize("count", [3, 10])
+def test_a_cluster_that_is_cut_off_is_left_as_quickly_as_one_machine_however_many_endpoints_it_has(count):
+    several = endpoints(cloud(), count)
+    sites = (several[CLOUD], edge(), *several[EDGE:])
+    found = figures(f"cut of {count} endpoints", fault(FaultKind.CUT), sites=sites, ends_s=HEALED_S + 20.0)
+    assert_nothing_lost(found)
+    assert_quick_failover(found)
+    assert found.failback_p99_s <= 1.1 * found.steady_p99_s
+    assert found.duplicates <= 0.01
+
+
+@pytest.mark.parametrize("kind", [FaultKind.KILL, FaultKind.STOP, FaultKind.CUT])
+def test_an_endpoint_that_dies_is_replaced_by_the_others_of_its_site(kind):
+    several = endpoints(cloud(), 3)
+    sites = (several[CLOUD], edge(), *several[EDGE:])
+    found = figures(f"{kind.value} of 1 of 3 endpoints", fault(kind, site="cloud/0"), sites=sites)
+    assert_nothing_lost(found)
+    assert found.share(EDGE, FAULT_S + 0.25, ENDS_S) <= 0.01
+    assert found.share(CLOUD, HEALED_S + 5.0, ENDS_S) == pytest.approx(1 / 3, abs=0.05)
+    assert found.rest_p99_s <= found.steady_p99_s + 0.060
 
 
 def test_connections_closed_in_good_order_are_opened_again():
