@@ -42,7 +42,12 @@ _OPERATOR = {
                         "relabelings": {
                             "type": "array",
                             "items": _closed(
-                                {"targetLabel": _TEXT, "replacement": _TEXT}, "targetLabel", "replacement"
+                                {
+                                    "targetLabel": _TEXT,
+                                    "replacement": _TEXT,
+                                    "sourceLabels": {"type": "array", "items": _TEXT},
+                                },
+                                "targetLabel",
                             ),
                         },
                         "scheme": {"enum": ["http", "https"]},
