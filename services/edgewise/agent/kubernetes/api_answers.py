@@ -60,7 +60,7 @@ def failure(code: int, body: bytes, asked: Asked) -> ClusterError:
         asked: what the call wanted.
     """
     status = status_of(body)
-    message = one_line(str(status.get("message") or "")) or f"HTTP status {code}"
+    message = one_line(str(status.get("message") or "")) or _plain(body) or f"HTTP status {code}"
     conflicts = _conflicts(status) if code == 409 else []
     if code == 403 and "is forbidden: User" in message:
         return ForbiddenError(_forbidden(message, asked))
@@ -84,6 +84,12 @@ def one_line(text: str, most: int = _MAX_MESSAGE) -> str:
     """Text on one line, without control characters, cut where it gets too long."""
     flat = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return flat if len(flat) <= most else f"{flat[: most - 1]}…"
+
+
+def _plain(body: bytes) -> str:
+    """The text of an answer that is no Status, such as a proxy's; empty for a page or something longer than a sentence."""
+    text = one_line(body[:400].decode(errors="replace"))
+    return text if len(text) < 200 and "<" not in text and not text.startswith("{") else ""
 
 
 def _forbidden(message: str, asked: Asked) -> str:

@@ -125,7 +125,7 @@ class _Installation:
             return 1
         self._prune(objects, kinds, old_kinds)
         for service in ready.services:
-            for line in service.reach:
+            for line in service.reach if service.predicts else ():
                 say(f"Service {service.name}, {line}")
         return 0
 

@@ -13,6 +13,8 @@ _VERSION_LOST: Final = re.compile(
 )
 _LEVEL: Final = re.compile(r"\b(?:WARNING|ERROR|CRITICAL) [\w.]+: (?P<message>.+)")
 _EXCEPTION: Final = re.compile(r"(?:[A-Za-z_][\w.]*)?(?:Error|Exception)(?:: .+)?")
+_NO_LOG: Final = "unable to retrieve container logs for "
+"""What a kubelet answers, as if it were the log, while a container that ended makes way for the next."""
 _MAX: Final = 400
 
 
@@ -25,7 +27,7 @@ def reason_in(log: str) -> str:
         log: the end of a container's log.
     Returns: one line; empty for an empty log.
     """
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    lines = [line.strip() for line in log.splitlines() if line.strip() and not line.startswith(_NO_LOG)]
     lost = model_reason(log)
     for line in reversed(lines):
         if found := _COMMAND.fullmatch(line):

@@ -8,7 +8,7 @@ from edgewise.agent.kubernetes.models import told_model
 from edgewise.agent.kubernetes.objects import Object, Ref, at, ref_of
 from edgewise.agent.kubernetes.observation import Observation
 from edgewise.agent.kubernetes.pods import PodState, pod_state, restarts_of
-from edgewise.agent.kubernetes.services import service_trouble, ways_in
+from edgewise.agent.kubernetes.services import GRPC, REST, service_trouble, ways_in
 from edgewise.agent.kubernetes.workloads import is_newest, newest_owner, pods_of, workload_state
 
 
@@ -67,12 +67,14 @@ class ServiceReport:
     Attributes:
         trouble: why nobody answers behind it.
         reach: how to reach it, one line each.
+        predicts: it has a port that predictions are asked at.
     """
 
     name: str
     well: bool
     trouble: str
     reach: tuple[str, ...]
+    predicts: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +219,8 @@ def _service(item: Object, seen: Observation) -> ServiceReport:
     trouble = service_trouble(item, seen.pods)
     headless = at(item, "spec", "clusterIP") == "None"
     reach = () if headless else tuple(ways_in(item, seen.pods))
-    return ServiceReport(item["metadata"]["name"], not trouble, trouble, reach)
+    predicts = any(port.get("name") in (REST, GRPC) for port in at(item, "spec", "ports") or [])
+    return ServiceReport(item["metadata"]["name"], not trouble, trouble, reach, predicts)
 
 
 def _digest(image_id: str) -> str:

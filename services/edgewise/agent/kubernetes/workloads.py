@@ -116,7 +116,7 @@ def workload_state(
     late = at(conditions, "Progressing", "reason") == "ProgressDeadlineExceeded"
     if not seen:
         return WorkloadState(
-            wanted, ready, old_ready, len(old), well=False, trouble="its controller has yet to see the change"
+            wanted, ready, old_ready, old_ready, well=False, trouble="its controller has yet to see the change"
         )
     trouble = _pod_trouble(new) or _controller_trouble(conditions, events, missing=len(new) < wanted)
     if not trouble and at(workload, "spec", "paused"):

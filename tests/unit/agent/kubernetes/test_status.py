@@ -96,7 +96,7 @@ def test_json_holds_the_same(site):
     assert found["well"] is True
     assert found["installed"] == "overlay test"
     assert found["workloads"][0]["pods"][0]["serves"] == ["1"]
-    assert found["services"] == [{"name": "model-server", "well": True, "trouble": "", "reach": []}]
+    assert found["services"] == [{"name": "model-server", "well": True, "trouble": "", "reach": [], "predicts": True}]
 
 
 def test_nothing_installed_is_not_well():

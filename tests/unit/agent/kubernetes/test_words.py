@@ -68,6 +68,7 @@ def test_conflicts_name_managers_and_fields():
         (415, b"", RefusedError, "knows no server-side apply"),
         (429, b"", RefusedError, "too much to do"),
         (500, b"<html>oops", RefusedError, "(500): HTTP status 500"),
+        (400, b"Client sent an HTTP request to an HTTPS server.\n", RefusedError, "(400): Client sent an HTTP request"),
         (422, status("x is invalid:\n spec.y: Required"), RefusedError, "x is invalid: spec.y: Required"),
     ],
 )
@@ -101,6 +102,7 @@ LOST = (
         ("2026-01-01 00:00:00,000 ERROR edgewise.x: no memory\n12 done\n", "no memory"),
         ("Traceback (most recent call last):\n  File x\nValueError: odd\n", "ValueError: odd"),
         ("edgewise: ready rest=http://x\nlast\n", "last"),
+        ("unable to retrieve container logs for containerd://5c7dca", ""),
     ],
 )
 def test_the_line_that_says_why_is_found(log, words):
