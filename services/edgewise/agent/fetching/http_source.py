@@ -38,6 +38,7 @@ MAX_REDIRECTS = 10
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses after which another try makes sense."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_LENGTH = re.compile(r"[0-9]{1,18}")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(?:(\d{1,18})|\*)")
 
 
@@ -110,7 +111,7 @@ class HttpSource:
             return self._opener.open(request)
         except EdgewiseError:
             raise
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             raise connection_error(error, self._shown) from error
 
     def _body(self, response: Any, start_bytes: int) -> Body:
@@ -134,7 +135,7 @@ class HttpSource:
             raise status_error(status, self._shown, headers.get("Retry-After"))
         length = headers.get("Content-Length", "")
         chunked = "chunked" in headers.get("Transfer-Encoding", "").lower()
-        total = int(length) if length.isascii() and length.isdecimal() and not chunked else None
+        total = int(length) if _LENGTH.fullmatch(length) and not chunked else None
         self._seen = _Seen(total, _strong_validator(headers))
         return Body(0, total, _chunks(response, self._shown), response.close)
 
@@ -269,11 +270,12 @@ class _Redirects(urllib.request.BaseHandler):
         if response.status not in _REDIRECTS:
             return response
         count = getattr(request, "redirects", 0) + 1
-        target = urllib.parse.urljoin(request.full_url, response.headers.get("Location", ""))
+        location = response.headers.get("Location", "")
         response.close()
+        target = urllib.parse.urljoin(request.full_url, location)
         shown = HttpUri(request.full_url).shown
         scheme = urlsplit(target).scheme
-        if not response.headers.get("Location") or scheme not in {"http", "https"}:
+        if not location or scheme not in {"http", "https"}:
             raise FailedPreconditionError(f"{shown}: the server redirects to what is no http(s) URL")
         if count > MAX_REDIRECTS:
             raise FailedPreconditionError(f"{shown}: the server redirects more than {MAX_REDIRECTS} times")

@@ -220,8 +220,14 @@ class _Access:
         if backend is None:
             raise refused
         if not self._loaded:
-            for each in self._backends.values():
-                each.load_configs(self._container, configs=_docker_configs())
+            try:
+                for each in self._backends.values():
+                    each.load_configs(self._container, configs=_docker_configs())
+            except Exception as error:
+                # Whatever the package stumbles over in a file that is not as docker writes it.
+                raise PermissionDeniedError(
+                    f"docker's config.json cannot be read, and the registry {self._container.registry} wants credentials"
+                ) from error
             self._loaded = True
         try:
             answer, changed = backend.authenticate_request(response, headers, refresh=bool(self.known))

@@ -105,10 +105,7 @@ class Place:
                 f"{directory} is a file; expected the directory of a version, or nothing there"
             )
         if directory.is_mount():
-            raise FailedPreconditionError(
-                f"{directory} is a mount point, which cannot appear whole; name a directory in it, "
-                f"such as {directory / 'pets' / '1'}"
-            )
+            raise self._mounted()
         if next(directory.iterdir(), None) is None:
             return None
         record = self._read_record()
@@ -120,6 +117,12 @@ class Place:
                 )
             return record
         return self._recognized(digest, uri, record)
+
+    def _mounted(self) -> FailedPreconditionError:
+        return FailedPreconditionError(
+            f"{self.directory} is a mount point, which cannot appear whole; name a directory in it, "
+            f"such as {self.directory / 'pets' / '1'}"
+        )
 
     def _recognized(self, digest: str, uri: str, record: Record | None) -> Record:
         """What was put there by someone else, if it has the digest."""
@@ -257,6 +260,9 @@ class Place:
         except OSError as error:
             if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
                 raise FailedPreconditionError(f"{self.directory} was filled by someone else meanwhile") from error
+            if error.errno in {errno.EBUSY, errno.EXDEV}:
+                # A directory of the same disk that is mounted in its own place is told from others only now.
+                raise self._mounted() from error
             raise
         sync_directory(self.directory.parent)
 

@@ -1,10 +1,15 @@
 """Fetching from a web server that does what web servers and networks do."""
 
+import contextlib
+import socket
+import threading
+
 import pytest
 
 from edgewise.agent.fetching.port import TimeLimits
 from edgewise.core.errors import (
     DeadlineExceededError,
+    EdgewiseError,
     FailedPreconditionError,
     NotFoundError,
     PermissionDeniedError,
@@ -280,4 +285,47 @@ def test_from_https_to_http_is_no_way(tmp_path, start_web, step, fetches, versio
     web.steps = [step(status=301, headers={"Location": "http://127.0.0.1:1/x"})]
     with pytest.raises(FailedPreconditionError, match="anyone on the way could change"):
         fetches(f"{web.url}/pets", version.sha256, ca=authority.certificate)
+    fetches.nothing_is_left()
+
+
+NASTY = [
+    b"",
+    b"\0" * 1000,
+    b"HTTP/1.1 abc\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nx",
+    b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nx",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 100 + b"\r\n",
+    b"HTTP/1.1 200 OK\r\n" + b"".join(b"a%d: b\r\n" % number for number in range(500)) + b"\r\n",
+    b"HTTP/1.1 200 OK\r\nA: " + b"a" * 100_000 + b"\r\n\r\n",
+    b"HTTP/1.1 302 Found\r\nLocation: http://[\r\n\r\n",
+    b"HTTP/1.1 302 Found\r\nLocation: http://a:b:c/\r\n\r\n",
+    b"HTTP/1.1 302 Found\r\nLocation: http://\xc3\xa4 x/\r\n\r\n",
+    b"HTTP/1.1 302 Found\r\nLocation: http:///x\r\n\r\n",
+    b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-1/2\r\n\r\nxx",
+    b"HTTP/1.1 503 Busy\r\nRetry-After: " + b"9" * 5000 + b"\r\n\r\n",
+    b"HTTP/1.1 503 Busy\r\nRetry-After: Mon, 99 Foo 99999 99:99:99 GMT\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("answer", NASTY, ids=lambda answer: repr(answer[:40]))
+def test_servers_that_speak_something_else(answer, fetches):
+    def serve(listener):
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        try:
+            with pytest.raises(EdgewiseError) as caught:
+                fetches(f"http://127.0.0.1:{listener.getsockname()[1]}/pets", "00" * 32, limits=TimeLimits(1.0, 1.0))
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(10)
+    assert caught.value.message.isprintable()
     fetches.nothing_is_left()
