@@ -20,6 +20,7 @@ from support.sockets import free_port
 from support.waiting import wait_for
 
 UNITS = Path(__file__).parents[3] / "deploy" / "systemd" / "units"
+CONTAINERS = UNITS.parent / "containers"
 SERVICES = ("edgewise-model-server.service", "edgewise-gateway.service", "edgewise-fetch@.service")
 MAX_EXPOSURE = 1.5
 WAIT_S = 60.0
@@ -89,6 +90,14 @@ def copied_units(tmp_path_factory):
 
 def test_the_units_are_free_of_mistakes(systemd_analyze, copied_units):
     names = sorted(str(path) for path in copied_units.iterdir())
+    assert systemd_analyze("verify", "--man=no", *names) == (0, "")
+
+
+def test_the_units_of_the_containers_are_free_of_mistakes(systemd_analyze, copied_units, tmp_path):
+    for path in (*CONTAINERS.iterdir(), copied_units / "edgewise.target"):
+        # Whether podman is here does not matter for what they say.
+        (tmp_path / path.name).write_text(path.read_text().replace("/usr/bin/podman", sys.executable))
+    names = sorted(str(path) for path in tmp_path.iterdir())
     assert systemd_analyze("verify", "--man=no", *names) == (0, "")
 
 
@@ -258,6 +267,59 @@ def test_the_gateway_is_ready_without_any_site(start, manager, tmp_path, workers
         manager.listen_for("WATCHDOG=1")
     process.send_signal(signal.SIGTERM)
     manager.listen_for("STOPPING=1")
+    assert process.wait(WAIT_S) == 0
+
+
+@pytest.fixture
+def start_container(manager, tmp_path):
+    """A function that starts a container's ExecStart as systemd would, under a name of the test's own."""
+    started = []
+
+    def go(name, **settings):
+        one = Unit(CONTAINERS / name)
+        environment = {
+            **one.environment(),
+            "EDGEWISE_REST_PORT": str(free_port()),
+            "EDGEWISE_GRPC_PORT": "0",
+            **settings,
+        }
+        image = environment["EDGEWISE_IMAGE"]
+        if (
+            shutil.which("podman") is None
+            or subprocess.run(["podman", "image", "exists", image], check=False).returncode
+        ):
+            pytest.skip(f"there is no image {image}; deploy/images/build makes it")
+        mine = f"{name.removesuffix('.service')}-{os.getpid()}"
+        command = [mine if word == name.removesuffix(".service") else word for word in one.command(environment)]
+        told = {"NOTIFY_SOCKET": manager.socket.getsockname(), "WATCHDOG_USEC": "2000000"}
+        with (tmp_path / "podman").open("wb") as sink:
+            process = subprocess.Popen(command, env={**os.environ, **told}, stdout=sink, stderr=sink)
+        process.rest_url = f"http://127.0.0.1:{environment['EDGEWISE_REST_PORT']}"
+        process.container = mine
+        started.append(process)
+        return process
+
+    yield go
+    for process in started:
+        subprocess.run(
+            ["podman", "rm", "--force", "--ignore", "--time", "0", process.container], capture_output=True, check=False
+        )
+        process.wait(WAIT_S)
+
+
+@pytest.mark.parametrize("name", ["edgewise-model-server.service", "edgewise-gateway.service"])
+def test_a_container_says_how_it_is_and_stops_in_order(start_container, manager, models, tmp_path, name):
+    config = tmp_path / "config"
+    config.mkdir()
+    gateway_toml(config)
+    for place in (tmp_path, *tmp_path.rglob("*")):
+        place.chmod(0o755 if place.is_dir() else 0o644)
+    process = start_container(name, EDGEWISE_MODELS=str(models), EDGEWISE_CONFIG_DIRECTORY=str(config))
+    manager.listen_for("READY=1")
+    assert status(f"{process.rest_url}/v2/health/live") == 200
+    for _ in range(3):
+        manager.listen_for("WATCHDOG=1")
+    subprocess.run(["podman", "stop", "--time", "60", process.container], check=True, capture_output=True, timeout=90)
     assert process.wait(WAIT_S) == 0
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edgewise import __version__
 from edgewise.cli import main
 from edgewise.gateway.options import GatewayOptions
 from edgewise.gateway.toml_config import load_config
@@ -116,6 +117,25 @@ def test_install_refuses_what_it_does_not_know(words, tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("install: ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_containers_units_take_the_same_settings():
+    for name in SERVICES[:2]:
+        text = (SYSTEMD / "containers" / name).read_text()
+        for word in settings(name)["Environment"]:
+            if not word.startswith(("PYTHON", "ORT_", "EDGEWISE_MODELS=", "EDGEWISE_CONFIG=")):
+                assert f"Environment={word}\n" in text
+        version = re.search(r"Environment=EDGEWISE_IMAGE=localhost/[a-z-]+:(\S+)", text)[1]
+        assert version == __version__
+
+
+def test_install_of_containers_puts_their_units_in_place(tmp_path):
+    done = install("--containers", destination=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    found = {path.name for path in (tmp_path / "etc/systemd/system").iterdir()}
+    assert found == {"edgewise-model-server.service", "edgewise-gateway.service", "edgewise.target"}
+    assert "podman run" in (tmp_path / "etc/systemd/system/edgewise-gateway.service").read_text()
+    assert not (tmp_path / "opt").exists()
 
 
 def test_install_puts_files_in_place_and_keeps_settings(tmp_path):
