@@ -7,8 +7,8 @@ else the older Endpoints, found out by asking. What it finds goes to the loop wi
       ▲        │ 410: list anew, after a pause
       └────────┘ anything else: the same, after a pause that doubles, with jitter
 
-What the API says is obeyed, also when nothing is left: a Service that is scaled to 0 is to get no request. While the API cannot be
-asked, what it said last stays. Before it ever answered, and after it has been away for a while, the name's addresses in DNS are used.
+What the API says is obeyed, also when nothing is left: a Service that is scaled to 0 is to get no request. When endpoints are left of
+which none is ready, see `Found.taken_after`. While the API cannot be asked, what it said last stays. Before it ever answered, and after it has been away for a while, the name's addresses in DNS are used.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from typing import Any, Final
 from edgewise.core.errors import FailedPreconditionError
 from edgewise.gateway.api_answers import ApiAnswerError, document_of, told_in, why_of
 from edgewise.gateway.endpoint_sources import EndpointListener, EndpointSource
-from edgewise.gateway.endpoints import Found, found_in_endpoints, found_in_slices
+from edgewise.gateway.endpoints import Endpoint, Found, found_in_endpoints, found_in_slices
 from edgewise.gateway.source_fallback import NewsWithFallback
 
 _LOG: Final = logging.getLogger(__name__)
@@ -222,6 +222,7 @@ class KubernetesSource:
         self._api: KubernetesApi | None = None
         self._thread: threading.Thread | None = None
         self._told: Found | None = None
+        self._endpoints: tuple[Endpoint, ...] = ()
         self._well = False
         self._news: NewsWithFallback | None = None
         self._fallback = fallback
@@ -331,7 +332,13 @@ class KubernetesSource:
                 "Service %s has no port named %r and several others (%s); set port_name",
                 *(self._service, self._port_name, ", ".join(found.no_port)),
             )
-        _on(loop, news.found, found.endpoints)
+        self._endpoints = found.taken_after(self._endpoints)
+        if self._endpoints and not found.endpoints:
+            _LOG.warning(
+                "no endpoint of Service %s is ready any more; the %d that are still there go on as far as they answer",
+                *(self._service, len(self._endpoints)),
+            )
+        _on(loop, news.found, self._endpoints)
 
 
 def check_package() -> None:

@@ -10,6 +10,7 @@ absent `serving` for `ready`, an absent `terminating` for false; `addresses` are
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -39,13 +40,22 @@ class Found:
 
     Attributes:
         endpoints: those that take new requests, sorted.
-        waiting: how many are there and take none: not ready, or terminating.
+        unready: those that are there, and neither ready nor terminating.
         no_port: names of the ports where none of them could be chosen; () where that is not so.
     """
 
     endpoints: tuple[Endpoint, ...]
-    waiting: int = 0
+    unready: tuple[Endpoint, ...] = ()
     no_port: tuple[str, ...] = ()
+
+    def taken_after(self, before: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+        """Which endpoints take requests, given those that did so far.
+
+        When none is ready any more, those that are still there go on: each of them has a link, which sees for itself whether it
+        answers and says that it is ready. That all of them fail a check of the cluster at once tells more of the cluster, or of a
+        load that would not get less by refusing everything.
+        """
+        return self.endpoints or tuple(endpoint for endpoint in before if endpoint in self.unready)
 
 
 def service_of(host: str) -> tuple[str, str | None]:
@@ -118,8 +128,8 @@ class _Collected:
     """Entries of all slices or subsets on their way to being one list."""
 
     def __init__(self) -> None:
-        self._ready: dict[_Key, int | None] = {}
-        self._all: set[_Key] = set()
+        self._entries: dict[_Key, int | None] = {}
+        self._ready: set[_Key] = set()
         self._terminating: set[_Key] = set()
         self.ports: set[str] = set()
 
@@ -129,26 +139,29 @@ class _Collected:
         except ValueError:
             return
         key = (uid, address, None if uid else port)
-        self._all.add(key)
+        ports = [number for number in (port, self._entries.get(key)) if number is not None]
+        self._entries[key] = min(ports, default=None)
         if terminating:
             self._terminating.add(key)
         elif ready:
-            ports = [number for number in (port, self._ready.get(key)) if number is not None]
-            self._ready[key] = min(ports, default=None)
+            self._ready.add(key)
 
     def found(self) -> Found:
+        there = self._entries.keys() - self._terminating
+        ready = there & self._ready
+        endpoints = self._endpoints(ready)
+        no_port = ready and not endpoints
+        unready = tuple(one for one in self._endpoints(there - ready) if one not in endpoints)
+        return Found(endpoints, unready, tuple(sorted(self.ports)) if no_port else ())
+
+    def _endpoints(self, keys: AbstractSet[_Key]) -> tuple[Endpoint, ...]:
         taken: dict[_Key, Endpoint] = {}
-        without_port = False
-        for key in sorted(self._ready.keys() - self._terminating, key=_by_family):
-            port = self._ready[key]
-            if port is None:
-                without_port = True
-                continue
-            # A pod is asked at one address.
-            taken.setdefault((key[0], "", None) if key[0] else key, Endpoint(key[1], port))
-        waiting = len(self._all - (self._ready.keys() - self._terminating))
-        endpoints = tuple(sorted(set(taken.values())))
-        return Found(endpoints, waiting, tuple(sorted(self.ports)) if without_port and not endpoints else ())
+        for key in sorted(keys, key=_by_family):
+            port = self._entries[key]
+            if port is not None:
+                # A pod is asked at one address.
+                taken.setdefault((key[0], "", None) if key[0] else key, Endpoint(key[1], port))
+        return tuple(sorted(set(taken.values())))
 
 
 def _by_family(key: _Key) -> tuple[bool, str, str, int]:

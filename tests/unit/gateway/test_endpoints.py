@@ -44,7 +44,7 @@ def hosts(found):
 def test_who_takes_requests(conditions, taken):
     found = found_in_slices([one_slice(entry("10.0.0.1", **conditions))], "rest")
     assert bool(found.endpoints) is taken
-    assert found.waiting == (0 if taken else 1)
+    assert bool(found.unready) is (not taken and not conditions.get("terminating"))
 
 
 def test_slices_are_merged_and_an_address_that_moves_between_them_counts_once():
@@ -83,6 +83,23 @@ def test_a_pod_with_two_families_is_one_endpoint():
     )
     assert found.endpoints == (Endpoint("10.0.0.1", 8501), Endpoint("fd00::2", 8501))
     assert [str(endpoint) for endpoint in found.endpoints] == ["10.0.0.1:8501", "[fd00::2]:8501"]
+
+
+def test_when_none_is_ready_those_that_are_still_there_go_on():
+    before = tuple(Endpoint(f"10.0.0.{number}", 8501) for number in (1, 2, 3))
+    unready, terminating, new = (
+        entry("10.0.0.1", "a", ready=False),
+        entry("10.0.0.2", "b", ready=False, terminating=True),
+        entry("10.0.0.4", "d", ready=False),
+    )
+    found = found_in_slices([one_slice(unready, terminating, new)], "rest")
+    assert [str(one) for one in found.taken_after(before)] == ["10.0.0.1:8501"]
+    assert found.taken_after(()) == ()
+    # One that is ready is enough.
+    found = found_in_slices([one_slice(unready, terminating, entry("10.0.0.4", "d", ready=True))], "rest")
+    assert [str(one) for one in found.taken_after(before)] == ["10.0.0.4:8501"]
+    # Scaled to nothing.
+    assert found_in_slices([one_slice()], "rest").taken_after(before) == ()
 
 
 def test_without_pods_one_address_may_be_several():
@@ -148,7 +165,7 @@ def test_the_older_kind():
         *(Endpoint("10.0.0.1", 8501), Endpoint("10.0.0.2", 8501)),
         Endpoint("10.0.0.4", 9000),
     )
-    assert found.waiting == 1
+    assert found.unready == (Endpoint("10.0.0.3", 8501),)
 
 
 ADDRESSES = st.one_of(
@@ -184,6 +201,7 @@ def test_what_holds_of_any_slices(found, shuffle: random.Random):
     }
     addresses = hosts(result)
     assert set(addresses) <= usable
+    assert not set(result.endpoints) & set(result.unready)
     assert len(set(addresses)) == len(addresses)
     assert list(result.endpoints) == sorted(result.endpoints)
     assert all(ipaddress.ip_address(address) for address in addresses)

@@ -95,14 +95,26 @@ def test_links_come_and_go_and_the_others_stay_as_they_are():
     asyncio.run(main())
 
 
-def test_a_burst_is_taken_over_once(monkeypatch):
+class Counting:
+    """A carrier that keeps what it was told to take over."""
+
+    def __init__(self, carrier):
+        self.carrier = carrier
+        self.taken = []
+
+    def reconfigure(self, sites, specs):
+        self.taken.append(list(sites))
+        self.carrier.reconfigure(sites, specs)
+
+    def __getattr__(self, name):
+        return getattr(self.carrier, name)
+
+
+def test_a_burst_is_taken_over_once():
     async def main():
         async with assembled(CLOUD, first=endpoints(1)) as (_, service):
-            taken = []
-            before = service.carrier.reconfigure
-            monkeypatch.setattr(
-                service.carrier, "reconfigure", lambda sites, specs: (taken.append(list(sites)), before(sites, specs))
-            )
+            service.carrier = carrier = Counting(service.carrier)
+            taken = carrier.taken
             (source,) = Source.made
             for ports in ((1, 2), (1, 2, 3), (2, 3), (3,), (3, 4)):
                 source.listener.found(endpoints(*ports))

@@ -129,6 +129,25 @@ def test_it_lists_and_watches(api):
     asyncio.run(scenario())
 
 
+def test_when_none_is_ready_those_that_are_still_there_stay(api, caplog):
+    async def scenario():
+        api.put("a", pods(1, 2))
+        async with following() as listener:
+            assert await listener.next() == endpoints(1, 2)
+            watch = await got(api.watches)
+            api.change(watch, "a", slice_of(entry(1, ready=False), entry(2)))
+            assert await listener.next() == endpoints(2)
+            api.change(watch, "a", slice_of(entry(1, ready=False), entry(2, ready=False)))
+            assert await listener.next() == endpoints(2)
+            assert "no endpoint of Service model-server is ready any more; the 1 that are still there" in caplog.text
+            api.change(watch, "a", slice_of(entry(1), entry(2, ready=False)))
+            assert await listener.next() == endpoints(1)
+            api.change(watch, "a", slice_of())
+            assert await listener.next() == ()
+
+    asyncio.run(scenario())
+
+
 def test_a_change_that_changes_no_endpoint_is_not_told(api):
     async def scenario():
         api.put("a", pods(1))
