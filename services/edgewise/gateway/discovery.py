@@ -38,7 +38,7 @@ _MAX_EVENT_BYTES: Final = 8 << 20
 _MAX_OBJECTS: Final = 10_000
 _PIECE_BYTES: Final = 1 << 16
 _FIRST_PAUSE_S: Final = 0.5
-_LONGEST_PAUSE_S: Final = 30.0
+_LONGEST_PAUSE_S: Final = 10.0
 _SLICES: Final = "endpointslices.discovery.k8s.io"
 
 _Objects = dict[str, Mapping[str, Any]]
