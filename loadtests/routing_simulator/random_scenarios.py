@@ -12,7 +12,7 @@ LARGE_MODELS: Final = 40  # fewer than the router learns apart
 FAULT_FREE_RATIO: Final = 0.1  # of the run, at its beginning
 LONGEST_FAULT_RATIO: Final = 0.15
 FAULTS_OF_A_SITE: Final = 2
-SEVERAL_RATIO: Final = 0.3  # of the sites have several endpoints
+SEVERAL_RATIO: Final = 0.2  # of the sites have several endpoints
 ROLLED_RATIO: Final = 0.5  # of those have them exchanged
 # `fastest` and `weights` look at every site for every request.
 _KINDS: Final = (
