@@ -1,4 +1,4 @@
-"""`edgewise fetch` to a disk that is too small."""
+"""`edgewise fetch` to disks that are too small, or mounted where the version should be."""
 
 import os
 import subprocess
@@ -28,3 +28,23 @@ def test_a_full_disk(pack, files, command, tmp_path):
         assert sorted(path.name for path in disk.rglob("*")) == [".1.fetch", "lock", "pets"]
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a directory in its own place")
+def test_a_directory_that_is_mounted_from_the_same_disk(pack, files, command, tmp_path):
+    (tmp_path / "pets.tar.gz").write_bytes(pack(files))
+    target = tmp_path / "models/pets/1"
+    target.mkdir(parents=True)
+    (tmp_path / "volume").mkdir()
+    mounted = subprocess.run(
+        ["mount", "--bind", str(tmp_path / "volume"), str(target)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"a directory cannot be mounted here: {mounted.stderr.strip()}")
+    try:
+        done = command(tmp_path / "pets.tar.gz", target, "--unverified")
+        assert done.code == 1
+        assert f"{target} is a mount point, which cannot appear whole; name a directory in it" in done.err
+        assert not list((tmp_path / "volume").iterdir())
+    finally:
+        subprocess.run(["umount", str(target)], check=True)
