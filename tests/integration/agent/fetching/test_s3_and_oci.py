@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from edgewise.agent.fetching.port import TimeLimits
-from edgewise.core.errors import FailedPreconditionError, PermissionDeniedError, UnavailableError
+from edgewise.core.errors import EdgewiseError, FailedPreconditionError, PermissionDeniedError, UnavailableError
 
 WAIT_S = 30
 
@@ -157,3 +157,22 @@ def test_tokens_are_asked_for_where_the_registry_says(web, oci, step, fetches, v
     fetches(*oci, insecure=True)
     assert tools.files_in(fetches.directory) == version.files
     assert [asked.headers.get("Authorization") for asked in web.asked] == [None, None, "Bearer abc", "Bearer abc"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"auths": []}', '{"auths": {"127.0.0.1": 5}}'])
+def test_a_docker_configuration_that_is_none(web, oci, step, fetches, tmp_path, monkeypatch, content):
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    (tmp_path / "config.json").write_text(content)
+    web.steps = [step(status=401, headers={"Www-Authenticate": 'Basic realm="models"'})]
+    with pytest.raises(PermissionDeniedError, match=r"config\.json"):
+        fetches(*oci, insecure=True)
+    fetches.nothing_is_left()
+
+
+def test_a_registry_that_asks_in_another_way(web, oci, step, fetches):
+    for challenge in ("Negotiate", "", 'Bearer scope="x"', 'Bearer realm="http://["', f'Bearer realm="{web.url}/v2/"'):
+        web.steps = [step(status=401, headers={"Www-Authenticate": challenge})] * 9
+        with pytest.raises(EdgewiseError) as caught:
+            fetches(*oci, insecure=True)
+        assert caught.value.message.isprintable()
+        fetches.nothing_is_left()
