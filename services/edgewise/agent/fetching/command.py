@@ -43,7 +43,7 @@ def run_fetch(request: FetchRequest, *, unverified: bool) -> int:
     started_s = time.monotonic()
     try:
         with _stoppable():
-            if unverified:
+            if unverified and not request.wanted:
                 _say("the checksum is not checked (--unverified); whoever can change the source can change the model")
             fetched = fetch(request, _say)
     except Stopped as stopped:
