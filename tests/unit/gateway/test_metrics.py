@@ -217,3 +217,15 @@ def test_sizes_are_told_by_their_bound():
     for size_bytes in (0, 1023, 1024, 4095, 4096, 1 << 24):
         size_class = Request("m", DEFAULT_ROUTE, arrived_s=0.0, size_bytes=size_bytes).size_class
         assert size_bytes < float(under_bytes(size_class))
+
+
+def test_workers_that_follow_the_same_endpoints_are_not_added_up(metrics):
+    other = GatewayMetrics()
+    metrics.endpoints = {"cloud": {"ready": 3, "leaving": 0}}
+    other.endpoints = {"cloud": {"ready": 2, "leaving": 1}, "edge": {"ready": 1, "leaving": 0}}
+    for one, failures in ((metrics, 2), (other, 1)):
+        for _ in range(failures):
+            one.discovery_failed("cloud")
+    found = merged([own_numbers(one, ()) for one in (metrics, other)])
+    assert found["endpoints"] == {"cloud": {"ready": 3, "leaving": 1}, "edge": {"ready": 1, "leaving": 0}}
+    assert found["discovery_failures"] == {"cloud": 3}

@@ -290,3 +290,81 @@ def test_changes_of_all_workers_are_shown_newest_first(service):
     changes = merged_view([own_view(service), own_view(other)])["changes"]
     assert len(changes) == MAX_CHANGES
     assert changes == sorted(changes, key=lambda change: change["ago_s"])
+
+
+def make_discovered():
+    """A service with a site of two endpoints, one that has none, and one that is a single address."""
+    configs = (
+        SiteConfig("cloud", "cloud", Address("model-server.edgewise", 8501), discover="kubernetes"),
+        SiteConfig("far", "cloud", Address("models", 80), discover="dns"),
+        SiteConfig("edge", "edge", Address("127.0.0.1", 8501)),
+    )
+    specs = [SiteSpec(f"cloud/10.0.0.{number}:8501", "cloud", site="cloud") for number in (1, 2)]
+    links = {spec.name: Link(spec, RouterSettings(), 0.0) for spec in (*specs, SiteSpec("edge", "edge"))}
+    found = make_service()
+    found.config = GatewayConfig(configs)
+    found.router = SimpleNamespace(links=links)
+    found.followed = {
+        "cloud": SimpleNamespace(why="", since_s=0.0),
+        "far": SimpleNamespace(why="the name models has no address", since_s=0.0),
+    }
+    lost = links["cloud/10.0.0.1:8501"]
+    lost.state, lost.why = LinkState.DOWN, "silence"
+    for number in range(5):
+        links["cloud/10.0.0.2:8501"].path("pets", 0).latency.record(0.02, number * 0.1)
+    found.sample()
+    return found
+
+
+def test_endpoints_are_shown_under_their_site():
+    view = own_view(make_discovered())
+    cloud, far, edge = view["sites"]
+    assert [site["name"] for site in view["sites"]] == ["cloud", "far", "edge"]
+    assert (cloud["state"], cloud["why"], cloud["discover"], cloud["problem"]) == ("UP", "start", "kubernetes", "")
+    assert [(one["name"], one["state"], one["answers"]) for one in cloud["endpoints"]] == [
+        ("10.0.0.1:8501", "DOWN", 0),
+        ("10.0.0.2:8501", "UP", 5),
+    ]
+    assert cloud["limit"] == sum(one["limit"] for one in cloud["endpoints"])
+    assert cloud["endpoints"][1]["latency_ms"]["q50"] == pytest.approx(20.0, rel=0.2)
+    assert cloud["history"]["states"] == ["UP"]
+    assert (far["state"], far["endpoints"], far["problem"]) == ("DOWN", [], "the name models has no address")
+    assert far["history"]["states"] == ["DOWN"]
+    assert (edge["state"], edge["endpoints"], edge["discover"]) == ("UP", [], None)
+
+
+def test_endpoints_of_several_processes_are_added_up():
+    first, second = make_discovered(), make_discovered()
+    # The other worker has not heard of the second one yet, and knows a third.
+    links = second.router.links
+    links["cloud/10.0.0.3:8501"] = Link(SiteSpec("cloud/10.0.0.3:8501", "cloud", site="cloud"), RouterSettings(), 0.0)
+    del links["cloud/10.0.0.2:8501"]
+    cloud = merged_view([own_view(first), own_view(second)])["sites"][0]
+    limits = {one["name"]: one["limit"] for one in cloud["endpoints"]}
+    one_link = first.router.links["cloud/10.0.0.1:8501"].limit
+    assert limits == {"10.0.0.1:8501": 2 * one_link, "10.0.0.2:8501": one_link}
+    assert [one["answers"] for one in cloud["endpoints"]] == [0, 5]
+
+
+def test_health_and_metrics_know_sites_and_how_many_endpoints_they_have():
+    service = make_discovered()
+    service.metrics.endpoints = {"cloud": {"ready": 2, "leaving": 1}, "far": {"ready": 0, "leaving": 0}}
+    service.metrics.discovery_failed("far")
+    assert page(service, b"/health").json["sites"] == [
+        {"name": "cloud", "tier": "cloud", "state": "UP", "endpoints": 2},
+        {"name": "far", "tier": "cloud", "state": "DOWN", "endpoints": 0},
+        {"name": "edge", "tier": "edge", "state": "UP"},
+    ]
+    text = page(service, b"/metrics").body.decode()
+    for line in (
+        'edgewise_gateway_endpoints{site="cloud",state="ready"} 2.0',
+        'edgewise_gateway_endpoints{site="cloud",state="leaving"} 1.0',
+        'edgewise_gateway_discovery_failures_total{site="far"} 1.0',
+        'edgewise_gateway_discovery_failures_total{site="cloud"} 0.0',
+        'edgewise_gateway_link_state{site="cloud",state="DOWN",tier="cloud"} 1.0',
+        'edgewise_gateway_link_state{site="cloud",state="UP",tier="cloud"} 1.0',
+        'edgewise_gateway_link_state{site="far",state="UP",tier="cloud"} 0.0',
+        'edgewise_gateway_learned_latency_seconds{model="pets",quantile="0.5",site="cloud",under_bytes="1024"}',
+    ):
+        assert line in text
+    assert "10.0.0." not in text
