@@ -146,6 +146,10 @@ class Load:
         target = len(self.look()) + more
         self.wait(lambda records: len(records) >= target, timeout_s)
 
+    def wait_mostly(self, site: str, of: int, timeout_s: float = 30.0) -> None:
+        """Wait until a site has given nine of ten of the last answers; hedges may go elsewhere."""
+        self.wait(lambda records: sum(record.site == site for record in records[-of:]) >= 0.9 * of, timeout_s)
+
     def errors(self) -> str:
         """What the generator complained of."""
         self._errors.seek(0)

@@ -4,9 +4,12 @@ import contextlib
 import json
 import subprocess
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
+
+from e2e.cluster.timeline import Timeline
 
 NETWORK = "edgewise-e2e"
 LABEL = "edgewise-e2e=cluster"
@@ -51,15 +54,29 @@ class EdgeSite:
         )
         self.gateway = ""
 
-    def start_gateway(self, cloud: str) -> None:
-        """Start the gateway.
+    @contextlib.contextmanager
+    def gateway_to(self, rest: str, grpc: str, timeline: Timeline) -> Iterator[tuple[str, str]]:
+        """A gateway before both sites, for some time; both of its links are UP. Gives: its doors.
 
         Args:
-            cloud: HOST:PORT of the cluster's gateway.
+            rest, grpc: HOST:PORT of the cluster's gateway. A gateway takes gRPC at its gRPC port alone.
+            timeline: told what the gateway logged when something goes wrong.
         """
+        self._start_gateway(rest, grpc)
+        try:
+            timeline.wait("both links are UP", lambda: self.links() == {"cloud": "UP", "edge": "UP"})
+            yield f"{self.gateway}:8080", f"{self.gateway}:8081"
+        except BaseException:
+            timeline.say("what the edge gateway logged:")
+            timeline.show(self.logs("gateway"))
+            raise
+        finally:
+            podman("rm", "--force", "--time", "1", "edgewise-e2e-gateway")
+
+    def _start_gateway(self, rest: str, grpc: str) -> None:
         config = self.directory / "edge-gateway.toml"
         config.write_text(
-            f'[[site]]\nname = "cloud"\ntier = "cloud"\nrest = "http://{cloud}"\n\n'
+            f'[[site]]\nname = "cloud"\ntier = "cloud"\nrest = "http://{rest}"\ngrpc = "{grpc}"\n\n'
             f'[[site]]\nname = "edge"\ntier = "edge"\nrest = "http://{self.model_server}:8501"\n\n'
             '[route]\nkind = "prefer-cloud"\n'
         )
@@ -70,10 +87,6 @@ class EdgeSite:
             self.images["gateway"],
             ["gateway", "--config=/etc/edgewise/gateway.toml", "--host=0.0.0.0"],
         )
-
-    def stop_gateway(self) -> None:
-        """Take the gateway away again."""
-        podman("rm", "--force", "--time", "1", "edgewise-e2e-gateway")
 
     def way_out(self) -> tuple[str, str]:
         """What iptables calls the packets between the gateway and everything but its own bridge, either way."""
