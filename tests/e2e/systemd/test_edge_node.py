@@ -194,6 +194,47 @@ def test_reload_takes_over_a_config_and_keeps_the_old_one_when_it_cannot_be_used
     assert node.main_pid(GATEWAY) == pid
 
 
+def test_a_worker_that_hangs_is_replaced_and_the_gateway_stays(node):
+    node.shell("echo EDGEWISE_WORKERS=2 >> /etc/edgewise/gateway.env")
+    node.run("systemctl", "restart", GATEWAY)
+    try:
+        wait_for(lambda: answers(node))
+        parent = node.main_pid(GATEWAY)
+
+        def workers():
+            return set(node.shell(f"cat /proc/{parent}/task/{parent}/children").split())
+
+        before = wait_for(lambda: len(workers()) == 2 and workers())
+        victim = min(before)
+        node.shell(f"kill -STOP {victim}")
+        after = wait_for(lambda: len(found := workers()) == 2 and victim not in found and found, timeout_s=60)
+        assert len(before & after) == 1
+        assert "has hung for" in node.journal(GATEWAY)
+        assert node.main_pid(GATEWAY) == parent
+        assert wait_for(lambda: answers(node))
+    finally:
+        node.shell("sed -i /EDGEWISE_WORKERS=2/d /etc/edgewise/gateway.env")
+        node.run("systemctl", "restart", GATEWAY)
+
+
+def test_a_model_that_does_not_load_is_told_and_the_server_lives(node):
+    wait_for(lambda: answers(node))
+    node.shell(
+        "mkdir -p /var/lib/edgewise/models/broken/1 && echo nonsense > /var/lib/edgewise/models/broken/1/model.onnx"
+    )
+    try:
+        node.run("systemctl", "restart", "--no-block", SERVER)
+        wait_for(lambda: "model broken version 1 is END: " in node.show(SERVER, "StatusText")["StatusText"])
+        assert node.show(SERVER, "ActiveState")["ActiveState"] == "activating"
+        # What loads answers meanwhile.
+        question = {"instances": [[0.5] * 8]}
+        wait_for(lambda: (found := node.ask("/v1/models/tiny:predict", question, port=8501)) and found[0] == 200)
+    finally:
+        node.shell("rm -r /var/lib/edgewise/models/broken")
+    wait_for(lambda: node.show(SERVER, "ActiveState")["ActiveState"] == "active", timeout_s=60)
+    assert wait_for(lambda: answers(node))
+
+
 def test_a_fetched_version_takes_over_by_itself(node, tmp_path):
     if "fetch" not in node.run("/opt/edgewise/bin/edgewise", "--help"):
         pytest.skip("this tree has no `edgewise fetch` yet")
