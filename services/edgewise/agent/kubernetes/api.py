@@ -40,6 +40,7 @@ CREDENTIALS_S: Final = 60.0
 """For the program that a kubeconfig names to get credentials; it may ask somebody for a password."""
 MAX_ANSWER_BYTES: Final = 64 << 20
 PAGE: Final = 500
+_OWNERS: Final = frozenset({"apps", "batch"})
 
 
 def connect(kubeconfig: str | None = None, context: str | None = None) -> "KubernetesApi":
@@ -197,7 +198,8 @@ class KubernetesApi:
         options = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
-            "propagationPolicy": "Foreground",
+            # Of what owns pods the end is worth waiting for; anything else would wait for the garbage collector only.
+            "propagationPolicy": "Foreground" if resource.group in _OWNERS else "Background",
             "preconditions": {"uid": uid},
         }
         status, body = self._call(

@@ -167,7 +167,7 @@ class Cluster(Protocol):
         ...
 
     def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> bool:
-        """Delete an object and, before it is gone, what it owns.
+        """Delete an object; a workload is gone when its pods are.
 
         Args:
             resource: the kind.

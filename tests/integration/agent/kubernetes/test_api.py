@@ -8,7 +8,7 @@ import pytest
 
 from edgewise.agent.kubernetes import api
 from edgewise.agent.kubernetes.api import connect
-from edgewise.agent.kubernetes.observation import CONFIG_MAP, NAMESPACE, POD
+from edgewise.agent.kubernetes.observation import APPS, CONFIG_MAP, NAMESPACE, POD
 from edgewise.agent.kubernetes.port import (
     ClusterLostError,
     CredentialsError,
@@ -131,12 +131,18 @@ def test_conflicts_are_read(server, cluster):
     assert error.value.conflicts == (FieldConflict("helm", ".data.a"),)
 
 
-def test_a_deletion_names_the_object_that_is_meant_and_takes_what_it_owns_first(server, cluster):
+def test_a_workload_is_gone_when_its_pods_are(server, cluster):
+    server.answers["DELETE", "/apis/apps/v1/namespaces/edgewise/deployments/d"] = (202, {})
+    assert cluster.delete(APPS[0], "edgewise", "d", uid="u-1")
+    assert json.loads(server.asked[0].body)["propagationPolicy"] == "Foreground"
+
+
+def test_a_deletion_names_the_object_that_is_meant(server, cluster):
     server.answers["DELETE", f"{MAPS}/c"] = (200, {"kind": "Status", "status": "Success"})
     assert cluster.delete(CONFIG_MAP, "edgewise", "c", uid="u-1")
     options = json.loads(server.asked[0].body)
     assert options["preconditions"] == {"uid": "u-1"}
-    assert options["propagationPolicy"] == "Foreground"
+    assert options["propagationPolicy"] == "Background"
     server.answers["DELETE", f"{MAPS}/c"] = (409, status("the UID in the precondition does not match"))
     assert not cluster.delete(CONFIG_MAP, "edgewise", "c", uid="u-1")
     assert not cluster.delete(CONFIG_MAP, "edgewise", "gone", uid="u-1")
