@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import socket
+import time
 
 import pytest
 
@@ -109,6 +110,19 @@ def test_the_loop_beats(manager):
             return [await loop.sock_recv(manager.socket, 4096) for _ in range(4)]
 
     assert all(heard.startswith(b"WATCHDOG=1") for heard in asyncio.run(listen()))
+    notifier.forget()
+
+
+def test_a_loop_that_is_held_up_falls_silent(manager):
+    notifier = Notifier(manager.address, 0.03)
+
+    async def hang():
+        notifier.keep_beating(asyncio.get_running_loop())
+        manager.heard()
+        time.sleep(0.2)  # noqa: ASYNC251 - what hangs is the point
+        return manager.heard_nothing()
+
+    assert asyncio.run(hang())
     notifier.forget()
 
 
