@@ -103,6 +103,7 @@ class DnsSource:
         self._empty_kept_s = empty_kept_s
         self._listener: EndpointListener | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._due_s = float("inf")
         self._asked_s = float("-inf")
         self._empty_since_s: float | None = None
         self._asking: threading.Thread | None = None
@@ -127,12 +128,13 @@ class DnsSource:
             self._timer = None
 
     def _ask_in(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
+        due_s = monotonic() + seconds
         if self._timer is not None:
-            if self._timer.when() <= loop.time() + seconds:
+            if self._due_s <= due_s:
                 return
             self._timer.cancel()
-        self._timer = loop.call_later(seconds, self._ask)
+        self._due_s = due_s
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._ask)
 
     def _ask(self) -> None:
         loop = asyncio.get_running_loop()
@@ -140,7 +142,8 @@ class DnsSource:
             self._timer.cancel()
         self._hung = [thread for thread in self._hung if thread.is_alive()]
         if len(self._hung) >= _MAX_HUNG:
-            self._timer = loop.call_later(self._hung_s, self._ask)
+            self._timer = None
+            self._ask_in(self._hung_s)
             return
         self._asked_s = monotonic()
 

@@ -7,6 +7,7 @@ import socket
 import threading
 
 import pytest
+import uvloop
 
 from edgewise.gateway.addresses import look_up
 from edgewise.gateway.endpoint_sources import _MAX_HUNG, DnsSource, StaticSource
@@ -71,11 +72,18 @@ async def looking(**options):
         dns.let_go.set()
 
 
-def run(scenario):
-    asyncio.run(scenario())
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def run(request):
+    """Runs a scenario, on the loop that a gateway has as well."""
+
+    def run(scenario):
+        with asyncio.Runner(loop_factory=request.param) as runner:
+            runner.run(scenario())
+
+    return run
 
 
-def test_every_address_of_either_family_is_an_endpoint():
+def test_every_address_of_either_family_is_an_endpoint(run):
     async def scenario():
         async with looking() as (dns, listener, _):
             v6 = (socket.AF_INET6, ("fd00::1", 8501, 0, 0))
@@ -86,7 +94,7 @@ def test_every_address_of_either_family_is_an_endpoint():
     run(scenario)
 
 
-def test_it_looks_again_by_itself():
+def test_it_looks_again_by_itself(run):
     async def scenario():
         async with looking() as (dns, listener, _):
             for numbers in ((1,), (1, 2), (2,)):
@@ -96,7 +104,7 @@ def test_it_looks_again_by_itself():
     run(scenario)
 
 
-def test_a_failure_is_told_and_says_nothing_of_endpoints():
+def test_a_failure_is_told_and_says_nothing_of_endpoints(run):
     async def scenario():
         async with looking() as (dns, listener, _):
             dns.answers.put(NO_DNS)
@@ -108,7 +116,7 @@ def test_a_failure_is_told_and_says_nothing_of_endpoints():
 
 
 @pytest.mark.parametrize("nothing", [NO_NAME, socket.gaierror(socket.EAI_NODATA, "No address"), []])
-def test_a_name_without_address_is_believed_after_a_while(nothing):
+def test_a_name_without_address_is_believed_after_a_while(run, nothing):
     async def scenario():
         async with looking(empty_kept_s=0.05) as (dns, listener, _):
             dns.answers.put(v4(1))
@@ -122,7 +130,7 @@ def test_a_name_without_address_is_believed_after_a_while(nothing):
     run(scenario)
 
 
-def test_only_an_unbroken_row_of_empty_answers_is_believed():
+def test_only_an_unbroken_row_of_empty_answers_is_believed(run):
     async def scenario():
         async with looking(empty_kept_s=3600) as (dns, listener, source):
             for answer in (NO_NAME, NO_DNS, NO_NAME):
@@ -139,7 +147,7 @@ def test_only_an_unbroken_row_of_empty_answers_is_believed():
     run(scenario)
 
 
-def test_when_connections_fail_it_looks_sooner_but_not_at_once_again():
+def test_when_connections_fail_it_looks_sooner_but_not_at_once_again(run):
     async def scenario():
         async with looking(interval_s=3600, soonest_s=0.02) as (dns, listener, source):
             dns.answers.put(v4(1))
@@ -153,7 +161,21 @@ def test_when_connections_fail_it_looks_sooner_but_not_at_once_again():
     run(scenario)
 
 
-def test_lookups_that_hang_are_left_behind_and_are_few():
+def test_when_it_has_long_been_time_it_looks_at_once(run):
+    async def scenario():
+        async with looking(interval_s=3600, soonest_s=0.0) as (dns, listener, source):
+            dns.answers.put(v4(1))
+            await listener.next()
+            source.hint()
+            source.hint()
+            dns.answers.put(v4(2))
+            assert await listener.next() == endpoints(2)
+            assert len(dns.asked) == 2
+
+    run(scenario)
+
+
+def test_lookups_that_hang_are_left_behind_and_are_few(run):
     async def scenario():
         async with looking(hung_s=0.02) as (dns, listener, source):
             for _ in range(_MAX_HUNG):
@@ -176,7 +198,7 @@ def test_lookups_that_hang_are_left_behind_and_are_few():
     run(scenario)
 
 
-def test_nothing_is_told_after_the_end():
+def test_nothing_is_told_after_the_end(run):
     async def scenario():
         async with looking() as (dns, listener, source):
             thread = source._asking
@@ -192,7 +214,7 @@ def test_nothing_is_told_after_the_end():
     run(scenario)
 
 
-def test_the_systems_own_lookup():
+def test_the_systems_own_lookup(run):
     async def scenario():
         listener = Listener()
         source = DnsSource("localhost", 8501, lookup=look_up)
@@ -205,7 +227,7 @@ def test_the_systems_own_lookup():
     run(scenario)
 
 
-def test_static():
+def test_static(run):
     async def scenario():
         listener = Listener()
         source = StaticSource(endpoints(1, 2))
