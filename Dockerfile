@@ -62,8 +62,10 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 COPY deploy/images/*.py deploy/images/*.txt /images/
 RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-symbols /images/debug-symbols.txt \
         --unused /images/unused.txt --unused /images/unused-serving.txt \
- && /opt/edgewise/bin/python /images/precompile.py google.protobuf.json_format google.protobuf.text_format httptools numpy \
-        onnxruntime orjson PIL.Image PIL.ImageOps PIL.JpegImagePlugin PIL.PngImagePlugin PIL.WebPImagePlugin prometheus_client uvloop
+ && /opt/edgewise/bin/python /images/precompile.py google.protobuf.any_pb2 google.protobuf.internal.builder \
+        google.protobuf.json_format google.protobuf.reflection google.protobuf.runtime_version google.protobuf.text_format \
+        google.protobuf.wrappers_pb2 httptools numpy numpy.typing onnxruntime orjson \
+        PIL.Image PIL.ImageOps PIL.JpegImagePlugin PIL.PngImagePlugin PIL.WebPImagePlugin prometheus_client uvloop
 
 FROM environment AS gateway-packages
 COPY deploy/images/requirements/gateway.txt /requirements/
@@ -71,7 +73,8 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     python -m pip --python /opt/edgewise/bin/python install --no-compile --requirement /requirements/gateway.txt
 COPY deploy/images/*.py deploy/images/*.txt /images/
 RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-symbols /images/debug-symbols.txt --unused /images/unused.txt \
- && /opt/edgewise/bin/python /images/precompile.py google.protobuf.json_format httptools orjson prometheus_client uvloop
+ && /opt/edgewise/bin/python /images/precompile.py google.protobuf.internal.builder google.protobuf.json_format \
+        google.protobuf.reflection google.protobuf.runtime_version httptools orjson prometheus_client uvloop
 
 FROM environment AS gateway-kubernetes-packages
 COPY deploy/images/requirements/gateway.txt deploy/images/requirements/gateway-kubernetes.txt /requirements/
@@ -79,8 +82,9 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     python -m pip --python /opt/edgewise/bin/python install --no-compile --requirement /requirements/gateway-kubernetes.txt
 COPY deploy/images/*.py deploy/images/*.txt /images/
 RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-symbols /images/debug-symbols.txt --unused /images/unused.txt \
- && /opt/edgewise/bin/python /images/precompile.py google.protobuf.json_format httptools kubernetes.client \
-        kubernetes.config kubernetes.watch orjson prometheus_client uvloop
+ && /opt/edgewise/bin/python /images/precompile.py google.protobuf.internal.builder google.protobuf.json_format \
+        google.protobuf.reflection google.protobuf.runtime_version httptools kubernetes.client kubernetes.config \
+        kubernetes.watch orjson prometheus_client uvloop
 
 FROM environment AS agent-packages
 COPY deploy/images/requirements/agent.txt /requirements/

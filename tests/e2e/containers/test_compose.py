@@ -13,6 +13,7 @@ from edgewise.client import Client
 from support.waiting import wait_for
 
 FILE = ROOT / "deploy" / "compose" / "compose.yaml"
+CAT = ROOT / "examples" / "images" / "cat.jpg"
 JPEG = {"content-type": "image/jpeg"}
 PREDICT = "/v1/models/pets:predict"
 
@@ -104,7 +105,7 @@ def test_the_demonstration(project, cat):
     wait_for(lambda: predicted()["site"] == "cloud")
     said(f"predicted: {shown(predicted())}")
     with Client(f"grpc://127.0.0.1:{project.env['EDGEWISE_GRPC_PORT']}") as client:
-        assert client.predict("pets", {"image": cat}).outputs["verdict"].tolist() == ["cat"]
+        assert client.predict("pets", CAT).outputs["verdict"].tolist() == [b"cat"]
     said("predicted over gRPC")
 
     link("blackhole")
