@@ -5,8 +5,10 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -79,23 +81,36 @@ class Installation:
 
     def write(self, overlay: Overlay) -> Path:
         """Write a kustomization that sets what the suite wants. Returns: its directory."""
-        directory = self.directory / "overlay"
-        directory.mkdir(exist_ok=True)
         sources = [{"name": "model-source", "behavior": overlay.source_behavior, "literals": _literals(overlay.source)}]
         if overlay.canary:
             sources.append({"name": "model-source-canary", "behavior": "merge", "literals": _literals(overlay.canary)})
         if overlay.gateway_toml:
+            directory = self.directory / "overlay"
+            directory.mkdir(exist_ok=True)
             (directory / "gateway.toml").write_text(overlay.gateway_toml)
             sources.append({"name": "gateway-config", "behavior": "merge", "files": ["gateway.toml"]})
+        below = K8S / "overlays" / "test"
+        if overlay.canary:
+            # Generators come before components: what a component brings is changed a layer further up.
+            below = self._layer("canary", below, components=[K8S / "components" / "canary"])
+        return self._layer(
+            "overlay",
+            below,
+            namespace=self.namespace.name,
+            labels=[{"pairs": dict([SUITE_LABEL.split("=")]), "includeTemplates": True}],
+            replicas=[{"name": "model-server", "count": 3}],
+            configMapGenerator=sources,
+        )
+
+    def _layer(self, name: str, below: Path, *, components: Sequence[Path] = (), **words: Any) -> Path:
+        directory = self.directory / name
+        directory.mkdir(exist_ok=True)
         written = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
-            "namespace": self.namespace.name,
-            "resources": [os.path.relpath(K8S / "overlays" / "test", directory)],
-            "components": [os.path.relpath(K8S / "components" / "canary", directory)] if overlay.canary else [],
-            "labels": [{"pairs": dict([SUITE_LABEL.split("=")]), "includeTemplates": True}],
-            "replicas": [{"name": "model-server", "count": 3}],
-            "configMapGenerator": sources,
+            "resources": [os.path.relpath(below, directory)],
+            "components": [os.path.relpath(component, directory) for component in components],
+            **words,
         }
         # JSON is YAML, and needs no library to be written.
         (directory / "kustomization.yaml").write_text(json.dumps(written, indent=1))
