@@ -15,7 +15,7 @@
     return        some time after the last fault everything is as it was at first, with nothing left over
 
 A site *could have answered* a request when, for the whole of the `PATIENCE_S` before the request was lost, it was
-reachable both ways without any fault, what a slow way had taken up through, its process well, its own queue short and its workers no more than 0.8 busy; when the route names it and the model
+known to the router and reachable both ways without any fault, what a slow way had taken up through, its process well, its own queue short and its workers no more than 0.8 busy; when the route names it and the model
 is served there; when it had not got all of its `max_in_flight` just then, which the gateway may not exceed; and when the
 budget allowed for finding out: `FAIR_BUDGET_S` and what ten runs and four round trips take.
 Requests that were open while the caller itself stood still or its clock jumped are no part of the promise, nor are those
@@ -185,7 +185,11 @@ class Ledger:
             self._lost(ticket, how, now_s, clock_s)
         if self.rest_since_s <= ticket.arrived_s < self.rest_until_s and how != CANCELLED:
             tier = _PREFERRED.get(ticket.load.route.kind)
-            if tier is not None and any(has_fair_budget(ticket, other) for other in self._sites if other.tier == tier):
+            if tier is not None and any(
+                has_fair_budget(ticket, other)
+                for other in self._sites
+                if other.tier == tier and other.known_since_s <= ticket.arrived_s
+            ):
                 self.rest_requests += 1
                 self.rest_elsewhere += site is None or site.tier != tier
         request = ticket.request
