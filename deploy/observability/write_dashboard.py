@@ -1,4 +1,4 @@
-# ruff: noqa: INP001 - a script beside what it is for, not a package
+
 """Writes the Grafana dashboard, deploy/k8s/components/monitoring/files/dashboard.json.
 
 A panel is a line or two here and forty in Grafana's JSON; places, numbers and data sources follow from the order. A test holds
