@@ -112,6 +112,9 @@ def command(cluster, images, tmp_path_factory):
 
 
 def _delete_namespace(cluster):
+    # A test that ended half-way may have left its finalizer.
+    let_go = ("patch", "configmap", "model-source", "--type=merge", "-p", '{"metadata": {"finalizers": []}}')
+    cluster.kubectl("-n", NAMESPACE, *let_go, check=False)
     cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=110s")
 
 
