@@ -1,9 +1,12 @@
 """The model server's container: what it answers, how it starts, what it takes, how it ends."""
 
 import concurrent.futures
+import hashlib
 import json
+import os
 import shutil
 import statistics
+import tarfile
 import time
 
 import pytest
@@ -129,6 +132,29 @@ def test_sigterm_answers_what_is_in_flight_and_ends_with_0(images, mounted, cat)
     assert verdicts == {"cat"}
     assert code == 0
     assert "finish what is in flight" in log
+
+
+def test_a_model_is_fetched_into_a_new_volume_and_served(images, models, cat, tmp_path):
+    tmp_path.chmod(0o755)
+    archive = tmp_path / "pets-1.tar"
+    with tarfile.open(archive, "w") as files:
+        files.add(models / "pets" / "1", ".")
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    volume = f"edgewise-test-{os.getpid()}"
+    options = ("--volume", f"{tmp_path}:/source:ro", "--volume", f"{volume}:/models")
+    fetch = ("fetch", "/source/pets-1.tar", "/models/pets/1", "--sha256")
+    podman("volume", "create", volume)
+    try:
+        code, said = ended(images["agent"], *fetch, "0" * 64, options=options)
+        assert code == 1
+        assert digest in said
+        code, said = ended(images["agent"], *fetch, digest, options=options)
+        assert code == 0, said
+        mounted = ("--volume", f"{volume}:/models:ro")
+        with container(images["model-server"], ports=(REST,), options=mounted) as unit:
+            assert verdict(answered(unit.url(REST) + PREDICT, cat, JPEG)[1]) == "cat"
+    finally:
+        podman("volume", "rm", volume)
 
 
 def test_models_that_cannot_be_read_are_said(images, models, tmp_path):
