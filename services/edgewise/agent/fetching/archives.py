@@ -126,7 +126,13 @@ class BoundedReads:
         return self.last_read
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a place."""
+        """Go to a place.
+
+        Raises:
+            ValueError: there is no such place. The disk would say the same with an OSError, as if it were at fault.
+        """
+        if whence == 0 and offset < 0:
+            raise ValueError("the archive names a place before its beginning")
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:

@@ -174,6 +174,14 @@ def test_zip_methods_whose_memory_the_archive_chooses(refused):
     refused(zipped(("model.onnx", 0, b"m"), method=zipfile.ZIP_LZMA), "expected deflate or none")
 
 
+def test_a_zip_that_names_a_place_before_its_beginning(refused):
+    data = bytearray(zipped(("model.onnx", 0, b"m")))
+    end = data.index(b"PK\5\6")
+    directory = int.from_bytes(data[end + 16 : end + 20], "little")
+    data[end + 16 : end + 20] = (directory + 256).to_bytes(4, "little")
+    refused(bytes(data), "is damaged")
+
+
 def test_an_encrypted_zip(refused):
     data = bytearray(zipped(("model.onnx", 0, b"m")))
     data[6] |= 1
