@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -111,7 +112,8 @@ class Load:
         told.write_text(json.dumps(asdict(settings)))
         self._errors = (directory / f"{self.path.stem}.errors").open("w+")
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("app_load.py")), str(told)],
+            [sys.executable, "-m", "support.app_load", str(told)],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

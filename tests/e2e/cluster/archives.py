@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgewise.model_server.building import pets, tiny
-from support.app_load import Question
+from support.app_questions import Question
 
 IMAGES = Path(__file__).resolve().parents[3] / "examples" / "images"
 PHOTOGRAPHS = {

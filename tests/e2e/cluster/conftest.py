@@ -17,7 +17,8 @@ from e2e.cluster.installation import Installation, Overlay, source_of
 from e2e.cluster.kube import Cluster, Namespace, find_cluster, start_cluster, stop_cluster, sweep_rules
 from e2e.cluster.report import write_report
 from e2e.cluster.timeline import Timeline
-from support.app_load import LoadSettings, Question
+from support.app_load import LoadSettings
+from support.app_questions import Question
 from support.load_ledger import Load
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -31,8 +32,9 @@ def pytest_addoption(parser):
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.timeout(240))
+        # The first of them may build the images and start a cluster. Each wait has a limit of its own.
+        if Path(__file__).parent in item.path.parents and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(1800))
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +77,7 @@ def images(cluster, timeline) -> dict[str, str]:
         if registry == "localhost":
             pytest.skip("this cluster pulls its images: push them and name the place with EDGEWISE_E2E_REGISTRY")
         return found
-    missing = [name for name, image in found.items() if not _in_store(image)]
+    missing = [name for name, image in found.items() if _is_to_be_built(image)]
     if missing:
         with timeline.timed(f"built the images {', '.join(sorted(missing))}"):
             subprocess.run(["bash", str(ROOT / "deploy" / "images" / "build"), *missing], check=True, timeout=1200)
@@ -84,8 +86,19 @@ def images(cluster, timeline) -> dict[str, str]:
     return found
 
 
-def _in_store(image: str) -> bool:
-    return not subprocess.run(["podman", "image", "exists", image], check=False, timeout=20).returncode
+def _is_to_be_built(image: str) -> bool:
+    """It is not there, or it is of another commit than the sources and nobody has asked for it by its tag."""
+    label = '{{index .Labels "org.opencontainers.image.revision"}}'
+    found = _said("podman", "image", "inspect", "--format", label, image)
+    head = _said("git", "-C", str(ROOT), "rev-parse", "HEAD")
+    other = bool(head) and len(found) >= len(head) and not found.startswith(head)
+    return not found or (other and "EDGEWISE_E2E_TAG" not in os.environ)
+
+
+def _said(*command: str) -> str:
+    """What a command prints; "" when it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return "" if done.returncode else done.stdout.strip()
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from e2e.cluster.archives import Archive
 from e2e.cluster.kube import Namespace, Pod
-from e2e.cluster.timeline import Timeline
+from e2e.cluster.timeline import Timeline, Told
 
 K8S = Path(__file__).resolve().parents[3] / "deploy" / "k8s"
 SUITE_LABEL = "edgewise-suite=cluster"
@@ -129,17 +129,16 @@ class Installation:
         ]
         return self.edgewise(*said, check=check)
 
-    def begin_install(self, overlay: Overlay, model: Archive) -> "subprocess.Popen[str]":
+    def begin_install(self, overlay: Overlay, model: Archive) -> Told:
         """The same in the background, with another model version than the overlay's."""
         words = ["--overlay", str(self.write(overlay)), "--timeout-s", "90", "--model-uri", f"{STORE}/{model.name}"]
         words += ["--model-sha256", model.sha256, "--model-version", str(model.version), *self.images]
-        return subprocess.Popen(
-            self._words("install", *words),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=self.namespace.cluster.environment(),
-        )
+        return self.begin("install", *words)
+
+    def begin(self, *words: str) -> Told:
+        """Run `edgewise k8s WORDS...` in the background."""
+        name = f"edgewise k8s {words[0]}"
+        return Told(self.timeline, name, self._words(*words), self.namespace.cluster.environment())
 
     def install_store(self, archives: list[Archive], overlay: Overlay) -> None:
         """Bring up the store and fill it, before anything fetches from it."""

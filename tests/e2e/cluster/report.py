@@ -2,11 +2,13 @@
 
 import os
 import platform
+import re
 from pathlib import Path
 
 from e2e.cluster.timeline import Timeline
 
-COMMAND = 'make e2e-cluster CLUSTER="--results loadtests/results/e2e-cluster.md"'
+COMMAND = "python -m pytest tests/e2e/cluster -v -s --results loadtests/results/e2e-cluster.md"
+_TEMPORARY = re.compile(r"/\S*/pytest-of-[^/]+/pytest-\d+/")
 
 
 def write_report(timeline: Timeline, path: Path, *, failed: bool) -> None:
@@ -24,5 +26,5 @@ def write_report(timeline: Timeline, path: Path, *, failed: bool) -> None:
     if failed:
         lines += ["**Not all tests of this run passed.**", ""]
     for title, said in timeline.sections:
-        lines += [f"## {title}", "", "```", *(line.rstrip() for line in said), "```", ""]
+        lines += [f"## {title}", "", "```", *(_TEMPORARY.sub("", line).rstrip() for line in said), "```", ""]
     path.write_text("\n".join(lines))

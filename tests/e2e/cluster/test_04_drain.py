@@ -2,14 +2,13 @@
 
 import contextlib
 import json
-import subprocess
-import threading
 import time
 from collections.abc import Iterator
 
 from e2e.cluster.archives import row_questions
 from e2e.cluster.installation import SUITE_LABEL, Installation
 from e2e.cluster.story import phases_between, show_ledger, show_seconds
+from e2e.cluster.timeline import Told
 
 SELECTOR = f"{SUITE_LABEL},app.kubernetes.io/name in (model-server,gateway)"
 PARTS = {"model-server": 3, "gateway": 2}
@@ -37,46 +36,12 @@ def budgets(installation: Installation) -> Iterator[None]:
         installation.namespace.kubectl("delete", "pdb", *(f"e2e-{part}" for part in PARTS), check=False)
 
 
-class Drain:
-    """`kubectl drain` of the node, of this installation's pods alone; what it prints is said as it comes."""
-
-    def __init__(self, installation: Installation, node: str) -> None:
-        words = ["kubectl", "drain", node, "--pod-selector", SELECTOR, "--delete-emptydir-data", "--timeout=90s"]
-        self.process = subprocess.Popen(
-            words,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=installation.namespace.cluster.environment(),
-        )
-        self._timeline = installation.timeline
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._timeline.say(f"kubectl drain: {line.rstrip()}")
-        self.process.stdout.close()
-
-    def wait(self) -> int:
-        """Returns: its exit code."""
-        code = self.process.wait(100)
-        self._reader.join(5)
-        return code
-
-    def close(self) -> None:
-        """End it, if it has not."""
-        if self.process.poll() is None:
-            self.process.kill()
-        self.wait()
-
-
 @contextlib.contextmanager
-def draining(installation: Installation) -> Iterator[Drain]:
+def draining(installation: Installation) -> Iterator[Told]:
     """A drain; the node is uncordoned in any case."""
     node = installation.namespace.ready("model-server")[0].node
-    drain = Drain(installation, node)
+    words = ["kubectl", "drain", node, "--pod-selector", SELECTOR, "--delete-emptydir-data", "--timeout=90s"]
+    drain = Told(installation.timeline, "kubectl drain", words, installation.namespace.cluster.environment())
     try:
         yield drain
     finally:

@@ -1,5 +1,7 @@
 """What happens when, printed for a person who watches, and kept for the report."""
 
+import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -62,6 +64,37 @@ class Timeline:
         print(line, flush=True)
         if self.sections:
             self.sections[-1][1].append(line)
+
+
+class Told:
+    """A command in the background; what it prints is said as it comes."""
+
+    def __init__(self, timeline: Timeline, name: str, words: list[str], environment: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        )
+        self._timeline = timeline
+        self._name = name
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._timeline.say(f"{self._name}: {line.rstrip()}")
+        self.process.stdout.close()
+
+    def wait(self, timeout_s: float = 100.0) -> int:
+        """Returns: its exit code. Raises: TimeoutExpired: it goes on."""
+        code = self.process.wait(timeout_s)
+        self._reader.join(5)
+        return code
+
+    def close(self) -> None:
+        """End it, if it has not."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.wait()
 
 
 def table(heads: list[str], rows: list[list[Any]]) -> str:
