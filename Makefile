@@ -49,7 +49,8 @@ test: $(VENV)/.installed-dev interpreted ## lint, types, contracts and the tests
 	$(call say,Checking style types and import contracts)
 	@$(MAKE) --no-print-directory lint
 	$(call say,Running the unit property and integration tests)
-	$(BIN)/python -m pytest tests/unit tests/property tests/integration
+	$(BIN)/python -m pytest tests/unit tests/property --numprocesses 2 --dist worksteal
+	$(BIN)/python -m pytest tests/integration
 
 lint: $(VENV)/.installed-dev ## ruff, mypy strict, import contracts, generated code
 	$(BIN)/ruff check .
@@ -72,15 +73,15 @@ conformance: $(VENV)/.installed-dev ## unmodified public clients against a real 
 slow: $(VENV)/.installed-dev compiled ## conformance, end-to-end and chaos suites, and those over sockets once more, compiled
 	$(call say,Running the conformance end-to-end and chaos suites and the network's with the hot path compiled)
 	$(BIN)/python -m pytest tests/conformance tests/e2e tests/chaos tests/integration/net tests/integration/gateway \
-		--ignore=tests/e2e/containers --ignore=tests/e2e/cluster
+		--ignore=tests/e2e/containers --ignore=tests/e2e/systemd --ignore=tests/e2e/cluster
 
 images: ## build the container images with podman, or docker where there is no podman
 	$(call say,Building the container images)
 	@deploy/images/build
 
-e2e-containers: $(VENV)/.installed-dev ## build the images, look into them, run the system in containers
+e2e-containers: $(VENV)/.installed-dev ## build the images, look into them, run the system in containers and under systemd
 	$(call say,Running the containers suite)
-	$(BIN)/python -m pytest tests/e2e/containers -v -s
+	$(BIN)/python -m pytest tests/e2e/containers tests/e2e/systemd -v -s
 
 e2e-cluster: $(VENV)/.installed-dev ## install on a Kubernetes cluster; roll out and kill and drain and cut it under load
 	$(call say,Running the cluster suite)

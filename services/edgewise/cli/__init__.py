@@ -77,6 +77,12 @@ def _reported(run: "serve.Run") -> int:
         except EdgewiseError as error:
             print(f"edgewise: {error.message}", file=sys.stderr)
             return 1
+        except ModuleNotFoundError as error:
+            if (error.name or "edgewise").startswith("edgewise"):
+                raise
+            # An image that holds what another command needs, or an extra that was not installed.
+            print(f"edgewise: this installation has no package {error.name}, which this command needs", file=sys.stderr)
+            return 1
         except KeyboardInterrupt:
             return 130
         finally:
