@@ -66,7 +66,7 @@ def _cases(published):
     }
 
 
-@pytest.mark.parametrize("what", ["wrong image digest", "wrong checksum", "truncated model", "missing ConfigMap key"])
+@pytest.mark.parametrize("what", ["missing ConfigMap key", "wrong image digest", "wrong checksum", "truncated model"])
 def test_a_bad_rollout_says_what_is_wrong_and_the_old_pods_serve_on(
     installation, good, published, timeline, apps, what
 ):
