@@ -1,4 +1,3 @@
-
 """Writes prometheus-rule.yaml, the alert rules as the Prometheus Operator takes them, from files/alerts.yaml.
 
 The rules stay as they are, two spaces further in: what `promtool` checks is what the operator gets.
