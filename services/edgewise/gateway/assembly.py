@@ -192,20 +192,20 @@ class Assembly:
         """Take over the endpoints as they are known now. Waits for nothing."""
         self._taking = None
         if self._followed and not self._closed:
-            self._exchange({})
+            self._exchange()
 
-    def _exchange(self, fixed: Mapping[str, Site]) -> tuple[int, int]:
+    def _exchange(self, fixed: Mapping[str, Site] | None = None) -> tuple[int, int]:
         """Put other connections in the place of those there are. What stays as it is keeps its connections and its state.
 
         Args:
-            fixed: sites that have no endpoints of their own and are new or changed.
+            fixed: sites of a config that is new, which have no endpoints of their own; None where only endpoints may have changed.
         Returns: how many links are new, and how many are gone.
         """
         service = self.service
         sites: dict[str, Site] = {}
         for one in service.config.sites:
             if one.discover == NOTHING:
-                sites[one.name] = fixed.get(one.name) or service.sites[one.name]
+                sites[one.name] = (fixed or service.sites)[one.name]
                 continue
             search = self._followed[one.name]
             for endpoint in search.endpoints:
@@ -219,7 +219,8 @@ class Assembly:
         service.sites = sites
         present = {site.site for site in sites.values()}
         service.carrier.absent_tiers = frozenset(one.tier for one in service.config.sites if one.name not in present)
-        if made or gone:
+        # A config may change routes alone, or the order of sites.
+        if made or gone or fixed is not None:
             service.carrier.reconfigure(sites, [site.spec() for site in sites.values()])
         for site in gone:
             self._say_goodbye(site)

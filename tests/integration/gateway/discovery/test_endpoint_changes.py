@@ -8,6 +8,8 @@ from typing import ClassVar
 import pytest
 
 from edgewise.core.errors import FailedPreconditionError
+from edgewise.core.routing.calls import Request
+from edgewise.core.routing.routes import DEFAULT_ROUTE
 from edgewise.gateway import assembly as assembly_module
 from edgewise.gateway.assembly import Assembly
 from edgewise.gateway.config import Address, GatewayConfig, SiteConfig
@@ -259,3 +261,21 @@ def test_which_source(monkeypatch):
     monkeypatch.setattr("edgewise.gateway.discovery.importlib.util.find_spec", lambda name: None)
     with pytest.raises(FailedPreconditionError, match="takes the package kubernetes"):
         source_of(service)
+
+
+def test_a_config_that_changes_no_connection_is_in_force():
+    other = SiteConfig("other", "edge", rest=Address("127.0.0.1", 10))
+
+    async def main():
+        async with assembled(EDGE, other, CLOUD, first=endpoints(1)) as (assembly, service):
+            router = service.router
+            request = Request("m", DEFAULT_ROUTE, arrived_s=0.0, deadline_s=1.0)
+            budget = router._budget(request)
+            links = dict(router.links)
+            await assembly.reload(GatewayConfig((other, EDGE, CLOUD)))
+            # In the order of preference that is configured now, and hedged as routes say now.
+            assert names(service) == ["other", "edge", "cloud/127.0.0.1:1"]
+            assert dict(router.links) == links
+            assert router._budget(request) is not budget
+
+    asyncio.run(main())
