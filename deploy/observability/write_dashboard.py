@@ -1,4 +1,3 @@
-
 """Writes the Grafana dashboard, deploy/k8s/components/monitoring/files/dashboard.json.
 
 A panel is a line or two here and forty in Grafana's JSON; places, numbers and data sources follow from the order. A test holds
