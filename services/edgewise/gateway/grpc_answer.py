@@ -9,8 +9,9 @@ from edgewise.gateway.forwarding import OWN_ANSWER_FIELDS, end_to_end
 from edgewise.net.grpc_answer import can_be_sent, encode_ok
 from edgewise.net.grpc_client_answer import GrpcAnswer, parse_status
 from edgewise.net.grpc_exchange import Field
+from edgewise.net.grpc_over_http import MESSAGE_FIELD, STATUS_FIELD
 from edgewise.net.http_response_head import ResponseHead
-from edgewise.protocols.grpc_over_http import MESSAGE_FIELD, STATUS_FIELD, unescape_message
+from edgewise.protocols.grpc_over_http import unescape_message
 
 if TYPE_CHECKING:
     from edgewise.gateway.site import Site

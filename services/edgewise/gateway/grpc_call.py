@@ -17,6 +17,7 @@ from edgewise.net.grpc_call import UnaryCall
 from edgewise.net.grpc_client_answer import GrpcAnswer
 from edgewise.net.grpc_client_head import encode_timeout
 from edgewise.net.grpc_exchange import Field
+from edgewise.net.grpc_over_http import HttpCall
 from edgewise.net.hpack import encode_field
 from edgewise.net.http_response_head import ResponseHead
 from edgewise.protocols.deadline_header import MAX_DEADLINE_MS
@@ -42,7 +43,9 @@ class GrpcCall:
 
     __slots__ = ("_asked", "_door", "_exchange", "_id", "_message", "_model", "_peer", "_request")
 
-    def __init__(self, door: "GrpcDoor", exchange: UnaryCall, method: ForwardedMethod, head: GrpcHead) -> None:
+    def __init__(
+        self, door: "GrpcDoor", exchange: UnaryCall | HttpCall, method: ForwardedMethod, head: GrpcHead
+    ) -> None:
         asked = head.asked
         message = exchange.message
         self._model = model = method.find_model(message)
@@ -124,11 +127,14 @@ class GrpcCall:
         request = self._request
         exchange = self._exchange
         if answer.status == _OK:
-            if request.attempts == 1 and not request.degraded:
-                block = answer.only
+            if isinstance(exchange, HttpCall):
+                fields = answer.trailers(request.attempts, request.degraded)
+                exchange.respond(body, (*fields, (b"x-request-id", self._id)))
+            elif request.attempts == 1 and not request.degraded:
+                exchange.respond_encoded(body, answer.only + encode_field(b"x-request-id", self._id))
             else:
                 block = encode_ok(answer.trailers(request.attempts, request.degraded))
-            exchange.respond_encoded(body, block + encode_field(b"x-request-id", self._id))
+                exchange.respond_encoded(body, block + encode_field(b"x-request-id", self._id))
         else:
             trailers = answer.trailers(request.attempts, request.degraded)
             exchange.fail(answer.status, answer.message, (*trailers, (b"x-request-id", self._id)))
@@ -210,7 +216,9 @@ class GrpcCall:
         )
 
 
-def refuse(exchange: UnaryCall, error: EdgewiseError, request_id: bytes, attempts: int, degraded: str) -> None:
+def refuse(
+    exchange: UnaryCall | HttpCall, error: EdgewiseError, request_id: bytes, attempts: int, degraded: str
+) -> None:
     """Answer with an error of the gateway's own.
 
     Args:

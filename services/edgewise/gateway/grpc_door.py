@@ -19,6 +19,7 @@ from edgewise.net.grpc_answer import can_be_sent
 from edgewise.net.grpc_call import UnaryCall
 from edgewise.net.grpc_exchange import GrpcExchange, GrpcStream, Message, Method, StreamingMethod, UnaryMethod
 from edgewise.net.grpc_health import HealthService
+from edgewise.net.grpc_over_http import HttpCall
 from edgewise.protocols.grpc_status import STATUS
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class GrpcDoor:
     # --- what goes to a site
 
     def _forward(self, method: ForwardedMethod, exchange: GrpcExchange) -> None:
-        call = cast("UnaryCall", exchange)
+        call = cast("UnaryCall | HttpCall", exchange)
         head = call.head
         understood = head.note
         service = self.service
@@ -96,7 +97,7 @@ class GrpcDoor:
         except EdgewiseError as error:
             self._turn_away(call, error)
 
-    def _turn_away(self, call: UnaryCall, error: EdgewiseError) -> None:
+    def _turn_away(self, call: UnaryCall | HttpCall, error: EdgewiseError) -> None:
         self.service.metrics.refused(error)
         request_id = call.metadata.get(b"x-request-id", b"")[:MAX_REQUEST_ID_BYTES]
         if not can_be_sent((b"x-request-id", request_id)):
@@ -107,7 +108,7 @@ class GrpcDoor:
 
     def _refuse_reload(self, exchange: GrpcExchange) -> None:
         message = "the gateway does not know which site is meant; send HandleReloadConfigRequest to the site itself"
-        self._turn_away(cast("UnaryCall", exchange), UnimplementedError(message))
+        self._turn_away(cast("UnaryCall | HttpCall", exchange), UnimplementedError(message))
 
     def _check_health(self, exchange: GrpcExchange) -> None:
         self.health.say(serving=self.service.ready())

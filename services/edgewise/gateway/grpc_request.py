@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Final
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.core.routing.routes import Route, overridden
 from edgewise.gateway.config import GatewayConfig
-from edgewise.gateway.forwarding import CREDENTIALS, OWN_REQUEST_FIELDS
+from edgewise.gateway.forwarding import CREDENTIALS, OWN_REQUEST_FIELDS, end_to_end
 from edgewise.gateway.grpc_methods import ForwardedMethod
 from edgewise.net.exchange import Header
 from edgewise.net.grpc_client_head import encode_metadata
 from edgewise.net.grpc_exchange import Field
 from edgewise.net.grpc_head import CallHead
+from edgewise.net.grpc_over_http import CONTENT_TYPE
 from edgewise.net.http_answer import encode_fields
 from edgewise.net.http_client_connection import encode_start
 from edgewise.protocols.deadline_header import DEADLINE_HEADER, parse_deadline_ms
-from edgewise.protocols.grpc_over_http import CONTENT_TYPE
 
 if TYPE_CHECKING:
     from edgewise.gateway.grpc_upstream import Http2Upstream
@@ -70,7 +70,7 @@ class GrpcRequest:
         self._http_heads: dict[Site, bytes] = {}
         self._http2_heads: dict[Site, bytes] = {}
         self._routes: dict[str, Route] = {}
-        self._fields = [field for field in metadata.items() if field[0] not in _OWN_METADATA]
+        self._fields = end_to_end(metadata.items(), metadata.get(b"connection"), _OWN_METADATA)
         for field in self._fields:
             _check_printable(*field)
         wish = metadata.get(b"x-edgewise-route")

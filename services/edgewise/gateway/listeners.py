@@ -12,10 +12,12 @@ from edgewise.gateway.rest_upload import KEPT_BODY_BYTES
 from edgewise.gateway.workers import cannot_listen
 from edgewise.net.errors import TlsMaterialError
 from edgewise.net.grpc_limits import GrpcLimits
+from edgewise.net.grpc_over_http import GrpcOverHttp
 from edgewise.net.grpc_server import GrpcServer
 from edgewise.net.http_limits import HttpLimits
 from edgewise.net.http_server import HttpServer
 from edgewise.net.tls import TlsFiles
+from edgewise.protocols.grpc_over_http import HTTP_STATUS
 
 if TYPE_CHECKING:
     from edgewise.gateway.metrics import GatewayMetrics
@@ -48,8 +50,9 @@ class Listeners:
         Raises: FailedPreconditionError: an address or the certificates cannot be used.
         """
         service, options = self._service, self._service.options
+        self._grpc_door = calls = GrpcDoor(service)
         if options.rest_port is not None:
-            door = RestDoor(service)
+            door = RestDoor(service, GrpcOverHttp(calls, HTTP_STATUS))
             tls = self._follow_tls("http/1.1")
             self._http = HttpServer(
                 door,
@@ -64,10 +67,9 @@ class Listeners:
                 raise cannot_listen(options.host, options.rest_port, error) from None
             _count(service.metrics, self._http, "http")
         if options.grpc_port is not None:
-            self._grpc_door = GrpcDoor(service)
             tls = self._follow_tls("h2")
             self._grpc = GrpcServer(
-                self._grpc_door,
+                calls,
                 GrpcLimits(max_message_bytes=options.max_body_bytes),
                 ssl_context=tls.context if tls else None,
             )

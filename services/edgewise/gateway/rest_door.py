@@ -15,6 +15,7 @@ from edgewise.gateway.answer_fields import attempt_fields
 from edgewise.gateway.rest_call import RestCall
 from edgewise.gateway.rest_request import MAX_REQUEST_ID_BYTES, RestRequest
 from edgewise.net.exchange import Header
+from edgewise.net.grpc_over_http import GrpcOverHttp
 from edgewise.net.http_answer import AnswerHeads, encode_fields
 from edgewise.net.http_exchange import HttpExchange
 from edgewise.protocols.http_status import TFS_STATUS
@@ -23,6 +24,11 @@ from edgewise.protocols.rest_paths import parse_path
 if TYPE_CHECKING:
     from edgewise.gateway.service import GatewayService
 
+_EXHAUSTED: Final = 8
+_TOO_LONG: Final = (
+    "the message is longer than this gateway takes over HTTP/1.1; give this site a gRPC address in the config of the gateway "
+    "that sent it"
+)
 _JSON: Final[Header] = (b"content-type", b"application/json")
 
 
@@ -31,6 +37,7 @@ class RestDoor:
 
     Args:
         service: what both doors share.
+        calls: takes gRPC calls that come over this port, from another gateway; None takes none.
 
     Attributes:
         error_headers: the fields of answers that the HTTP server gives by itself.
@@ -42,8 +49,9 @@ class RestDoor:
 
     error_headers: Final[tuple[Header, ...]] = (_JSON,)
 
-    def __init__(self, service: "GatewayService") -> None:
+    def __init__(self, service: "GatewayService", calls: GrpcOverHttp | None = None) -> None:
         self.service = service
+        self._calls = calls
         self.carrier = service.carrier
         self.logs = service.request_log.enabled
         self.id_start = b"x-request-id: %b-" % secrets.token_hex(6).encode("ascii")
@@ -78,11 +86,17 @@ class RestDoor:
             self._turn_away(exchange, error)
 
     def _understand(self, exchange: HttpExchange) -> RestRequest | None:
-        """What a head comes to; None when one of the gateway's own pages answered.
+        """What a head comes to; None when somebody else answers: one of the gateway's own pages, or the door for gRPC calls.
 
         Raises: EdgewiseError: nothing that can be forwarded.
         """
         service = self.service
+        if self._calls is not None and self._calls.takes(exchange):
+            if exchange.incoming is None:
+                self._calls(exchange)
+            else:
+                self._calls.refuse(exchange, _EXHAUSTED, _TOO_LONG)
+            return None
         if service.page(exchange):
             return None
         endpoint = parse_path(exchange.method, exchange.path)

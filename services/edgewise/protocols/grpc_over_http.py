@@ -1,14 +1,4 @@
-"""A unary gRPC call as one HTTP/1.1 request: what the gateway sends and the model server's REST port answers.
-
-    POST /package.Service/Method          200
-    content-type: application/x-protobuf  content-type: application/x-protobuf
-    (metadata as header fields)           grpc-status: 0
-                                          (trailers as header fields)
-    the bare message                      the bare message
-
-The message has no length before it, since the body says where it ends. An error has the HTTP status of its code, no body,
-and `grpc-status` and `grpc-message` (percent-encoded) beside the trailers. Deadlines travel as `x-edgewise-deadline-ms`.
-"""
+"""What `edgewise.net.grpc_over_http` says of a call's end: the HTTP status of each gRPC status, and messages unescaped."""
 
 import re
 from typing import Final
@@ -16,10 +6,6 @@ from urllib.parse import unquote_to_bytes
 
 from edgewise.protocols.grpc_status import CODES, OK
 from edgewise.protocols.http_status import TFS_STATUS
-
-CONTENT_TYPE: Final = b"application/x-protobuf"
-STATUS_FIELD: Final = b"grpc-status"
-MESSAGE_FIELD: Final = b"grpc-message"
 
 _ABORTED: Final = 10
 _LAST_STATUS: Final = 16

@@ -13,7 +13,6 @@ from edgewise import __version__
 from edgewise.core.errors import CancelledError, EdgewiseError, InternalError
 from edgewise.core.requests import PredictResponse
 from edgewise.model_server.doors.answer_fields import MAX_REQUEST_ID_BYTES, prediction_fields, site_fields
-from edgewise.model_server.doors.grpc_over_http import GrpcOverHttp
 from edgewise.model_server.doors.probe import PROBE_PATH, ProbeAnswers
 from edgewise.model_server.doors.rest_codecs import CODECS, Decoded, image
 from edgewise.model_server.doors.rest_pages import JSON, Pages
@@ -21,9 +20,11 @@ from edgewise.model_server.metrics import OK
 from edgewise.model_server.service import PLATFORMS, default_signature
 from edgewise.net.exchange import Body, Exchange, Header
 from edgewise.net.grpc_exchange import MethodLookup
+from edgewise.net.grpc_over_http import GrpcOverHttp
 from edgewise.protocols import oip_rest_metadata, tfs_rest, tfs_rest_status
 from edgewise.protocols.content_encoding import decompress
 from edgewise.protocols.deadline_header import DEADLINE_HEADER, parse_deadline_ms
+from edgewise.protocols.grpc_over_http import HTTP_STATUS
 from edgewise.protocols.http_status import OIP_STATUS, TFS_STATUS
 from edgewise.protocols.oip_rest import HEADER_LENGTH
 from edgewise.protocols.rest_paths import Action, Endpoint, Protocol, parse_path
@@ -63,7 +64,7 @@ class RestDoor:
         self.metrics = service.metrics
         self.pages = Pages(service)
         self.who: tuple[Header, ...] = site_fields(service.options)
-        self._grpc = GrpcOverHttp(methods, self.who) if methods is not None else None
+        self._grpc = GrpcOverHttp(methods, HTTP_STATUS, self.who) if methods is not None else None
         self._probes = ProbeAnswers(self.who)
         self._questions: dict[Action, Callable[[Endpoint], tuple[int, bytes]]] = {
             Action.SERVER_LIVE: lambda _: (200, oip_rest_metadata.encode_live(live=True)),

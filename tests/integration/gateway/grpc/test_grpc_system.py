@@ -122,3 +122,39 @@ def test_questions_and_errors_are_those_of_a_site(start_server, start_gateway, t
         (STATUS, b""),
     ):
         assert through.call(method, message)[:3] == direct.call(method, message)[:3]
+
+
+def test_a_gateway_behind_a_gateway(start_server, start_gateway, tiny_repository, grpc_calls, until, ask):
+    """As at the edge: the site is a cluster, whose gateway has one address for both protocols."""
+    cloud = start_server("--repository", str(tiny_repository), "--tier", "cloud")
+    cluster = start_gateway("--cloud", cloud.rest_url)
+    edge = start_gateway("--cloud", cluster.rest_url)
+    asked = ask(edge)
+    until(lambda: asked.state("cloud") == "UP")
+    direct, through = grpc_calls(cloud), grpc_calls(edge)
+    status = serving_pb2.GetModelStatusRequest()
+    status.model_spec.name = "tiny"
+    for method, message in (
+        (PREDICT, tfs_request("tiny", x=HALVES).SerializeToString()),
+        (PREDICT, tfs_request("absent", x=HALVES).SerializeToString()),
+        (PREDICT, b"\xff"),
+        (STATUS, status.SerializeToString()),
+        ("/inference.GRPCInferenceService/ServerMetadata", b""),
+    ):
+        assert through.call(method, message)[:3] == direct.call(method, message)[:3]
+    assert asked.predict().status == 200
+    cloud.stop(signal.SIGKILL)
+    _, code, *_ = through.call(PREDICT, tfs_request("tiny", x=HALVES).SerializeToString())
+    assert code is grpc.StatusCode.UNAVAILABLE
+
+
+def test_a_message_that_is_too_long_between_gateways_is_refused(
+    start_server, start_gateway, tiny_repository, grpc_calls
+):
+    cloud = start_server("--repository", str(tiny_repository), "--tier", "cloud")
+    edge = start_gateway("--cloud", start_gateway("--cloud", cloud.rest_url).rest_url)
+    _, code, details, *_ = grpc_calls(edge).call(
+        PREDICT, tfs_request("tiny", x=HALVES).SerializeToString() + bytes(17 << 20)
+    )
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "give this site a gRPC address" in details

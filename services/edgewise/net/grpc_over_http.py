@@ -1,29 +1,38 @@
-"""Unary gRPC calls on the REST port, each as one HTTP/1.1 request; `edgewise.protocols.grpc_over_http` has the form.
+"""Unary gRPC calls on the REST port, each as one HTTP/1.1 request.
 
-A gateway sends calls this way: on HTTP/1.1 a lost call is known from its own connection, and a call that is given up is
-given up with it. The methods are those of the gRPC port, with the same keys, deadlines and limits.
+    POST /package.Service/Method          200
+    content-type: application/x-protobuf  content-type: application/x-protobuf
+    (metadata as header fields)           grpc-status: 0
+                                          (trailers as header fields)
+    the bare message                      the bare message
+
+The message has no length before it, since the body says where it ends. An error has the HTTP status of its code, no body,
+and `grpc-status` and `grpc-message` (percent-encoded) beside the trailers. Deadlines travel as `x-edgewise-deadline-ms`.
+
+A gateway sends calls this way, to a model server or to another gateway: on HTTP/1.1 a lost call is known from its own
+connection, and a call that is given up is given up with it. The methods are those of the gRPC port, with the same keys, deadlines
+and limits.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
 
-from edgewise.core.errors import InternalError, UnimplementedError
 from edgewise.net.exchange import Exchange
 from edgewise.net.grpc_answer import escape_message
-from edgewise.net.grpc_exchange import Field, Message, MethodLookup, UnaryMethod
-from edgewise.protocols.grpc_over_http import CONTENT_TYPE, HTTP_STATUS, MESSAGE_FIELD, STATUS_FIELD
-from edgewise.protocols.grpc_status import OK, STATUS
-
-if TYPE_CHECKING:
-    from edgewise.core.errors import EdgewiseError
+from edgewise.net.grpc_exchange import OK, Field, Message, MethodLookup, UnaryMethod
+from edgewise.net.grpc_head import CallHead
 
 _log = logging.getLogger(__name__)
+
+CONTENT_TYPE: Final = b"application/x-protobuf"
+STATUS_FIELD: Final = b"grpc-status"
+MESSAGE_FIELD: Final = b"grpc-message"
 
 _TYPE_FIELD: Final = (b"content-type", CONTENT_TYPE)
 _OK_FIELDS: Final = (_TYPE_FIELD, (STATUS_FIELD, b"0"))
 _ALLOW_POST: Final = (b"allow", b"POST")
-_UNAUTHENTICATED: Final = 16
+_UNIMPLEMENTED, _INTERNAL, _UNAUTHENTICATED = 12, 13, 16
 
 
 class GrpcOverHttp:
@@ -31,11 +40,13 @@ class GrpcOverHttp:
 
     Args:
         lookup: the gRPC front door.
+        http_status: of each gRPC status, by its number.
         who: the site's own fields, for answers that no method gives.
     """
 
-    def __init__(self, lookup: MethodLookup, who: tuple[Field, ...]) -> None:
+    def __init__(self, lookup: MethodLookup, http_status: Sequence[int], who: tuple[Field, ...] = ()) -> None:
         self._lookup = lookup
+        self._http_status = http_status
         self._who = who
         self._methods: dict[bytes, tuple[str, UnaryMethod]] = {}
 
@@ -53,17 +64,17 @@ class GrpcOverHttp:
         headers = exchange.headers
         if found is None:
             name = exchange.path[:200].decode("ascii", "replace")
-            self._refuse(exchange, UnimplementedError(f"the method {name} is not served here as a unary call"))
+            self.refuse(exchange, _UNIMPLEMENTED, f"the method {name} is not served here as a unary call")
         elif b"content-encoding" in headers:
-            self._refuse(exchange, UnimplementedError("content-encoding is not understood for gRPC calls; send none"))
+            self.refuse(exchange, _UNIMPLEMENTED, "content-encoding is not understood for gRPC calls; send none")
         else:
             name, method = found
-            call = HttpCall(exchange, name)
+            call = HttpCall(exchange, name, self._http_status)
             try:
                 method.handle(call)
             except Exception:  # noqa: BLE001 - whatever the method did, the client gets its answer
                 _log.exception("the handler of %s failed", name)
-                self._refuse(exchange, InternalError("the server failed; its log says more"))
+                self.refuse(exchange, _INTERNAL, "the server failed; its log says more")
 
     def _find(self, path: bytes) -> tuple[str, UnaryMethod] | None:
         """The method of a path; what is streaming has no form here."""
@@ -75,8 +86,9 @@ class GrpcOverHttp:
         found = self._methods[path] = (name, method)
         return found
 
-    def _refuse(self, exchange: Exchange, error: "EdgewiseError") -> None:
-        HttpCall(exchange, "").fail(STATUS[error.code], error.message, self._who)
+    def refuse(self, exchange: Exchange, status: int, message: str) -> None:
+        """Answer with an error that no method gives."""
+        HttpCall(exchange, "", self._http_status).fail(status, message, self._who)
 
 
 class HttpCall:
@@ -85,13 +97,16 @@ class HttpCall:
     `timeout_s` is None: the budget is the one that the metadata state, and the methods hold to it.
     """
 
-    __slots__ = ("_exchange", "message", "metadata", "method", "received_s", "timeout_s")
+    __slots__ = ("_exchange", "_http_status", "message", "metadata", "method", "received_s", "timeout_s")
 
-    def __init__(self, exchange: Exchange, method: str) -> None:
+    def __init__(self, exchange: Exchange, method: str, http_status: Sequence[int]) -> None:
         self._exchange = exchange
+        self._http_status = http_status
         self.method = method
         self.message: Message = exchange.body
         self.metadata: Mapping[bytes, bytes] = exchange.headers
+        # The body has been read; of the call it says nothing.
+        exchange.headers.pop(b"content-length", None)
         self.timeout_s: float | None = None
         self.received_s = exchange.received_s
 
@@ -99,6 +114,12 @@ class HttpCall:
     def closed(self) -> bool:
         """Whether the client has gone or the answer has been given."""
         return self._exchange.closed
+
+    @property
+    def head(self) -> CallHead:
+        """The call as gRPC's own port has it; made anew each time."""
+        metadata = dict(self.metadata)
+        return CallHead(self.method, metadata, sum(len(name) + len(value) + 32 for name, value in metadata.items()))
 
     @property
     def peer(self) -> str:
@@ -127,4 +148,4 @@ class HttpCall:
             fields.append((MESSAGE_FIELD, escape_message(message)))
         if status == _UNAUTHENTICATED:
             fields.append((b"www-authenticate", b"Bearer"))
-        self._exchange.respond(HTTP_STATUS[status], fields, b"")
+        self._exchange.respond(self._http_status[status], fields, b"")
