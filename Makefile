@@ -85,7 +85,7 @@ e2e-containers: $(VENV)/.installed-dev ## build the images, look into them, run 
 
 e2e-cluster: $(VENV)/.installed-dev ## install on a Kubernetes cluster; roll out and kill and drain and cut it under load
 	$(call say,Running the cluster suite)
-	$(BIN)/python -m pytest tests/e2e/cluster -v -s
+	$(BIN)/python -m pytest tests/e2e/cluster -v -s $(CLUSTER)
 
 simulate: $(VENV)/.installed-dev compiled ## a million virtual requests through a hundred failing sites
 	$(BIN)/python loadtests/simulate_routing.py $(SIMULATE)
