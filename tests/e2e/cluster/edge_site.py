@@ -55,14 +55,14 @@ class EdgeSite:
         self.gateway = ""
 
     @contextlib.contextmanager
-    def gateway_to(self, rest: str, grpc: str, timeline: Timeline) -> Iterator[tuple[str, str]]:
+    def gateway_to(self, address: str, timeline: Timeline) -> Iterator[tuple[str, str]]:
         """A gateway before both sites, for some time; both of its links are UP. Gives: its doors.
 
         Args:
-            rest, grpc: HOST:PORT of the cluster's gateway. A gateway takes gRPC at its gRPC port alone.
+            address: HOST:PORT of the cluster's gateway, where it takes REST requests, and gRPC calls from another gateway.
             timeline: told what the gateway logged when something goes wrong.
         """
-        self._start_gateway(rest, grpc)
+        self._start_gateway(address)
         try:
             timeline.wait("both links are UP", lambda: self.links() == {"cloud": "UP", "edge": "UP"})
             yield f"{self.gateway}:8080", f"{self.gateway}:8081"
@@ -73,10 +73,10 @@ class EdgeSite:
         finally:
             podman("rm", "--force", "--time", "1", "edgewise-e2e-gateway")
 
-    def _start_gateway(self, rest: str, grpc: str) -> None:
+    def _start_gateway(self, address: str) -> None:
         config = self.directory / "edge-gateway.toml"
         config.write_text(
-            f'[[site]]\nname = "cloud"\ntier = "cloud"\nrest = "http://{rest}"\ngrpc = "{grpc}"\n\n'
+            f'[[site]]\nname = "cloud"\ntier = "cloud"\nrest = "http://{address}"\n\n'
             f'[[site]]\nname = "edge"\ntier = "edge"\nrest = "http://{self.model_server}:8501"\n\n'
             '[route]\nkind = "prefer-cloud"\n'
         )

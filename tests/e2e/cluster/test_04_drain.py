@@ -92,7 +92,7 @@ def test_a_drain_within_the_budgets_fails_no_request(tiny, timeline, apps):
 def test_a_full_drain_behind_an_edge_gateway_fails_no_request(tiny, edge, timeline, apps):
     timeline.section("Drain of everything, 100 requests/s through an edge gateway outside of the cluster")
     timeline.wait("all pods are ready", lambda: _whole(tiny))
-    with edge.gateway_to(tiny.rest, tiny.grpc, timeline) as doors:
+    with edge.gateway_to(tiny.rest, timeline) as doors:
         load = apps("full-drain", row_questions(2_000), rest=70, grpc=30, through=doors)
         load.wait_count(300)
         begun_s = time.monotonic()

@@ -38,7 +38,7 @@ def test_a_cut_between_edge_and_cluster_fails_no_request(tiny, edge, timeline, a
     timeline.section(
         "Cut and heal: 200 requests/s of 20 kB through the edge gateway, the way to the cluster drops all packets"
     )
-    with edge.gateway_to(tiny.rest, tiny.grpc, timeline) as doors:
+    with edge.gateway_to(tiny.rest, timeline) as doors:
         load = apps("cut", row_questions(BODY_BYTES), rest=140, grpc=60, through=doors)
         load.wait_count(1200)
         with dropped(*edge.way_out()) as cut_s:
