@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 SHARED = Path(__file__).resolve().parents[4] / "shared"
 COMMAND_TIMEOUT_S = 120.0
+RULE_COMMENT = "edgewise-e2e-cut"  # told from what kube-proxy says of the suite's namespace
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,7 @@ def dropped(*rules: str) -> Iterator[float]:
     Args:
         rules: `CHAIN MATCHES...` of iptables.
     """
-    marked = [[*rule.split(), "-m", "comment", "--comment", "edgewise-e2e", "-j", "DROP"] for rule in rules]
+    marked = [[*rule.split(), "-m", "comment", "--comment", RULE_COMMENT, "-j", "DROP"] for rule in rules]
     placed: list[list[str]] = []
     try:
         for chain, *rest in marked:
@@ -241,5 +243,6 @@ def sweep_rules() -> None:
     """Take away what a run that was killed has left."""
     done = subprocess.run(["iptables-save", "-t", "filter"], capture_output=True, text=True, check=False, timeout=20)
     for line in done.stdout.splitlines():
-        if line.startswith("-A") and "edgewise-e2e" in line:
-            _iptables("-D", *line.split()[1:])
+        words = shlex.split(line)
+        if words[:1] == ["-A"] and RULE_COMMENT in words:
+            _iptables("-D", *words[1:])
