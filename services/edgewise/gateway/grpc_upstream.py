@@ -145,8 +145,8 @@ class Http2Upstream:
 
     @property
     def busy(self) -> bool:
-        """Whether a call or a probe is on a connection."""
-        return bool(self.client.open_calls or self.prober.open_calls)
+        """Whether a call or a probe is on a connection, or waits for one."""
+        return any(client.open_calls or client.waiting for client in (self.client, self.prober))
 
     async def start(self) -> bool:
         """Look the name up; whether an address is known."""

@@ -121,7 +121,11 @@ class HttpUpstream:
     @property
     def busy(self) -> bool:
         """Whether a request is on a connection, or waits for one."""
-        return bool(self.waiting) or any(connection.busy for connection in self._connections)
+        return (
+            bool(self.waiting)
+            or any(connection.busy for connection in self._connections)
+            or any(waiting is not None and not waiting.cancelled for waiting in self._connecting.values())
+        )
 
     def begin(self) -> None:
         """Begin to keep house."""

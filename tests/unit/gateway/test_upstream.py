@@ -418,6 +418,23 @@ def test_a_fresh_connection_is_its_own():
     run(main)
 
 
+@pytest.mark.parametrize("fresh", [False, True])
+def test_it_is_busy_from_the_first_moment_of_a_request_to_its_end(fresh):
+    async def main():
+        async with serving() as (_, upstream):
+            assert not upstream.busy
+            call, _ = send(upstream, fresh=fresh)
+            assert upstream.busy
+            await call.end()
+            assert not upstream.busy
+            upstream.warm(2)
+            _, given_up = send(upstream, fresh=True)
+            given_up.carrier.cancel()
+            assert not upstream.busy, "connections that nobody waits for are no requests"
+
+    run(main)
+
+
 def test_connections_are_opened_ahead_of_need():
     async def main():
         async with serving(max_connections=3) as (server, upstream):

@@ -89,7 +89,9 @@ async def serving(through, **words):
 def test_calls_share_a_connection_and_end_once(through):
     async def main():
         async with serving(through) as (site, port), reaching(port) as (upstream, told):
+            assert not upstream.busy
             first, second = send(upstream, told, "a"), send(upstream, told, "b")
+            assert upstream.busy, "they wait for a connection"
             await told.until(("sent", "a"), ("sent", "b"))
             third = send(upstream, told, "c")
             await until(lambda: len(site.seen) >= 3)
@@ -102,6 +104,7 @@ def test_calls_share_a_connection_and_end_once(through):
             assert ("sent", "c") not in told.events
             assert not any(event[1] == "b" and event[0] != "sent" for event in told.events)
             assert upstream.client.opened == 1
+            assert not upstream.busy
             assert first.carrier is None
             assert third.carrier is None
 
