@@ -253,8 +253,8 @@ class Assembly:
 
     def _say_goodbye(self, site: Site) -> None:
         """Close a site's connections once what is in flight there has ended."""
-        deadlines = (route.deadline_s for route in (self.service.config.route, *self.service.config.routes.values()))
-        until_s = time.monotonic() + min(max(deadlines), _LONGEST_GOODBYE_S)
+        # Not by the routes' deadlines: requests may bring longer ones, and what may not run twice has nowhere else to go.
+        until_s = time.monotonic() + _LONGEST_GOODBYE_S
         self._leaving.add(site)
 
         async def later() -> None:

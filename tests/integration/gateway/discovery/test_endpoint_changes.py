@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -16,6 +17,7 @@ from edgewise.gateway.config import Address, GatewayConfig, SiteConfig
 from edgewise.gateway.endpoints import Endpoint
 from edgewise.gateway.followed_site import MAX_ENDPOINTS, source_of
 from edgewise.gateway.options import GatewayOptions
+from edgewise.gateway.site import Site
 from support.waiting import until
 
 CLOUD = SiteConfig("cloud", "cloud", rest=Address("models", 80), discover="dns")
@@ -277,5 +279,29 @@ def test_a_config_that_changes_no_connection_is_in_force():
             assert names(service) == ["other", "edge", "cloud/127.0.0.1:1"]
             assert dict(router.links) == links
             assert router._budget(request) is not budget
+
+    asyncio.run(main())
+
+
+def test_what_an_endpoint_that_left_is_busy_with_may_take_longer_than_routes_give_it(monkeypatch):
+    looks = []
+    busy = [True, True, True]
+
+    def look(site):
+        looks.append(site)
+        return bool(busy) and busy.pop()
+
+    monkeypatch.setattr(assembly_module, "_GOODBYE_LOOK_S", 0.01)
+    monkeypatch.setattr(Site, "busy", property(look))
+
+    async def main():
+        async with assembled(CLOUD, first=endpoints(1, 2)) as (assembly, service):
+            await assembly.reload(GatewayConfig((CLOUD,), route=replace(DEFAULT_ROUTE, deadline_s=0.001)))
+            gone = service.sites["cloud/127.0.0.1:1"]
+            (source,) = Source.made
+            source.listener.found(endpoints(2))
+            await until(lambda: gone.name not in service.sites)
+            await until(lambda: gone.name not in service.carrier.sites)
+            assert looks == 4 * [gone]
 
     asyncio.run(main())
