@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What ends a command, in a shell and in what a page says beside it.
-END = re.compile(r"\s&&\s|\s\|\s|\s#\s|\s&\s|\s<\s|\s{2,}")
+END = re.compile(r"\s&&\s|;\s|\s\|\s|\s#\s|\s&\s|\s<\s|\s{2,}")
 
 
 def blocks(page):
