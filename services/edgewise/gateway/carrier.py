@@ -323,7 +323,7 @@ class Carrier:
                     error = UnavailableError(_AWAY, retry_after_s=_AWAY_RETRY_S)
                 self._reject(request, error)
             case SendProbe(probe=probe):
-                self.sites[probe.link.name].send_probe(probe, self)
+                self._send_probe(probe)
             case CloseConnections(link=link):
                 site = self.sites.get(link.name)
                 if site is not None:  # its site may have been taken away
@@ -340,6 +340,14 @@ class Carrier:
                 self.hooks.link_changed(instruction)
             case _:
                 raise TypeError(f"no such instruction: {instruction!r}")
+
+    def _send_probe(self, probe: Probe) -> None:
+        site = self.sites.get(probe.link.name)
+        if site is not None:
+            site.send_probe(probe, self)
+        else:
+            # A link that has left is in doubt when its last connections are dropped.
+            self._loop.call_soon(self.probe_failed, probe)
 
     def _waits_for_site(self, request: Request) -> bool:
         """Whether a site that has no endpoint now could answer by the request's route."""

@@ -24,6 +24,7 @@ from edgewise.core.routing.calls import (
 )
 from edgewise.core.routing.routes import DEFAULT_ROUTE
 from edgewise.gateway.carrier import Carrier
+from support.waiting import until
 
 NEVER_S = float("inf")
 
@@ -372,6 +373,18 @@ def test_sites_are_exchanged_with_the_routers(scenario):
         house.carrier.forget(old)
         assert house.carrier.sites == {"near": new}
         assert house.log == [("close",), ("probe", probe)]
+
+    scenario(main)
+
+
+def test_a_probe_of_a_site_that_is_gone_fails_and_is_no_fault(scenario, caplog):
+    async def main(house):
+        house.carrier.forget(house.carrier.sites["cloud"])
+        probe = Probe(Link(), sent_s=0.0, payload_bytes=0, timeout_s=1.0, fresh=True)
+        house.router.plan["tick"] = [SendProbe(probe)]
+        house.carrier._tick()
+        await until(lambda: ("probe_failed", probe, False) in house.router.told_of)
+        assert caplog.text == ""
 
     scenario(main)
 
