@@ -106,12 +106,16 @@ class DnsSource:
         self._due_s = float("inf")
         self._asked_s = float("-inf")
         self._empty_since_s: float | None = None
+        # Once is enough: that a name still has no address is no news, and no sign that DNS is well again.
+        self._told_empty = False
         self._asking: threading.Thread | None = None
         self._hung: list[threading.Thread] = []
 
     def start(self, listener: EndpointListener) -> None:
         """See `EndpointSource`."""
         self._listener = listener
+        self._empty_since_s = None
+        self._told_empty = False
         self._ask()
 
     def hint(self) -> None:
@@ -185,13 +189,15 @@ class DnsSource:
         self._ask_in(self._interval_s * random.uniform(0.9, 1.1))  # noqa: S311 - spreads lookups, keeps no secret
         if found:
             self._empty_since_s = None
+            self._told_empty = False
             listener.found(found)
             return
         if problem is None or (isinstance(problem, socket.gaierror) and problem.errno in _NO_SUCH_NAME):
             now_s = monotonic()
             if self._empty_since_s is None:
                 self._empty_since_s = now_s
-            if now_s - self._empty_since_s >= self._empty_kept_s:
+            if now_s - self._empty_since_s >= self._empty_kept_s and not self._told_empty:
+                self._told_empty = True
                 listener.found(())
             listener.failed(f"the name {self._host} has no address")
         else:

@@ -126,6 +126,14 @@ def test_a_name_without_address_is_believed_after_a_while(run, nothing):
                 dns.answers.put(nothing)
                 heard.append(await listener.next())
             assert heard[0] == "the name models has no address"
+            # It is told once that there is none, and goes on being a failure.
+            for _ in range(3):
+                dns.answers.put(nothing)
+                assert await listener.next() == "the name models has no address"
+            dns.answers.put(v4(2))
+            while not isinstance(heard[-1], tuple) or heard[-1] == ():
+                heard.append(await listener.next())
+            assert heard[-1] == endpoints(2)
 
     run(scenario)
 
