@@ -26,7 +26,10 @@ def look_up(host: str, port: int) -> list[SocketAddress]:
 
     Raises: OSError: there is no answer.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise socket.gaierror(socket.EAI_NONAME, f"{host!r} can be no name: {error}") from error
     return list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))  # type: ignore[misc]
 
 

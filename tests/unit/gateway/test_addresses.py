@@ -2,7 +2,9 @@ import asyncio
 import socket
 import threading
 
-from edgewise.gateway.addresses import Addresses
+import pytest
+
+from edgewise.gateway.addresses import Addresses, look_up
 
 ONE = (socket.AF_INET, ("192.0.2.1", 80))
 TWO = (socket.AF_INET, ("192.0.2.2", 80))
@@ -96,3 +98,9 @@ def test_lookups_are_not_repeated_at_once():
         assert asked == ["cloud.example"]
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("host", ["models..svc", "x" * 70])
+def test_what_can_be_no_name_is_not_found(host):
+    with pytest.raises(OSError, match="can be no name"):
+        look_up(host, 80)
