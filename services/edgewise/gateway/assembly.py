@@ -163,6 +163,9 @@ class Assembly:
         for name, search in self._followed.items():
             if followed.get(name) is not search:
                 search.close()
+                successor = followed.get(name)
+                if successor is not None and successor.host == search.host:
+                    successor.keep(search.endpoints)
         self._name_all(config)
         self._stamps, self._files = stamps, files
         self._followed = service.followed = followed

@@ -56,7 +56,13 @@ class FollowedSite:
         self._changed = changed
         self._failed = failed
         self._heard = asyncio.Event()
+        self._found = False
         self._complained_s = float("-inf")
+
+    @property
+    def host(self) -> str:
+        """The name that is looked for."""
+        return self.question[1]
 
     def start(self) -> None:
         """Begin to look."""
@@ -72,6 +78,11 @@ class FollowedSite:
         if not self.endpoints:
             _LOG.warning("site %s has no endpoint yet; it takes requests as soon as one is found", self._name)
 
+    def keep(self, endpoints: tuple[Endpoint, ...]) -> None:
+        """Go on with what another search for the same found last, until this one finds something itself."""
+        if not self._found:
+            self.endpoints = endpoints
+
     def look_sooner(self) -> None:
         """A connection could not be made."""
         self._source.hint()
@@ -82,6 +93,7 @@ class FollowedSite:
 
     def found(self, endpoints: tuple[Endpoint, ...]) -> None:
         """See `EndpointListener`."""
+        self._found = True
         if self.why:
             _LOG.info("site %s: endpoints can be looked up again", self._name)
             self.why = ""

@@ -305,3 +305,26 @@ def test_what_an_endpoint_that_left_is_busy_with_may_take_longer_than_routes_giv
             assert looks == 4 * [gone]
 
     asyncio.run(main())
+
+
+def test_another_way_to_find_the_same_that_fails_costs_no_endpoint(monkeypatch):
+    async def main():
+        async with assembled(CLOUD, first=endpoints(1)) as (assembly, service):
+            site = replace(CLOUD, discover="kubernetes")
+            monkeypatch.setattr(Source, "start", start_in_vain)
+            await assembly.reload(GatewayConfig((site,)))
+            assert names(service) == ["cloud/127.0.0.1:1"]
+            assert service.followed["cloud"].why == "forbidden"
+            Source.made[-1].listener.found(())  # now it says so
+            await until(lambda: not names(service))
+            # Another name is another service.
+            Source.made[-1].listener.found(endpoints(2))
+            await until(lambda: names(service))
+            await assembly.reload(GatewayConfig((replace(site, rest=Address("others", 80)),)))
+            assert not names(service)
+
+    def start_in_vain(source, listener):
+        source.listener = listener
+        listener.failed("forbidden")
+
+    asyncio.run(main())
