@@ -342,8 +342,7 @@ class Carrier:
                 raise TypeError(f"no such instruction: {instruction!r}")
 
     def _send_probe(self, probe: Probe) -> None:
-        site = self.sites.get(probe.link.name)
-        if site is not None:
+        if (site := self.sites.get(probe.link.name)) is not None:
             site.send_probe(probe, self)
         else:
             # A link that has left is in doubt when its last connections are dropped.
