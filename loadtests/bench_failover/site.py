@@ -30,14 +30,15 @@ from typing import Any, Final
 import uvloop
 
 from bench_failover.timers import Timers
-from edgewise.model_server.doors.grpc_over_http import GrpcOverHttp
 from edgewise.model_server.doors.probe import PROBE_PATH, ProbeAnswers
 from edgewise.net import grpc_exchange
 from edgewise.net.exchange import Exchange
 from edgewise.net.grpc_exchange import GrpcExchange, UnaryMethod
+from edgewise.net.grpc_over_http import GrpcOverHttp
 from edgewise.net.grpc_server import GrpcServer
 from edgewise.net.http_server import HttpServer
 from edgewise.protocols.deadline_header import DEADLINE_HEADER
+from edgewise.protocols.grpc_over_http import HTTP_STATUS
 from edgewise.wire import serving_pb2, tensor_pb2
 
 PREDICT_METHOD: Final = "/tensorflow.serving.PredictionService/Predict"
@@ -162,7 +163,7 @@ class Door:
         shape = tensor_pb2.TensorShapeProto(dim=[tensor_pb2.TensorShapeProto.Dim(size=2)])
         answer.outputs["y"].CopyFrom(tensor_pb2.TensorProto(dtype=1, tensor_shape=shape, float_val=[0.25, 0.75]))
         self._message = answer.SerializeToString()
-        self._grpc = GrpcOverHttp(self.method, self._who)
+        self._grpc = GrpcOverHttp(self.method, HTTP_STATUS, self._who)
         self._probes = ProbeAnswers(self._who)
 
     # --- REST ---
