@@ -72,7 +72,8 @@ conformance: $(VENV)/.installed-dev ## unmodified public clients against a real 
 
 slow: $(VENV)/.installed-dev compiled ## conformance, end-to-end and chaos suites, and those over sockets once more, compiled
 	$(call say,Running the conformance end-to-end and chaos suites and the network's with the hot path compiled)
-	$(BIN)/python -m pytest tests/conformance tests/e2e tests/chaos tests/integration/net tests/integration/gateway \
+	$(BIN)/python -m pytest tests/conformance tests/e2e tests/chaos \
+		tests/integration/net tests/integration/gateway/rest tests/integration/gateway/grpc \
 		--ignore=tests/e2e/containers --ignore=tests/e2e/systemd --ignore=tests/e2e/cluster
 
 images: ## build the container images with podman, or docker where there is no podman
