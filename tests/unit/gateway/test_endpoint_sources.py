@@ -12,6 +12,7 @@ import uvloop
 from edgewise.gateway.addresses import look_up
 from edgewise.gateway.endpoint_sources import _MAX_HUNG, DnsSource, StaticSource
 from edgewise.gateway.endpoints import Endpoint
+from support.endpoint_listener import EndpointListener
 
 WAIT_S = 10.0
 NO_NAME = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -45,24 +46,9 @@ class Dns:
         raise NO_DNS
 
 
-class Listener:
-    def __init__(self):
-        self.told = asyncio.Queue()
-
-    def found(self, found):
-        self.told.put_nowait(found)
-
-    def failed(self, why):
-        self.told.put_nowait(why)
-
-    async def next(self):
-        async with asyncio.timeout(WAIT_S):
-            return await self.told.get()
-
-
 @contextlib.asynccontextmanager
 async def looking(**options):
-    dns, listener = Dns(), Listener()
+    dns, listener = Dns(), EndpointListener()
     source = DnsSource("models", 8501, lookup=dns, **{"interval_s": 0.01, **options})
     source.start(listener)
     try:
@@ -224,7 +210,7 @@ def test_nothing_is_told_after_the_end(run):
 
 def test_the_systems_own_lookup(run):
     async def scenario():
-        listener = Listener()
+        listener = EndpointListener()
         source = DnsSource("localhost", 8501, lookup=look_up)
         source.start(listener)
         try:
@@ -237,7 +223,7 @@ def test_the_systems_own_lookup(run):
 
 def test_static(run):
     async def scenario():
-        listener = Listener()
+        listener = EndpointListener()
         source = StaticSource(endpoints(1, 2))
         source.start(listener)
         source.hint()

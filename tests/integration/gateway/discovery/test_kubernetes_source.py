@@ -11,6 +11,7 @@ import pytest
 from edgewise.core.errors import FailedPreconditionError
 from edgewise.gateway.discovery import KubernetesSource
 from edgewise.gateway.endpoints import Endpoint
+from support.endpoint_listener import EndpointListener
 
 WAIT_S = 20.0
 END, DROP = None, None
@@ -44,28 +45,6 @@ def pods(*numbers):
     return slice_of(*map(entry, numbers))
 
 
-class Listener:
-    def __init__(self):
-        self.told = asyncio.Queue()
-
-    def found(self, found):
-        self.told.put_nowait(found)
-
-    def failed(self, why):
-        self.told.put_nowait(why)
-
-    async def next(self):
-        async with asyncio.timeout(WAIT_S):
-            return await self.told.get()
-
-    async def until(self, wanted):
-        """What was told before it, and it is told now."""
-        before = []
-        while (one := await self.next()) != wanted:
-            before.append(one)
-        return before
-
-
 class Fallback:
     def __init__(self):
         self.listener = None
@@ -83,7 +62,7 @@ class Fallback:
 
 @contextlib.asynccontextmanager
 async def following(namespace="edgewise", fallback=None, **options):
-    listener = Listener()
+    listener = EndpointListener()
     source = KubernetesSource(
         "model-server", namespace, "rest", fallback=fallback, **{"first_pause_s": 0.01, **options}
     )
@@ -358,6 +337,6 @@ def test_without_the_package(monkeypatch):
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
         source = KubernetesSource("model-server", None, "rest")
         with pytest.raises(FailedPreconditionError, match=r"install edgewise\[kubernetes\], or use discover = \"dns\""):
-            source.start(Listener())
+            source.start(EndpointListener())
 
     asyncio.run(scenario())
