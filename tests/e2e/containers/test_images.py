@@ -58,7 +58,7 @@ def test_nothing_that_builds_or_installs(images, target):
 import importlib.util, json, pathlib, shutil
 programs = [name for name in ("cc", "gcc", "g++", "clang", "ld", "make", "pip", "pip3", "uv") if shutil.which(name)]
 modules = [name for name in ("pip", "setuptools", "wheel", "ensurepip", "mypy") if importlib.util.find_spec(name)]
-caches = [str(path) for path in map(pathlib.Path, ("/root/.cache", "/source", "/wheels", "/build")) if path.exists()]
+caches = [str(path) for path in map(pathlib.Path, ("/var/cache/pip", "/source", "/wheels", "/build")) if path.exists()]
 print(json.dumps(programs + modules + caches))
 """
     code, said = ended(images[target], "-c", script, options=("--entrypoint", "python", "--user", "0"))
