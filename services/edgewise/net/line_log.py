@@ -5,6 +5,7 @@ Whoever reads them may be slow or gone, and no request waits for that.
 
 import json
 import logging
+import os
 import queue
 import sys
 import threading
@@ -16,6 +17,31 @@ _log = logging.getLogger(__name__)
 MAX_WAITING: Final = 10_000
 _CLOSE_TIMEOUT_S: Final = 2.0
 _MAX_LINES_A_WRITE: Final = 200
+
+
+class _Descriptor:
+    """A file by its number, without a buffer."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def write(self, text: str) -> None:
+        data = memoryview(text.encode())
+        while data:
+            data = data[os.write(self._number, data) :]
+
+    def flush(self) -> None:
+        pass
+
+
+def _standard_output() -> TextIO | _Descriptor:
+    """Standard output, not through `sys.stdout`: its lock would be held by a write that a slow reader holds up, and whoever
+    flushes it then, as the process does when it ends, waits for that reader.
+    """
+    try:
+        return _Descriptor(sys.stdout.fileno())
+    except (AttributeError, OSError, ValueError):
+        return sys.stdout  # something else stands in for it
 
 
 class LineLog:
@@ -30,7 +56,7 @@ class LineLog:
     """
 
     def __init__(self, sink: TextIO | None = None, *, enabled: bool = True) -> None:
-        self._sink = sink or sys.stdout
+        self._sink = sink or _standard_output()
         self._waiting: queue.Queue[dict[str, Any] | None] = queue.Queue(MAX_WAITING)
         self._lost = 0
         self._thread: threading.Thread | None = None
