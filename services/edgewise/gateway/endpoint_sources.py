@@ -46,27 +46,6 @@ class EndpointSource(Protocol):
         ...
 
 
-class StaticSource:
-    """Endpoints that are known.
-
-    Args:
-        endpoints: are told once.
-    """
-
-    def __init__(self, endpoints: tuple[Endpoint, ...]) -> None:
-        self._endpoints = endpoints
-
-    def start(self, listener: EndpointListener) -> None:
-        """See `EndpointSource`."""
-        listener.found(self._endpoints)
-
-    def hint(self) -> None:
-        """See `EndpointSource`."""
-
-    def close(self) -> None:
-        """See `EndpointSource`."""
-
-
 class DnsSource:
     """Every address of a name is an endpoint, IPv4 and IPv6.
 

@@ -10,7 +10,7 @@ import pytest
 import uvloop
 
 from edgewise.gateway.addresses import look_up
-from edgewise.gateway.endpoint_sources import _MAX_HUNG, DnsSource, StaticSource
+from edgewise.gateway.endpoint_sources import _MAX_HUNG, DnsSource
 from edgewise.gateway.endpoints import Endpoint
 from support.endpoint_listener import EndpointListener
 
@@ -217,17 +217,5 @@ def test_the_systems_own_lookup(run):
             assert Endpoint("127.0.0.1", 8501) in await listener.next()
         finally:
             source.close()
-
-    run(scenario)
-
-
-def test_static(run):
-    async def scenario():
-        listener = EndpointListener()
-        source = StaticSource(endpoints(1, 2))
-        source.start(listener)
-        source.hint()
-        source.close()
-        assert await listener.next() == endpoints(1, 2)
 
     run(scenario)
