@@ -1,0 +1,160 @@
+"""What a study found, as numbers: the port between analysis, report, prediction and comparison."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from edgewise.study.cells import Cell, Run
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure with its 95 % confidence interval; all three nan where there is nothing to estimate it from."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """One run, in figures.
+
+    Attributes:
+        requests: of the schedule, without the warm-up; `counts` adds up to it.
+        counts: requests by the name of their state in lower case: ok, rejected, expired, error, lost, unsent.
+        mean_ms, quantiles_ms: latency of what was answered, from the due time; quantiles by their ratio: 0.5, 0.9, 0.95, 0.99, 0.999.
+        max_ms: likewise.
+        lag_p99_ms: how late the engine was.
+        engine_share: of one core, that the engine used.
+        void: why the run does not count; "" when it does.
+        sites: answers by site.
+        right, labelled: of the answers to questions whose right answer is known.
+        errors: distinct texts with counts.
+        arrival_scv: squared coefficient of variation of the gaps of the schedule.
+    """
+
+    run: Run
+    requests: int
+    counts: Mapping[str, int]
+    mean_ms: float
+    quantiles_ms: Mapping[float, float]
+    max_ms: float
+    duration_s: float
+    lag_p99_ms: float
+    engine_share: float
+    void: str = ""
+    sites: Mapping[str, int] = field(default_factory=dict)
+    right: int = 0
+    labelled: int = 0
+    errors: Mapping[str, int] = field(default_factory=dict)
+    arrival_scv: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class CellResult:
+    """One cell over its valid repeats, whose histograms are merged, never averaged.
+
+    Attributes:
+        runs: all of them, void ones too.
+        quantiles_ms: with intervals; by ratio: 0.5, 0.95, 0.99.
+        availability: requests answered over requests of the schedule.
+        accuracy: right over labelled; nan where nothing was labelled.
+        cdf_ms: latencies at the quantiles i/200, i = 0..200, then 0.999 and 1; empty when nothing was answered.
+    """
+
+    cell: Cell
+    runs: tuple[RunResult, ...]
+    requests: int
+    counts: Mapping[str, int]
+    mean_ms: Estimate
+    quantiles_ms: Mapping[float, Estimate]
+    availability: Estimate
+    accuracy: Estimate
+    cdf_ms: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What a short calibration of one target, model, protocol and batching found; the input of every prediction.
+
+    Attributes:
+        base_ms: mean latency of a lone request with everything but the emulated network: service and overhead.
+        base_samples_ms: such latencies, at least 50.
+        capacity_per_s: predictions a second with 1, 2, ... c requests inside, c being what the target runs at once: how the
+            speed depends on how many are served. The last is the capacity.
+        service_scv: squared coefficient of variation of the service time.
+        request_bytes, response_bytes: mean, on the wire.
+    """
+
+    target: str
+    model: str
+    protocol: str
+    batching: str
+    base_ms: float
+    base_samples_ms: tuple[float, ...]
+    capacity_per_s: tuple[float, ...]
+    service_scv: float
+    request_bytes: int
+    response_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkProfile:
+    """A network between the asker and the cloud, as the link emulator makes it.
+
+    Attributes:
+        rtt_ms: of an empty message.
+        up_kbit_s, down_kbit_s: 0 is no limit.
+        jitter_ms, loss_ratio: each way.
+    """
+
+    name: str
+    rtt_ms: float
+    up_kbit_s: float = 0.0
+    down_kbit_s: float = 0.0
+    jitter_ms: float = 0.0
+    loss_ratio: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What is expected of one cell.
+
+    Attributes:
+        utilisation: of the busiest stage; at 1 or more there is no steady state and the latencies are infinite.
+        bottleneck: "server", "uplink" or "downlink".
+        low_mean_ms, high_mean_ms: how sure it is: bounds that hold the mean for 95 % of calibrations and schedules of this length.
+    """
+
+    cell: Cell
+    utilisation: float
+    bottleneck: str
+    mean_ms: float
+    low_mean_ms: float
+    high_mean_ms: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class StudyResult:
+    """All of a study.
+
+    Attributes:
+        title, seed: of the scenario.
+        environment: how it was measured, for people, in the order in which it is shown: versions, commit, machine, date.
+        profiles: by name.
+        missing: cells that were planned and not measured, with the reason.
+        prices: the scenario's table, resolved with its defaults.
+    """
+
+    title: str
+    seed: int
+    cells: tuple[CellResult, ...]
+    calibrations: tuple[Calibration, ...] = ()
+    predictions: tuple[Prediction, ...] = ()
+    profiles: Mapping[str, NetworkProfile] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
+    prices: Mapping[str, float] = field(default_factory=dict)
