@@ -19,6 +19,13 @@ START_TIMEOUT_S = 60.0
 COMPILED = not http_connection.__file__.endswith(".py")
 
 
+def pytest_configure():
+    # A shell without job control starts what it puts in the background with SIGINT ignored, which every process of the
+    # tests would inherit: what is to end by it never would.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_report_header():
     return f"hot path: {'compiled' if COMPILED else 'interpreted'}"
 
