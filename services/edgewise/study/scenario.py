@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from edgewise.study.results import NetworkProfile
+
 Arrivals = Literal["poisson", "constant", "trace"]
 ModelKind = Literal["pets", "zoo", "tiny", "repository"]
 
@@ -54,6 +56,8 @@ class ModelSpec:
         variants: of pets, by site: "cloud", "edge", "edge-float32".
         directory: of a repository.
         batching: keys of `[batching]` in model.toml, for every site; the scenario's batching settings go before them.
+        config: further tables of model.toml, as text, added to what the build wrote. `scenario_file` gives each network of
+            the zoo the image signature that it lacks.
     """
 
     name: str
@@ -63,6 +67,7 @@ class ModelSpec:
     variants: Mapping[str, str] = field(default_factory=dict)
     directory: Path | None = None
     batching: Mapping[str, object] = field(default_factory=dict)
+    config: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +190,7 @@ class Scenario:
         prices: by name (`cloud_node_per_hour`, `edge_node_per_hour`, `per_gb`, `cloud_node_watts`, `edge_node_watts`,
             `device_watts`, ...); `planning` knows the defaults.
         calibrate: whether a calibration goes before the sweep, so that predictions can be compared.
+        profiles: networks of the scenario's own, by name, beside those of the link emulator; none has a name of those.
     """
 
     title: str
@@ -200,3 +206,4 @@ class Scenario:
     prices: Mapping[str, float] = field(default_factory=dict)
     calibrate: bool = True
     mlperf: MlperfSpec | None = None
+    profiles: Mapping[str, NetworkProfile] = field(default_factory=dict)
