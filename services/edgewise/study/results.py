@@ -51,6 +51,39 @@ class RunResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Second:
+    """What became of the requests that were due in one second of a run, summed over the valid repeats of a cell.
+
+    Attributes:
+        second: from the end of the warm-up; the first is 0.
+        counts: requests by the name of their state, as in `RunResult`.
+        sites: answers by site.
+        p50_ms, p99_ms: latency of what was answered, from the due time; nan where nothing was.
+    """
+
+    second: int
+    counts: Mapping[str, int]
+    sites: Mapping[str, int] = field(default_factory=dict)
+    p50_ms: float = float("nan")
+    p99_ms: float = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a target said of one input, most often over the valid repeats.
+
+    Attributes:
+        source: which input; the same for every target that was asked it.
+        label: the right answer, "" when nobody knows.
+        verdict: the answer, in the words of the labels where there are any.
+    """
+
+    source: str
+    label: str
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
 class CellResult:
     """One cell over its valid repeats, whose histograms are merged, never averaged.
 
@@ -60,6 +93,8 @@ class CellResult:
         availability: requests answered over requests of the schedule.
         accuracy: right over labelled; nan where nothing was labelled.
         cdf_ms: latencies at the quantiles i/200, i = 0..200, then 0.999 and 1; empty when nothing was answered.
+        timeline: by second, for what changes during a run; may be left empty where nothing does.
+        judgements: one an input, so that two targets can be compared input by input; empty where verdicts are not known.
     """
 
     cell: Cell
@@ -71,6 +106,8 @@ class CellResult:
     availability: Estimate
     accuracy: Estimate
     cdf_ms: tuple[float, ...] = ()
+    timeline: tuple[Second, ...] = ()
+    judgements: tuple[Judgement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +184,7 @@ class StudyResult:
         profiles: by name.
         missing: cells that were planned and not measured, with the reason.
         prices: the scenario's table, resolved with its defaults.
+        outages: the steps of each outage schedule, by its name.
     """
 
     title: str
@@ -158,3 +196,4 @@ class StudyResult:
     environment: Mapping[str, str] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     prices: Mapping[str, float] = field(default_factory=dict)
+    outages: Mapping[str, str] = field(default_factory=dict)
