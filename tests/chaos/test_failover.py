@@ -22,7 +22,7 @@ def make_world():
     ("protocol", "fault"), [(REST, "cut"), (GRPC, "cut"), (REST, "rst"), (REST, "stop"), (REST, "size")]
 )
 def test_no_request_is_lost(make_world, tmp_path, protocol, fault):
-    case = Case(OURS, protocol, fault, RTT_MS, before_s=4.0, warmup_s=2.0, lasts_s=6.0, after_s=9.0)
+    case = Case(OURS, protocol, fault, RTT_MS, before_s=3.0, warmup_s=1.0, lasts_s=4.0, after_s=6.0)
     result = run(case, make_world, tmp_path)
     by_name = {phase.name: phase for phase in result.phases}
     gateway_log = (tmp_path / "gateway.log").read_text()

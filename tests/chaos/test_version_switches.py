@@ -16,7 +16,7 @@ from edgewise.model_server.building import tiny
 from edgewise.wire import serving_pb2
 from support.open_loop import OpenLoop, percentile_ms
 
-PHASE_S = 20.0
+PHASE_S = 12.0
 ORDER = (2, 3, 1)
 STATE_LINE = re.compile(r"model (\S+) version (\d+) is (\w+) at monotonic ([\d.]+)")
 
