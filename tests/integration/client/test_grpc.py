@@ -34,7 +34,7 @@ def test_a_named_tensor_is_one_call(grpc_server, client):
     assert metadata["authorization"] == "Bearer k1"
     assert metadata["x-request-id"] == "r-1"
     assert metadata["x-edgewise-route"] == "prefer-edge"
-    assert 0 < grpc_server.remaining_s[0] <= 5
+    assert 0 < grpc_server.remaining_s[0] <= 5.1  # gRPC rounds what it sends up to a coarser unit
 
 
 def test_a_tensor_without_a_name_asks_for_the_signature_once(grpc_server, client):
