@@ -195,7 +195,7 @@ BAD = {
 @pytest.mark.parametrize("what", BAD)
 def test_status_says_why_and_the_old_pods_serve(good, what):
     changes, words = BAD[what]
-    said = good.install(good.manifests(**changes), "--timeout-s", "8", code=1)
+    said = good.install(good.manifests(**changes), "--timeout-s", "6", code=1)
     assert words in said
     shown = good.run("status", code=1)
     assert words in shown
@@ -208,7 +208,7 @@ def test_status_says_why_and_the_old_pods_serve(good, what):
 def test_a_quota_that_is_used_up_is_told(good):
     good.cluster.kubectl("-n", NAMESPACE, "create", "quota", "pods", "--hard=pods=2")
     try:
-        said = good.install(good.manifests(init="echo another"), "--timeout-s", "8", code=1)
+        said = good.install(good.manifests(init="echo another"), "--timeout-s", "6", code=1)
         assert "a quota of the namespace is used up: pods, requested: pods=1" in said
     finally:
         good.cluster.kubectl("-n", NAMESPACE, "delete", "quota", "pods")
