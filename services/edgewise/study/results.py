@@ -1,5 +1,6 @@
 """What a study found, as numbers: the port between analysis, report, prediction and comparison."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -175,6 +176,50 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class MlperfVerdict:
+    """What MLPerf's load generator found of one target and model under one of its scenarios.
+
+    Attributes:
+        scenario: "SingleStream", "MultiStream", "Server" or "Offline".
+        profile: of the network between the asker and the cloud; "" for a target that does not cross it.
+        protocol: one of `PROTOCOLS`.
+        valid: loadgen says "Result is : VALID", has noted no error, and no request failed.
+        reasons: why it is not valid; empty when it is.
+        metric: what `value` is, for people.
+        value: of the scenario's metric, in `unit`; nan where loadgen gave none.
+        unit: "ms" or "samples/s".
+        latencies_ms: of samples (MultiStream: of queries), by ratio: 0.5, 0.9, 0.95, 0.97, 0.99, 0.999.
+        queries: that loadgen issued.
+        samples: that were asked; those of a query are asked one by one.
+        failed: samples that got no prediction. Loadgen knows no failures, and was told that they were complete.
+        duration_s: from the first query to the last answer.
+        lines: the verdict and its constraints, word for word as in mlperf_log_summary.txt.
+        accuracy: right over labelled, of loadgen's accuracy mode; nan where nothing is labelled.
+        directory: with loadgen's logs, relative to the study directory.
+    """
+
+    scenario: str
+    target: str
+    profile: str
+    model: str
+    protocol: str
+    valid: bool
+    reasons: tuple[str, ...] = ()
+    metric: str = ""
+    value: float = math.nan
+    unit: str = ""
+    latencies_ms: Mapping[float, float] = field(default_factory=dict)
+    queries: int = 0
+    samples: int = 0
+    failed: int = 0
+    duration_s: float = 0.0
+    lines: tuple[str, ...] = ()
+    accuracy: float = math.nan
+    labelled: int = 0
+    directory: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class StudyResult:
     """All of a study.
 
@@ -184,6 +229,7 @@ class StudyResult:
         profiles: by name.
         missing: cells that were planned and not measured, with the reason.
         prices: the scenario's table, resolved with its defaults.
+        mlperf: in the order in which they were run.
         outages: the steps of each outage schedule, by its name.
     """
 
@@ -196,4 +242,5 @@ class StudyResult:
     environment: Mapping[str, str] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     prices: Mapping[str, float] = field(default_factory=dict)
+    mlperf: tuple[MlperfVerdict, ...] = ()
     outages: Mapping[str, str] = field(default_factory=dict)
