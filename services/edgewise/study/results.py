@@ -122,6 +122,9 @@ class Calibration:
             speed depends on how many are served. The last is the capacity.
         service_scv: squared coefficient of variation of the service time.
         request_bytes, response_bytes: mean, on the wire.
+        request_bytes_scv: squared coefficient of variation of the requests' sizes.
+        largest_batch: 1 where `capacity_per_s` is by instances; more where it is by the size of a batch, up to this.
+        capacity_error_ratio: standard error of the capacity, as a share of it.
     """
 
     target: str
@@ -134,6 +137,9 @@ class Calibration:
     service_scv: float
     request_bytes: int
     response_bytes: int
+    request_bytes_scv: float = 0.0
+    largest_batch: int = 1
+    capacity_error_ratio: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +150,7 @@ class NetworkProfile:
         rtt_ms: of an empty message.
         up_kbit_s, down_kbit_s: 0 is no limit.
         jitter_ms, loss_ratio: each way.
+        path_spread_ms: how far each way's delay moves when the path changes, as between satellites; one path lasts 15 s.
     """
 
     name: str
@@ -152,6 +159,7 @@ class NetworkProfile:
     down_kbit_s: float = 0.0
     jitter_ms: float = 0.0
     loss_ratio: float = 0.0
+    path_spread_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +170,7 @@ class Prediction:
         utilisation: of the busiest stage; at 1 or more there is no steady state and the latencies are infinite.
         bottleneck: "server", "uplink" or "downlink".
         low_mean_ms, high_mean_ms: how sure it is: bounds that hold the mean for 95 % of calibrations and schedules of this length.
+        note: what the prediction leaves out or cannot know, for people; "" when there is nothing to say.
     """
 
     cell: Cell
@@ -173,6 +182,7 @@ class Prediction:
     p50_ms: float
     p95_ms: float
     p99_ms: float
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
