@@ -59,6 +59,13 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     )
     zoo.set_defaults(run=_build_zoo)
 
+    tiny = kinds.add_parser(
+        "tiny", help="a network that computes next to nothing, so that the server alone is measured"
+    )
+    tiny.add_argument("directory", type=Path, metavar="DIR", help="the repository; the model goes to DIR/tiny/N/")
+    _add_build_options(tiny)
+    tiny.set_defaults(run=_build_tiny)
+
 
 def _add_build_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--version", type=whole(1), default=1, metavar="N", help="its number (default 1)")
@@ -89,6 +96,13 @@ def _build_zoo(arguments: argparse.Namespace) -> int:
         force=arguments.force,
         report=print,
     )
+    return 0
+
+
+def _build_tiny(arguments: argparse.Namespace) -> int:
+    from edgewise.model_server.building import tiny
+
+    tiny.build(arguments.directory, version=arguments.version, force=arguments.force, report=print)
     return 0
 
 
