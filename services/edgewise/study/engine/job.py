@@ -76,6 +76,7 @@ class Job:
         timeout_s: the asker's patience, from the due time.
         deadline_ms: sent as `x-edgewise-deadline-ms` over HTTP and as the call's deadline over gRPC; 0 for none.
         max_connections: at once; a request that finds them all busy waits for one (its latency counts from its due time).
+            Over gRPC, where one connection carries many calls: calls at once.
         cpus: the cores that the engine may use; empty for all.
     """
 
@@ -108,6 +109,10 @@ class Recording:
         started_wall_s: `time.time()` at the start, for people.
         cpu_s: of the engine's process, from the start to the end.
         stopped: the run was stopped before its schedule was over.
+        opened: connections made, those before the start too.
+        resent: requests sent a second time, since the server had closed an idle connection before it took them.
+        scheduling: what the engine's process had: "SCHED_RR", "nice -10", or "normal".
+        cpus: the cores it could use.
     """
 
     due_ns: NDArray[np.int64]
@@ -126,13 +131,19 @@ class Recording:
     started_wall_s: float = 0.0
     cpu_s: float = 0.0
     stopped: bool = False
+    opened: int = 0
+    resent: int = 0
+    scheduling: str = ""
+    cpus: tuple[int, ...] = ()
 
     def latency_ns(self) -> NDArray[np.int64]:
         """Of what was answered with a prediction, from the due time; int64 [k]."""
         kept = self.state == State.OK
-        return self.ended_ns[kept] - self.due_ns[kept]
+        latency_ns: NDArray[np.int64] = self.ended_ns[kept] - self.due_ns[kept]
+        return latency_ns
 
     def lag_ns(self) -> NDArray[np.int64]:
         """How late the engine itself was to send, of what it sent; int64 [k]."""
         sent = self.sent_ns >= 0
-        return self.sent_ns[sent] - self.due_ns[sent]
+        lag_ns: NDArray[np.int64] = self.sent_ns[sent] - self.due_ns[sent]
+        return lag_ns
