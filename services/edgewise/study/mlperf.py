@@ -28,6 +28,7 @@ from edgewise.core.errors import (
     InvalidArgumentError,
     UnavailableError,
 )
+from edgewise.study import planning
 from edgewise.study.cells import Cell
 from edgewise.study.engine.job import Asking
 from edgewise.study.mlperf_logs import judge, read_answers, read_logs
@@ -116,9 +117,7 @@ def run(
         window=window if window is not None else _WINDOWS[name],
     )
     outcome = _in_a_process(job, stop)
-    verdict = MlperfVerdict(
-        name, cell.target, cell.profile, cell.model, cell.protocol, valid=False, directory=str(logs)
-    )
+    verdict = replace(_verdict(name, cell), directory=str(logs))
     verdict = judge(verdict, read_logs(Path(job.directory)), outcome)
     if right is None:
         return verdict
@@ -213,7 +212,7 @@ def _followed(process: "subprocess.Popen[bytes]", job: MlperfJob, stop: threadin
     end_s = monotonic() + _START_S + 12 * job.timeout_s
     said = b""
     while True:
-        if stop is not None and stop.is_set():
+        if _is_set(stop):
             raise CancelledError(f"{job.scenario} of {job.name} was stopped")
         left_s = end_s - monotonic()
         if left_s <= 0:
@@ -225,7 +224,10 @@ def _followed(process: "subprocess.Popen[bytes]", job: MlperfJob, stop: threadin
             continue
         chunk = os.read(pipe, 65536)
         if not chunk:
-            return process.wait(_GRACE_S)
+            try:
+                return process.wait(_GRACE_S)
+            except subprocess.TimeoutExpired:
+                raise DeadlineExceededError(f"MLPerf's load generator hung at the end of {job.scenario}") from None
         said += chunk
         while b"\n" in said:
             line, said = said.split(b"\n", 1)
@@ -244,17 +246,10 @@ def _last_line(file: Path) -> str:
 
 
 def cells(scenario: Scenario) -> tuple[Cell, ...]:
-    """What is asked: each target and model of the sweep once, over its first protocol, profile and batching, without outages."""
-    from edgewise.study import planning  # noqa: PLC0415 - `run` alone needs no plan
-
+    """What is asked: each target and model of the sweep once, over the first protocol and profile, without outages."""
     first: dict[tuple[str, str], Cell] = {}
-    protocol = scenario.sweep.protocols[0]
-    profiles = scenario.sweep.profiles[:1]
-    batching = next(iter(scenario.sweep.batching), "")
     for cell in planning.cells(scenario):
-        plain = cell.protocol == protocol and cell.batching == batching and not cell.outage
-        if plain and cell.profile in {"", *profiles}:
-            first.setdefault((cell.model, cell.target), cell)
+        first.setdefault((cell.model, cell.target), replace(cell, outage=""))
     return tuple(sorted(first.values(), key=lambda cell: (cell.model, cell.target)))
 
 
@@ -265,6 +260,8 @@ def run_all(
     directory: Path,
     report: Callable[[str], None],
     *,
+    known: Sequence[MlperfVerdict] = (),
+    on_verdict: Callable[[MlperfVerdict], None] | None = None,
     right_of: Callable[[Cell, Asking], Right | None] | None = None,
     stop: threading.Event | None = None,
 ) -> tuple[MlperfVerdict, ...]:
@@ -277,36 +274,59 @@ def run_all(
             world as the cell says (serves the model, sets the network profile).
         directory: of the study.
         report: told of progress and verdicts, a line at a time.
+        known: of an earlier, interrupted study; what they are of is not run again.
+        on_verdict: told of each verdict as soon as it is there.
         right_of: how answers are judged; None for the labels of the questions.
         stop: when set, the rest is left out.
-    Returns: the verdicts; a run that could not be made is among them, with its reason.
+    Returns: the verdicts, known ones first; a run that could not be made is among them, with its reason.
     """
     spec = scenario.mlperf
-    verdicts: list[MlperfVerdict] = []
+    verdicts = list(known)
+    have = {(one.scenario, one.model, one.target) for one in known}
     if spec is None:
         return ()
     for cell in cells(scenario):
-        asking = asking_of(cell)
-        host, port = address_of(cell.target, asking.transport)
-        asking = replace(asking, host=host, port=port)
-        right = (right_of or _by_labels)(cell, asking)
-        for name in spec.scenarios:
-            if stop is not None and stop.is_set():
-                return tuple(verdicts)
+        names = [name for name in spec.scenarios if (name, cell.model, cell.target) not in have]
+        if not names or _is_set(stop):
+            continue
+        asking = _asking(cell, address_of, asking_of)
+        for name in names:
             report(f"MLPerf {name}: {cell.model} at {cell.target}, {cell.protocol}")
             try:
-                verdict = run(
-                    name, cell, asking, spec, directory, timeout_s=scenario.run.timeout_s, right=right, stop=stop
-                )
+                if isinstance(asking, EdgewiseError):
+                    raise asking
+                right = (right_of or _by_labels)(cell, asking)
+                patience_s = scenario.run.timeout_s
+                verdict = run(name, cell, asking, spec, directory, timeout_s=patience_s, right=right, stop=stop)
             except CancelledError:
                 return tuple(verdicts)
             except EdgewiseError as error:
-                verdict = MlperfVerdict(
-                    name, cell.target, cell.profile, cell.model, cell.protocol, valid=False, reasons=(error.message,)
-                )
+                verdict = replace(_verdict(name, cell), reasons=(error.message,))
             verdicts.append(verdict)
+            if on_verdict is not None:
+                on_verdict(verdict)
             report(f"  {in_a_line(verdict)}")
     return tuple(verdicts)
+
+
+def _is_set(stop: threading.Event | None) -> bool:
+    return stop is not None and stop.is_set()
+
+
+def _asking(
+    cell: Cell, address_of: Callable[[str, str], tuple[str, int]], asking_of: Callable[[Cell], Asking]
+) -> Asking | EdgewiseError:
+    """What a cell is asked, and where; or why it cannot be, which is then the reason of each of its verdicts."""
+    try:
+        asking = asking_of(cell)
+        host, port = address_of(cell.target, asking.transport)
+    except EdgewiseError as error:
+        return error
+    return replace(asking, host=host, port=port)
+
+
+def _verdict(name: str, cell: Cell) -> MlperfVerdict:
+    return MlperfVerdict(name, cell.target, cell.profile, cell.model, cell.protocol, valid=False)
 
 
 def _by_labels(cell: Cell, asking: Asking) -> Right | None:

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import ctypes
 import gc
+import math
 import os
 import sys
 import threading
@@ -80,7 +81,8 @@ def user_conf(job: MlperfJob, pace: Pace) -> str:
         settings["target_latency"] = expected_ms * _EXPECTED_LATENCY_RATIO
     elif job.scenario == "Server":
         settings["target_qps"] = job.target_qps
-        settings["target_latency"] = job.target_latency_ms
+        # Loadgen reads whole milliseconds here; `_measured` sets what is exact.
+        settings["target_latency"] = math.ceil(job.target_latency_ms)
     else:
         settings["target_qps"] = pace.rate * _EXPECTED_RATE_RATIO
     return "".join(f"*.{job.scenario}.{key} = {_number(value)}\n" for key, value in settings.items())
@@ -288,6 +290,7 @@ def _measured(job: MlperfJob, loadgen: Any, network: Network, pace: Pace, say: "
     settings.mode = loadgen.TestMode.AccuracyOnly if job.accuracy else loadgen.TestMode.PerformanceOnly
     if settings.FromConfig(str(conf), _MODEL, job.scenario):
         return MlperfOutcome("bad-settings", f"loadgen does not take {conf.read_text(encoding='utf-8').split()!r}")
+    settings.server_target_latency_ns = round(job.target_latency_ms * 1e6)
     logs = loadgen.LogSettings()
     logs.log_output.outdir = str(directory)
     logs.log_output.copy_summary_to_stdout = False

@@ -170,15 +170,15 @@ class MlperfSpec:
     Attributes:
         scenarios: of "SingleStream", "MultiStream", "Server", "Offline".
         target_latency_ms: of Server.
-        target_qps: of Server and Offline.
-        min_duration_s, min_queries: what loadgen demands at least.
+        target_qps: of Server; how much Offline has to ask is seen before it runs.
+        min_duration_s, min_queries: what loadgen demands at least. Fewer than `mlperf.LEAST_QUERIES` cannot be valid.
     """
 
     scenarios: tuple[str, ...]
     target_latency_ms: float = 100.0
     target_qps: float = 10.0
     min_duration_s: float = 10.0
-    min_queries: int = 100
+    min_queries: int = 662
 
 
 @dataclass(frozen=True, slots=True)
