@@ -11,15 +11,19 @@ Source: Cinlar, "Introduction to Stochastic Processes", 1975, section 4.7 (non-h
 import csv
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.study.scenario import Arrivals
+
+if TYPE_CHECKING:
+    import _csv
 
 MAX_REQUESTS: Final = 50_000_000
 """Of one schedule: 400 MB of due times."""
@@ -84,12 +88,14 @@ class Shape:
         wanted = wanted[: int(np.searchsorted(wanted, cumulative[-1], side="left"))]
         # Behind a point where several meet, since nothing is due where the rate is zero.
         index = np.clip(np.searchsorted(cumulative, wanted, side="right") - 1, 0, len(at_s) - 2)
-        missing = wanted - cumulative[index]
         length_s = at_s[index + 1] - at_s[index]
-        slope = np.divide(factor[index + 1] - factor[index], length_s, out=np.zeros_like(missing), where=length_s > 0)
-        # The root that stays exact as the slope goes to zero.
-        root = factor[index] + np.sqrt(np.maximum(factor[index] ** 2 + 2 * slope * missing, 0.0))
-        within_s = np.divide(2 * missing, root, out=np.zeros_like(missing), where=root > 0)
+        # Rounding may not take it out of its part, however short that is.
+        missing = np.clip(wanted - cumulative[index], 0.0, cumulative[index + 1] - cumulative[index])
+        mean = np.divide(missing, length_s, out=np.zeros_like(missing), where=length_s > 0)
+        first, change = factor[index], factor[index + 1] - factor[index]
+        # The form of the root that stays exact as the change goes to zero.
+        root = first + np.sqrt(np.maximum(first**2 + 2 * change * mean, 0.0))
+        within_s = length_s * np.divide(2 * mean, root, out=np.zeros_like(missing), where=root > 0)
         times_s: NDArray[np.float64] = at_s[index] + np.clip(within_s, 0.0, length_s)
         return np.maximum.accumulate(times_s) if len(times_s) else times_s
 
@@ -173,11 +179,7 @@ def _day(text: str, low: float, high: float) -> Shape:
 
 
 def _custom(text: str, path: Path) -> Shape:
-    names, rows = _read_csv(path, 2)
-    if names not in (["at_ratio", "factor"], ["offset_s", "factor"]):
-        raise InvalidArgumentError(
-            f"{path}: the first line is {','.join(names)!r}; expected 'at_ratio,factor' or 'offset_s,factor'"
-        )
+    names, rows = _read_csv(path, ["at_ratio", "factor"], ["offset_s", "factor"])
     at, factor = rows[:, 0], rows[:, 1]
     unit = "s" if names[0] == "offset_s" else "ratio"
     if np.any(np.diff(at) < 0) or at[0] < 0 or (unit == "ratio" and at[-1] > 1):
@@ -195,9 +197,7 @@ def read_trace(path: Path) -> NDArray[np.float64]:
     Returns: float64 [n], seconds.
     Raises: InvalidArgumentError: it is no such file.
     """
-    names, rows = _read_csv(path, 1)
-    if names != ["offset_s"]:
-        raise InvalidArgumentError(f"{path}: the first line is {','.join(names)!r}; expected 'offset_s'")
+    _, rows = _read_csv(path, ["offset_s"])
     offsets_s: NDArray[np.float64] = rows[:, 0]
     falls = np.flatnonzero(np.diff(offsets_s) < 0)
     if offsets_s[0] < 0 or len(falls):
@@ -206,36 +206,41 @@ def read_trace(path: Path) -> NDArray[np.float64]:
     return offsets_s
 
 
-def _read_csv(path: Path, columns: int) -> tuple[list[str], NDArray[np.float64]]:
-    """The names of the first line, and at least one row of finite numbers, float64 [n, columns]."""
-    values: list[float] = []
+def _read_csv(path: Path, *allowed: list[str]) -> tuple[list[str], NDArray[np.float64]]:
+    """The names of the first line, which are allowed ones, and at least one row of finite numbers, float64 [n, columns]."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = csv.reader(file)
             names = [name.strip() for name in next(lines, [])]
-            for row in lines:
-                if not row:
-                    continue
-                if len(row) != columns:
-                    raise InvalidArgumentError(f"{path}, line {lines.line_num}: {len(row)} values; expected {columns}")
-                try:
-                    values += map(float, row)
-                except ValueError:
-                    raise InvalidArgumentError(
-                        f"{path}, line {lines.line_num}: {','.join(row)!r} is no number"
-                    ) from None
-                if len(values) > _MAX_ROWS * columns:
-                    raise InvalidArgumentError(f"{path} has more than {_MAX_ROWS:,} rows")
+            if names not in allowed:
+                expected = " or ".join(repr(",".join(each)) for each in allowed)
+                raise InvalidArgumentError(f"{path}: the first line is {','.join(names)!r}; expected {expected}")
+            values = np.fromiter(_numbers(path, lines, len(names)), np.float64)
     except OSError as error:
         raise InvalidArgumentError(f"{path} cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise InvalidArgumentError(f"{path} is no CSV file: {error}") from None
-    rows = np.asarray(values, np.float64).reshape(-1, columns)
+    rows = values.reshape(-1, len(names))
     if not len(rows):
         raise InvalidArgumentError(f"{path} has no rows below its first line")
     if not np.all(np.isfinite(rows)):
         raise InvalidArgumentError(f"{path} has a value that is not finite")
     return names, rows
+
+
+def _numbers(path: Path, lines: "_csv._reader", columns: int) -> Iterator[float]:
+    """The values of all rows in their order; empty lines are none."""
+    count = 0
+    for row in lines:
+        if row and len(row) != columns:
+            raise InvalidArgumentError(f"{path}, line {lines.line_num}: {len(row)} values; expected {columns}")
+        try:
+            yield from map(float, row)
+        except ValueError:
+            raise InvalidArgumentError(f"{path}, line {lines.line_num}: {','.join(row)!r} is no number") from None
+        count += 1
+        if count > _MAX_ROWS:
+            raise InvalidArgumentError(f"{path} has more than {_MAX_ROWS:,} rows")
 
 
 def schedule(  # noqa: PLR0917 - the order in which people say it

@@ -91,7 +91,9 @@ class HttpAsker:
         """See `Asker`."""
         if not self._idle:
             return False
-        self._ask(self._idle.pop(), row)
+        connection = self._idle.pop()
+        connection.idle_before_ns = monotonic_ns() - connection.since_ns
+        self._ask(connection, row)
         return True
 
     def wanted(self) -> None:
@@ -242,6 +244,7 @@ class HttpAsker:
             connection.since_ns = monotonic_ns()
             self._idle.append(connection)
         else:
+            connection.idle_before_ns = 0
             self._ask(connection, row)
 
     def _ask(self, connection: HttpConnection, row: int) -> None:
