@@ -9,7 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from typing import Any, Final, Self, TypeVar
 
 from edgewise.core.errors import FailedPreconditionError
 from edgewise.study.cells import Cell, Run
+from edgewise.study.engine.job import Question
 from edgewise.study.results import Calibration, MlperfVerdict, NetworkProfile, RunResult
 
 FORMAT: Final = 1
@@ -30,6 +31,8 @@ class Heading:
 
     Attributes:
         scenario_sha256: of the scenario's text.
+        duration_s, repeats, arrival_scv: of the runs as planned: how long, how many of each cell, and the squared coefficient of
+            variation of the gaps between requests.
         settings: how runs are measured, for people, in the order in which it is shown.
         cells: all that were planned, in their order.
         profiles, prices, outages, environment: as in `StudyResult`.
@@ -39,6 +42,9 @@ class Heading:
     seed: int
     scenario_sha256: str
     cells: tuple[Cell, ...]
+    duration_s: float = 0.0
+    repeats: int = 1
+    arrival_scv: float = 1.0
     settings: Mapping[str, str] = field(default_factory=dict)
     profiles: Mapping[str, NetworkProfile] = field(default_factory=dict)
     prices: Mapping[str, float] = field(default_factory=dict)
@@ -68,6 +74,7 @@ class Contents:
 
     Attributes:
         missing: reasons by the name of the cell; of the last session that tried.
+        questions: source and label of each question, by model and protocol.
         sessions: how often the study was begun or gone on with.
         notes: for people: what was learned about the measuring, by name; the last session's.
         finished: it came to its end.
@@ -79,6 +86,7 @@ class Contents:
     mlperf: list[MlperfVerdict] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
+    questions: dict[tuple[str, str], list[tuple[str, str]]] = field(default_factory=dict)
     sessions: int = 1
     finished: bool = False
 
@@ -111,9 +119,8 @@ class Journal:
             self.contents, whole_bytes = _read(path)
             # What a killed study left half written would spoil the next line.
             self._file.truncate(whole_bytes)
-            self.contents.missing.clear()
-            self.contents.sessions += 1
             self._append("resumed", {})
+            _take(self.contents, "resumed", {})
         except BaseException:
             self._file.close()
             raise
@@ -124,6 +131,10 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
         self._file.close()
 
     def run(self, line: RunLine) -> None:
@@ -145,6 +156,13 @@ class Journal:
         """Note that a cell is not measured, and why."""
         self.contents.missing[cell] = reason
         self._append("missing", {"cell": cell, "reason": reason})
+
+    def questions(self, model: str, protocol: str, asked: Sequence[Question]) -> None:
+        """Note what a model is asked in a protocol, unless that was noted before."""
+        if (model, protocol) not in self.contents.questions:
+            listed = [(one.source, one.label) for one in asked]
+            self._append("questions", {"model": model, "protocol": protocol, "asked": listed})
+            self.contents.questions[model, protocol] = listed
 
     def note(self, name: str, text: str) -> None:
         """Note something about the measuring, for people."""
@@ -233,12 +251,16 @@ def _take(contents: Contents, kind: str, said: dict[str, Any]) -> None:
             contents.mlperf.append(_built(MlperfVerdict, said))
         case "missing":
             contents.missing[said["cell"]] = said["reason"]
+        case "questions":
+            listed = [(str(source), str(label)) for source, label in said["asked"]]
+            contents.questions[said["model"], said["protocol"]] = listed
         case "note":
             contents.notes[said["name"]] = said["text"]
         case "resumed":
             contents.sessions += 1
             contents.finished = False
             contents.missing.clear()
+            contents.notes.clear()
         case "finished":
             contents.finished = True
         case _:

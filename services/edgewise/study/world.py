@@ -9,25 +9,34 @@ Every model and batching gets processes of its own: starting a site takes half a
 and left in queues is gone with it. So does every network under the gateway, which otherwise would judge it by the one before.
 """
 
-import contextlib
 import shutil
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from edgewise.core.errors import EdgewiseError, InvalidArgumentError, NotFoundError, UnavailableError
+from edgewise.core.errors import InvalidArgumentError, NotFoundError, UnavailableError
 from edgewise.study.cells import CLOUD, GATEWAY
 from edgewise.study.model_store import ModelStore, cache_directory
 from edgewise.study.parts import HOST, Part, ask, fetch
-from edgewise.study.results import NetworkProfile
+from edgewise.study.planning import asked_sites
 from edgewise.study.scenario import ModelSpec, Scenario, SiteSpec
+from edgewise.study.signatures import metadata_paths
+from edgewise.study.world_addresses import (
+    GRPC,
+    HTTP,
+    conditions,
+    given_address,
+    in_flight,
+    parsed_address,
+    site_of,
+    transport_of,
+)
 
-HTTP: Final = "http"
-GRPC: Final = "grpc"
 NO_NETWORK: Final = "none"
 SETTLE_TIMEOUT_S: Final = 20.0
 _SETTLE_INTERVAL_S: Final = 0.05
@@ -61,7 +70,7 @@ class World:
         self._stop = stop
         self._report = report
         self._store = ModelStore(cache or cache_directory(), self._logs / "models.log", stop)
-        self._sites = _needed_sites(scenario)
+        self._sites = {site.name: site for site in asked_sites(scenario)}
         self._transports = tuple(
             transport
             for transport in (HTTP, GRPC)
@@ -87,8 +96,10 @@ class World:
 
     @property
     def serving(self) -> tuple[str, str]:
-        """Names of the model and of the batching settings that are served; "" before the first."""
-        return (self._model.name if self._model else "", self._batching)
+        """Names of the model and of the batching settings that are served; "" before the first, and when a part has died."""
+        if self._model is None or not all(part.running for part in self._parts()):
+            return "", ""
+        return self._model.name, self._batching
 
     @property
     def pids(self) -> dict[str, int]:
@@ -204,12 +215,19 @@ class World:
         link = self._links.get((site.name, transport))
         return (HOST, link.ports["link"]) if link is not None else self._site_address(site, transport)
 
-    def describe(self, target: str) -> Any:
-        """What a target's server says of the model that is served: its Open Inference Protocol metadata.
+    def describe(self, target: str) -> bytes:
+        """What a target's server says of the model that is served.
 
-        Raises: EdgewiseError: it does not answer, or does not know the model.
+        Raises: UnavailableError: it does not answer, or does not know the model.
         """
-        return ask(self._direct_address(target), "GET", f"/v2/models/{self._served_as()}")
+        address = self._direct_address(target)
+        said = "it was not asked"
+        for path in metadata_paths(self._served_as()):
+            status, body = fetch(address, "GET", path)
+            if status == HTTPStatus.OK:
+                return body
+            said = f"GET {path} was answered {status}"
+        raise UnavailableError(f"the server at {address[0]}:{address[1]} does not tell about the model: {said}")
 
     def check_reachable(self, target: str, transport: str) -> None:
         """See whether somebody listens where a target is asked.
@@ -280,7 +298,9 @@ class World:
         gateway_asks = GATEWAY in self._scenario.sweep.targets and not self._scenario.gateway.url
         wanted = [HTTP, *self._transports] if gateway_asks else self._transports
         return tuple(
-            transport for transport in dict.fromkeys(wanted) if not site.url or _given(site, transport) is not None
+            transport
+            for transport in dict.fromkeys(wanted)
+            if not site.url or given_address(site, transport) is not None
         )
 
     def _gateway_config(self) -> str:
@@ -321,7 +341,7 @@ class World:
 
     def _site_address(self, site: SiteSpec, transport: str) -> tuple[str, int]:
         if site.url or site.grpc:
-            given = _given(site, transport)
+            given = given_address(site, transport)
             if given is None:
                 raise NotFoundError(
                     f"the site {site.name!r} has no address for {transport}; give it one in the scenario"
@@ -360,69 +380,3 @@ class World:
 
     def _served_as(self) -> str:
         return self._model.served_as if self._model is not None else ""
-
-
-def site_of(scenario: Scenario, target: str) -> SiteSpec:
-    """The site that a target names: by its name, else the first of that tier.
-
-    Raises: NotFoundError: there is none.
-    """
-    for site in scenario.sites:
-        if site.name == target:
-            return site
-    for site in scenario.sites:
-        if site.tier == target:
-            return site
-    known = ", ".join([*(site.name for site in scenario.sites), GATEWAY])
-    raise NotFoundError(f"there is no target {target!r}; the scenario has {known}")
-
-
-def conditions(profile: NetworkProfile) -> dict[str, float | None]:
-    """A network of the scenario's own, as keys of the links' control API."""
-    return {
-        "rtt_ms": profile.rtt_ms,
-        "jitter_ms": profile.jitter_ms,
-        "loss_ratio": profile.loss_ratio,
-        "up_kbit_s": profile.up_kbit_s or None,
-        "down_kbit_s": profile.down_kbit_s or None,
-    }
-
-
-def transport_of(protocol: str) -> str:
-    """What carries a protocol of `cells.PROTOCOLS`."""
-    return GRPC if protocol.endswith("grpc") else HTTP
-
-
-def parsed_address(word: str) -> tuple[str, int]:
-    """Host and port of "http://host:port" or "host:port".
-
-    Raises: InvalidArgumentError: it is none.
-    """
-    host, colon, port = word.removeprefix("http://").removeprefix("grpc://").rstrip("/").rpartition(":")
-    if not colon or not host or "/" in host or not port.isdecimal() or not 0 < int(port) <= 65535:
-        raise InvalidArgumentError(f"{word!r} is no address; expected http://HOST:PORT or HOST:PORT")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def in_flight(address: tuple[str, int]) -> int:
-    """Requests that a model server has not answered; 0 when it does not say."""
-    with contextlib.suppress(EdgewiseError, ValueError):
-        _, body = fetch(address, "GET", "/metrics", timeout_s=2.0)
-        for line in body.splitlines():
-            if line.startswith(b"edgewise_server_in_flight "):
-                return round(float(line.split()[1]))
-    return 0
-
-
-def _given(site: SiteSpec, transport: str) -> tuple[str, int] | None:
-    word = site.url if transport == HTTP else site.grpc
-    return parsed_address(word) if word else None
-
-
-def _needed_sites(scenario: Scenario) -> dict[str, SiteSpec]:
-    """The sites that are asked, by name: those that targets name, and all of them when the gateway is started."""
-    targets = scenario.sweep.targets
-    if GATEWAY in targets and not scenario.gateway.url:
-        return {site.name: site for site in scenario.sites}
-    named = (site_of(scenario, target) for target in targets if target != GATEWAY)
-    return {site.name: site for site in named}

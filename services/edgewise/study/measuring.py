@@ -1,0 +1,355 @@
+"""Measures what is planned, one run after the other, and notes each in the journal before it begins the next."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from edgewise.core.errors import CancelledError, EdgewiseError, UnavailableError
+from edgewise.study import analysis, answers, arrivals, calibration, mlperf, outage_steps, questions, records
+from edgewise.study.cells import GATEWAY, Cell, Run
+from edgewise.study.engine.job import Asking, Job, Recording
+from edgewise.study.journal import Journal, RunLine
+from edgewise.study.measured_port import Asks, Measured
+from edgewise.study.outage_clock import OutageClock
+from edgewise.study.planning import Calibrated
+from edgewise.study.progress import Progress, run_text
+from edgewise.study.results import NetworkProfile, RunResult
+from edgewise.study.run_job import ended_text, question_order, schedule, why
+from edgewise.study.runs_left import RunsLeft, calibrated_as
+from edgewise.study.scenario import Scenario
+from edgewise.study.study_directory import RECORDS
+from edgewise.study.world_addresses import transport_of
+
+_FAILURES_IN_A_ROW: Final = 2
+_KNOWN_BY_KIND: Final = ("pets", "zoo")
+"""Kinds of models whose questions need no word of the server."""
+
+
+class StorageError(EdgewiseError):
+    """Records or journal could not be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """How the cells of one target, model, protocol and batching are asked."""
+
+    asking: Asking
+    right: Callable[[int, bytes], bool | None] | None
+
+
+class Measuring:
+    """The runs of a study.
+
+    Args:
+        scenario: what is measured.
+        directory: of the study.
+        journal: says what was done before, and takes what is done.
+        world: what is asked.
+        engine: asks.
+        profiles: the networks of the scenario, by name.
+        progress: is told.
+        stop: ends the present run, and the study, when set.
+        cpus: the engine's cores; empty for all.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        directory: Path,
+        journal: Journal,
+        *,
+        world: Measured,
+        engine: Asks,
+        profiles: Mapping[str, NetworkProfile],
+        progress: Progress,
+        stop: threading.Event,
+        cpus: tuple[int, ...] = (),
+    ) -> None:
+        self._scenario = scenario
+        self._directory = directory
+        self._journal = journal
+        self._world = world
+        self._engine = engine
+        self._progress = progress
+        self._stop = stop
+        self._cpus = cpus
+        self._left = RunsLeft(scenario, journal.contents, profiles)
+        self._served: dict[Calibrated, _Served] = {}
+        self._fruitless: Counter[str] = Counter()
+        self._disturbed = False
+        self._trace = arrivals.read_trace(scenario.run.trace) if scenario.run.trace is not None else None
+
+    def all(self) -> None:
+        """Measure what the journal does not have.
+
+        Raises:
+            CancelledError: `stop` was set; what was measured is in the journal.
+            StorageError: what was measured could not be written.
+        """
+        for place, run in enumerate(self._left.plan, start=1):
+            while not (self._left.is_done(run) or self._left.is_missing(run.cell)):
+                self._check_stop()
+                begun_s = time.monotonic()
+                self._try(place, run)
+                self._left.time.learn(time.monotonic() - begun_s, self._left.scheduled_s(run.cell))
+        self._mlperf()
+
+    def _try(self, place: int, run: Run) -> None:
+        """One attempt at a run; a cell that cannot be measured is given up."""
+        try:
+            self._ready_for(run.cell)
+            result = self._once(place, run)
+        except (CancelledError, StorageError):
+            raise
+        except EdgewiseError as error:
+            # A part may have died of something else; the next attempt starts it anew.
+            self._fail(run, error.message)
+            return
+        self._check_stop()
+        if result.counts["ok"] or not result.requests or run.cell.outage:
+            self._fruitless[run.cell.name] = 0
+        else:
+            self._fail(run, f"no request was answered with a prediction: {why(result)}")
+        if result.void and not self._left.is_done(run):
+            self._progress.say(f"{run.name} is void: {result.void}; once more")
+
+    def _fail(self, run: Run, reason: str) -> None:
+        self._fruitless[run.cell.name] += 1
+        if self._fruitless[run.cell.name] >= _FAILURES_IN_A_ROW:
+            self._give_up([run.cell], f"it failed {_FAILURES_IN_A_ROW} times in a row: {reason}")
+        elif not self._left.is_missing(run.cell):
+            self._progress.say(f"{run.name} failed: {reason}")
+
+    # ---- what is served
+
+    def _ready_for(self, cell: Cell) -> None:
+        """Serve the cell's model, and calibrate what is not.
+
+        Raises: EdgewiseError: that could not be; cells that share the reason are given up already.
+        """
+        served = (cell.model, cell.batching)
+        if self._world.serving != served:
+            self._serve(served)
+        if calibrated_as(cell) not in self._served:
+            raise UnavailableError(self._journal.contents.missing.get(cell.name, "it cannot be asked"))
+
+    def _serve(self, served: tuple[str, str]) -> None:
+        alike = self._left.cells(lambda cell: (cell.model, cell.batching) == served)
+        self._served.clear()
+        self._progress.step(f"serving {' '.join(filter(None, served))}")
+        try:
+            self._world.prepare(served[0])
+            self._world.serve(*served)
+        except CancelledError:
+            raise
+        except EdgewiseError as error:
+            self._give_up(alike, error.message)
+            raise
+        for kind in dict.fromkeys(map(calibrated_as, alike)):
+            self._introduce(kind)
+
+    def _introduce(self, kind: Calibrated) -> None:
+        """Learn how a target is asked for the model that is served, and calibrate it unless that was done before."""
+        alike = self._left.cells(lambda cell: calibrated_as(cell) == kind)
+        try:
+            self._world.set_profile("")
+            if kind.target == GATEWAY:
+                self._world.fresh_gateway()
+            self._world.check_reachable(kind.target, transport_of(kind.protocol))
+            asking = self._asking(alike[0])
+            right = (
+                answers.judge(kind.protocol, asking.questions) if any(one.label for one in asking.questions) else None
+            )
+            self._served[kind] = _Served(asking, right)
+            self._stored(lambda: self._journal.questions(kind.model, kind.protocol, asking.questions))
+            if self._scenario.calibrate and kind not in self._left.calibrated():
+                self._calibrate(kind, asking)
+        except (CancelledError, StorageError):
+            raise
+        except EdgewiseError as error:
+            self._served.pop(kind, None)
+            self._give_up(alike, error.message)
+
+    def _asking(self, cell: Cell) -> Asking:
+        """How a cell is asked, of a target that is where it is now."""
+        model = next(spec for spec in self._scenario.models if spec.name == cell.model)
+        described = None if model.kind in _KNOWN_BY_KIND else self._world.describe(cell.target)
+        return self._placed(questions.make(self._scenario, cell, described), cell.target)
+
+    def _placed(self, asking: Asking, target: str) -> Asking:
+        host, port = self._world.address(target, asking.transport)
+        return replace(asking, host=host, port=port)
+
+    def _calibrate(self, kind: Calibrated, asking: Asking) -> None:
+        self._progress.step(f"calibrating {' '.join(filter(None, (kind.target, *self._world.serving, kind.protocol)))}")
+        found = calibration.calibrate(
+            self._ask,
+            asking,
+            target=kind.target,
+            model=kind.model,
+            protocol=kind.protocol,
+            batching=kind.batching,
+        )
+        self._check_stop()
+        self._stored(lambda: self._journal.calibration(found))
+
+    def _ask(self, job: Job) -> Recording:
+        recording = self._engine.run(replace(job, cpus=self._cpus), None, self._stop)
+        self._check_stop()
+        self._world.check()
+        return recording
+
+    # ---- one run
+
+    def _once(self, place: int, run: Run) -> RunResult:
+        cell = run.cell
+        served = self._served[calibrated_as(cell)]
+        warmup_s = self._left.warmup_s(cell)
+        self._world.settle()
+        self._world.set_profile(cell.profile)
+        if cell.target == GATEWAY:
+            self._world.fresh_gateway(always=self._disturbed)
+            self._disturbed = False
+        job = self._job(run, self._placed(served.asking, cell.target), warmup_s)
+        clock = OutageClock(self._outage_steps(cell), self._world.tell_links, warmup_s)
+        recording = self._watched(place, run, job, clock)
+        if cell.outage:
+            # Whoever learned from the cut must not take what it learned along.
+            self._disturbed = True
+            self._world.set_profile(cell.profile)
+        self._world.check()
+        result = analysis.run_result(run, recording, warmup_s=warmup_s, settings=self._scenario.run, right=served.right)
+        if clock.problem and not result.void:
+            result = replace(result, void=f"the outage could not be made: {clock.problem}")
+        self._write(recording, result, warmup_s, clock.told_text(recording.started_wall_s))
+        self._left.note(result)
+        self._progress.ended(ended_text(place, len(self._left.plan), result, self._left.left_s()))
+        return result
+
+    def _watched(self, place: int, run: Run, job: Job, clock: OutageClock) -> Recording:
+        left_s = self._left.left_s()
+        begun_s = time.monotonic()
+
+        def on_progress(due: int, ended: int, failed: int) -> None:
+            still_s = max(left_s - (time.monotonic() - begun_s), 0.0)
+            text = run_text(place, len(self._left.plan), run.name, counts=(due, ended, failed), left_s=still_s)
+            self._progress.update(text)
+
+        try:
+            return self._engine.run(job, on_progress, self._stop, clock.begin)
+        finally:
+            clock.end()
+
+    def _job(self, run: Run, asking: Asking, warmup_s: float) -> Job:
+        settings = self._scenario.run
+        due_ns = schedule(self._scenario, run, warmup_s, self._trace)
+        return Job(
+            asking=asking,
+            due_ns=due_ns,
+            question_index=question_order(len(asking.questions), due_ns.size, run.seed),
+            timeout_s=settings.timeout_s,
+            deadline_ms=settings.deadline_ms,
+            cpus=self._cpus,
+        )
+
+    def _write(self, recording: Recording, result: RunResult, warmup_s: float, outage: str) -> None:
+        run = result.run
+        attempt = self._left.attempts(run)
+        name = run.name if attempt == 0 else f"{run.name}_try{attempt + 1}"
+        file = f"{RECORDS}/{name}.parquet"
+        metadata = {
+            "study": self._scenario.title,
+            "run": run.name,
+            **{word: f"{getattr(run.cell, word)}" for word in run.cell.__slots__},
+            "repeat": str(run.repeat),
+            "seed": str(run.seed),
+            "warmup_s": f"{warmup_s:g}",
+            "void": result.void,
+            "outage_told": outage,
+        }
+        self._stored(lambda: records.write(self._directory / file, recording, metadata))
+        self._stored(lambda: self._journal.run(RunLine(result, file, attempt, warmup_s)))
+        self._stored(lambda: self._journal.note("engine", engine_text(recording)))
+
+    def _outage_steps(self, cell: Cell) -> tuple[outage_steps.Step, ...]:
+        for outage in self._scenario.sweep.outages:
+            if outage.name == cell.outage:
+                return outage_steps.read_steps(outage.steps)
+        return ()
+
+    # ---- MLPerf
+
+    def _mlperf(self) -> None:
+        spec = self._scenario.mlperf
+        if spec is None:
+            return
+        done = {(found.scenario, found.model, found.target) for found in self._journal.contents.mlperf}
+        for cell in mlperf.cells(self._scenario):
+            for name in spec.scenarios:
+                if (name, cell.model, cell.target) in done:
+                    continue
+                self._check_stop()
+                self._progress.step(f"MLPerf {name}: {cell.model} at {cell.target}, {cell.protocol}")
+                try:
+                    self._prepare_mlperf(cell)
+                    asking = self._asking(cell)
+                    verdict = mlperf.run(
+                        name,
+                        cell,
+                        asking,
+                        spec,
+                        self._directory,
+                        timeout_s=self._scenario.run.timeout_s,
+                        right=answers.judge(cell.protocol, asking.questions),
+                        stop=self._stop,
+                    )
+                except CancelledError:
+                    raise
+                except EdgewiseError as error:
+                    self._progress.say(f"MLPerf {name} of {cell.model} at {cell.target}: {error.message}")
+                    continue
+                self._stored(lambda found=verdict: self._journal.mlperf(found))  # type: ignore[misc]
+                self._progress.say(mlperf.in_a_line(verdict))
+
+    def _prepare_mlperf(self, cell: Cell) -> None:
+        if self._world.serving != (cell.model, cell.batching):
+            self._world.prepare(cell.model)
+            self._world.serve(cell.model, cell.batching)
+        self._world.settle()
+        self._world.set_profile(cell.profile)
+        if cell.target == GATEWAY:
+            self._world.fresh_gateway()
+
+    # ---- how it ends
+
+    def _give_up(self, cells: Sequence[Cell], reason: str) -> None:
+        """Note that these cells are not measured, and go on with the others."""
+        fresh = [cell for cell in cells if not self._left.is_missing(cell)]
+        for cell in fresh:
+            self._stored(lambda name=cell.name: self._journal.missing(name, reason))  # type: ignore[misc]
+        if fresh:
+            which = fresh[0].name if len(fresh) == 1 else f"{fresh[0].name} and {len(fresh) - 1} more"
+            self._progress.say(f"cannot measure {which}: {reason}")
+
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            raise CancelledError("the study was stopped")
+
+    @staticmethod
+    def _stored(write: Callable[[], None]) -> None:
+        try:
+            write()
+        except EdgewiseError as error:
+            raise StorageError(error.message) from error
+        except OSError as error:
+            raise StorageError(f"the journal cannot be written: {error.strerror or error}") from error
+
+
+def engine_text(recording: Recording) -> str:
+    """Where the engine ran, for people."""
+    cores = ", ".join(map(str, recording.cpus))
+    return f"{recording.scheduling or 'normal'} priority" + (f", core {cores}" if cores else "")

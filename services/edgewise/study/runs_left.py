@@ -1,0 +1,113 @@
+"""Which runs of a study are still to be measured, and how long they will take."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from edgewise.study import planning
+from edgewise.study.cells import Cell, Run
+from edgewise.study.journal import Contents
+from edgewise.study.planning import Calibrated
+from edgewise.study.progress import TimeLeft
+from edgewise.study.results import NetworkProfile, RunResult
+from edgewise.study.scenario import Scenario
+
+STOPPED: Final = "it was stopped before its schedule was over"
+"""How a run ends that its user stopped: it is void, and no fault of the generator."""
+
+_ROUND_TRIPS: Final = 3
+
+
+@dataclass(slots=True)
+class _Attempts:
+    """Of one run."""
+
+    made: int = 0
+    void: int = 0
+    valid: bool = False
+
+
+class RunsLeft:
+    """What is left to do of a plan.
+
+    Args:
+        contents: of the journal.
+        profiles: the networks, by name.
+
+    Attributes:
+        plan: every run, in the order measured.
+        time: what is learned about how long runs take.
+    """
+
+    def __init__(self, scenario: Scenario, contents: Contents, profiles: Mapping[str, NetworkProfile]) -> None:
+        self.plan = planning.runs(scenario)
+        self.time = TimeLeft()
+        self._scenario = scenario
+        self._contents = contents
+        self._profiles = profiles
+        self._attempts: dict[str, _Attempts] = {}
+        for line in contents.runs:
+            self.note(line.result)
+
+    def note(self, result: RunResult) -> None:
+        """A run has ended."""
+        mine = self._attempts.setdefault(result.run.name, _Attempts())
+        mine.made += 1
+        mine.valid = mine.valid or not result.void
+        # What the user stopped is no failed attempt.
+        mine.void += bool(result.void) and STOPPED not in result.void
+
+    def attempts(self, run: Run) -> int:
+        """How often it was measured, stopped ones included."""
+        return self._attempts.get(run.name, _Attempts()).made
+
+    def is_done(self, run: Run) -> bool:
+        """Whether it is measured, or was void as often as the scenario bears."""
+        mine = self._attempts.get(run.name, _Attempts())
+        return mine.valid or mine.void > self._scenario.run.void_retries
+
+    def is_missing(self, cell: Cell) -> bool:
+        """Whether it was given up."""
+        return cell.name in self._contents.missing
+
+    def ahead(self) -> list[Run]:
+        """What is still to be measured, in its order."""
+        return [run for run in self.plan if not self.is_done(run) and not self.is_missing(run.cell)]
+
+    def cells(self, wanted: Callable[[Cell], bool]) -> list[Cell]:
+        """Those cells that still have something to be measured, in their order."""
+        return [cell for cell in dict.fromkeys(run.cell for run in self.ahead()) if wanted(cell)]
+
+    def calibrated(self) -> set[Calibrated]:
+        """What was calibrated."""
+        return {
+            Calibrated(found.target, found.model, found.protocol, found.batching)
+            for found in self._contents.calibrations
+        }
+
+    def warmup_s(self, cell: Cell) -> float:
+        """Of a cell's runs: over a long way, connections and queues take some round trips to become what they stay."""
+        return warmup_s(self._scenario, self._profiles.get(cell.profile))
+
+    def scheduled_s(self, cell: Cell) -> float:
+        """Of one run, with its warm-up."""
+        return self.warmup_s(cell) + self._scenario.run.duration_s
+
+    def left_s(self) -> float:
+        """How long all that is ahead will take."""
+        ahead = self.ahead()
+        scheduled_s = self.time.left_s(len(ahead), sum(self.scheduled_s(run.cell) for run in ahead))
+        if not self._scenario.calibrate:
+            return scheduled_s
+        wanted = {calibrated_as(run.cell) for run in ahead} - self.calibrated()
+        return scheduled_s + len(wanted) * planning.Overheads().calibration_s
+
+
+def calibrated_as(cell: Cell) -> Calibrated:
+    """Which calibration a cell goes by."""
+    return Calibrated(cell.target, cell.model, cell.protocol, cell.batching)
+
+
+def warmup_s(scenario: Scenario, network: NetworkProfile | None) -> float:
+    """Of a run over a network."""
+    return max(scenario.run.warmup_s, _ROUND_TRIPS * network.rtt_ms / 1e3 if network is not None else 0.0)
