@@ -11,19 +11,16 @@ Source: Cinlar, "Introduction to Stochastic Processes", 1975, section 4.7 (non-h
 import csv
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.study.scenario import Arrivals
-
-if TYPE_CHECKING:
-    import _csv
 
 MAX_REQUESTS: Final = 50_000_000
 """Of one schedule: 400 MB of due times."""
@@ -228,19 +225,17 @@ def _read_csv(path: Path, *allowed: list[str]) -> tuple[list[str], NDArray[np.fl
     return names, rows
 
 
-def _numbers(path: Path, lines: "_csv._reader", columns: int) -> Iterator[float]:
+def _numbers(path: Path, rows: Iterable[list[str]], columns: int) -> Iterator[float]:
     """The values of all rows in their order; empty lines are none."""
-    count = 0
-    for row in lines:
+    for line, row in enumerate(rows, 2):
         if row and len(row) != columns:
-            raise InvalidArgumentError(f"{path}, line {lines.line_num}: {len(row)} values; expected {columns}")
+            raise InvalidArgumentError(f"{path}, line {line}: {len(row)} values; expected {columns}")
+        if line > _MAX_ROWS:
+            raise InvalidArgumentError(f"{path} has more than {_MAX_ROWS:,} lines")
         try:
             yield from map(float, row)
         except ValueError:
-            raise InvalidArgumentError(f"{path}, line {lines.line_num}: {','.join(row)!r} is no number") from None
-        count += 1
-        if count > _MAX_ROWS:
-            raise InvalidArgumentError(f"{path} has more than {_MAX_ROWS:,} rows")
+            raise InvalidArgumentError(f"{path}, line {line}: {','.join(row)!r} is no number") from None
 
 
 def schedule(  # noqa: PLR0917 - the order in which people say it
