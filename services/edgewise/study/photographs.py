@@ -30,10 +30,10 @@ _MAX_PIXELS: Final = 50_000_000
 _MAX_LABEL_ROWS: Final = 1_000_000
 _MAX_LABEL_CHARS: Final = 200
 _JPEG: Final = b"\xff\xd8\xff"
-_TURN_DEGREES: Final = 12.0
-_LEAST_CROP: Final = 0.8
-_LEAST_BRIGHTNESS: Final = 0.7
-_MOST_BRIGHTNESS: Final = 1.3
+_TURN_DEGREES: Final = 20.0
+_LEAST_CROP: Final = 0.6
+_LEAST_BRIGHTNESS: Final = 0.4
+_MOST_BRIGHTNESS: Final = 1.8
 
 
 @dataclass(frozen=True, slots=True)

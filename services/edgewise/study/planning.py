@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import math
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, TypeVar
@@ -38,7 +38,7 @@ class Overheads:
         gateway_s: added for a run through the gateway that follows one over another network: it starts anew.
         calibration_s: of one target, model, protocol and batching.
         report_s: at the end.
-        mlperf_ratio: how much longer a run of MLPerf takes than the least it has to.
+        mlperf_ratio: how much longer a run of MLPerf takes than the least it has to, with the one for accuracy beside it.
     """
 
     start_s: float = 3.0
@@ -186,14 +186,22 @@ def calibrated(scenario: Scenario) -> tuple[Calibrated, ...]:
     )
 
 
-def expected_s(scenario: Scenario, overheads: Overheads | None = None) -> float:
-    """How long the whole study takes, when no run is void and all models are built."""
+def expected_s(
+    scenario: Scenario,
+    overheads: Overheads | None = None,
+    warmup_s: Callable[[Cell], float] | None = None,
+) -> float:
+    """How long the whole study takes, when no run is void and all models are built.
+
+    Args:
+        warmup_s: of a cell's runs, where it is another than the scenario's.
+    """
     overheads = overheads or Overheads()
     planned = runs(scenario)
-    if scenario.run.arrivals == "trace" and not planned:
-        return overheads.start_s
     total_s = overheads.start_s + overheads.report_s
-    total_s += len(planned) * (scenario.run.warmup_s + scenario.run.duration_s + overheads.run_s)
+    for run in planned:
+        total_s += scenario.run.warmup_s if warmup_s is None else warmup_s(run.cell)
+        total_s += scenario.run.duration_s + overheads.run_s
     total_s += len({(run.cell.model, run.cell.batching) for run in planned}) * overheads.model_s
     total_s += len(calibrated(scenario)) * overheads.calibration_s
     network = ""
@@ -203,7 +211,8 @@ def expected_s(scenario: Scenario, overheads: Overheads | None = None) -> float:
             network = run.cell.profile
     if scenario.mlperf is not None:
         asked = {(cell.target, cell.model) for cell in cells(scenario)}
-        once_s = scenario.mlperf.min_duration_s * overheads.mlperf_ratio
+        least_s = max(scenario.mlperf.min_duration_s, scenario.mlperf.min_queries / scenario.mlperf.target_qps)
+        once_s = least_s * overheads.mlperf_ratio
         total_s += len(asked) * len(scenario.mlperf.scenarios) * once_s
     return math.ceil(total_s * 10) / 10
 

@@ -273,17 +273,32 @@ def _sweep(
     if "sweep" not in top:
         raise top.missing("sweep", "a table with targets, models, protocols and loads")
     table = top.table("sweep", _SWEEP_KEYS)
-    names = tuple(model.name for model in declared)
     batching = table.table("batching")
+    models = _model_names(table, tuple(model.name for model in declared), sites)
+    loads, unloaded = _loads(table, models)
+    without = scenario_checks.read_without(table.tables("without", scenario_checks.WITHOUT_KEYS))
     return Sweep(
         targets=table.words("targets", (*(site.name for site in sites), GATEWAY), "target"),
         profiles=table.words("profiles", tuple(profiles), "profile", (NO_LINK,)),
-        models=_model_names(table, names, sites),
+        models=models,
         protocols=table.words("protocols", PROTOCOLS, "protocol"),
-        loads=table.numbers("loads", 0.01, 50_000),
+        loads=loads,
         batching={name: read_batching(batching.table(name, batching_keys())) for name in batching},
         outages=_outages(top.tables("outage", Outage.__slots__)),
-        without=scenario_checks.read_without(table.tables("without", scenario_checks.WITHOUT_KEYS)),
+        without=(*without, *unloaded),
+    )
+
+
+def _loads(table: Table, models: Sequence[str]) -> tuple[tuple[float, ...], tuple[Mapping[str, object], ...]]:
+    """The loads, and what of them each model leaves out: a table names them by model."""
+    low, high = 0.01, 50_000
+    if not table.holds_table("loads"):
+        return table.numbers("loads", low, high), ()
+    by_model = table.table("loads", tuple(models))
+    found = {model: by_model.numbers(model, low, high) for model in models}
+    loads = tuple(sorted({load for own in found.values() for load in own}))
+    return loads, tuple(
+        {"model": model, "load": load} for model, own in found.items() for load in loads if load not in own
     )
 
 

@@ -201,6 +201,10 @@ class Table:
             tables.append(Table(self._file, f"{self.path(name)}[{place}]", one, allowed))
         return tables
 
+    def holds_table(self, name: str) -> bool:
+        """Whether a key is there and is a table."""
+        return isinstance(self._values.get(name), dict)
+
     def values(self, name: str) -> tuple[Any, ...]:
         """What a key holds, as a tuple: a list's items, or the one value."""
         value = self._values[name]
