@@ -31,7 +31,7 @@ from edgewise.core.errors import (
 from edgewise.study import planning
 from edgewise.study.cells import Cell
 from edgewise.study.engine.job import Asking
-from edgewise.study.mlperf_logs import judge, read_answers, read_logs
+from edgewise.study.mlperf_logs import failed_samples, judge, read_answers, read_logs
 from edgewise.study.mlperf_port import (
     ACCURACY_FILE,
     DETAIL_FILE,
@@ -122,14 +122,30 @@ def run(
     if right is None:
         return verdict
     job = replace(job, accuracy=True, directory=str(_made(directory / logs / "accuracy")))
-    outcome = _in_a_process(job, stop)
-    return _with_accuracy(verdict, read_answers(Path(job.directory)), right)
+    try:
+        outcome = _in_a_process(job, stop)
+        answers = read_answers(Path(job.directory))
+    except CancelledError:
+        raise
+    except EdgewiseError as error:
+        # What was measured before is kept.
+        return _spoiled(verdict, f"accuracy: {error.message}")
+    return _with_accuracy(verdict, answers, outcome, right)
 
 
-def _with_accuracy(verdict: MlperfVerdict, answers: Mapping[int, bytes], right: Right) -> MlperfVerdict:
-    # A sample that failed is there with no bytes: it counts as wrong where its label is known.
+def _with_accuracy(
+    verdict: MlperfVerdict, answers: Mapping[int, bytes], outcome: MlperfOutcome, right: Right
+) -> MlperfVerdict:
     known = [found for index, body in answers.items() if (found := right(index, body)) is not None]
-    return replace(verdict, accuracy=sum(known) / len(known) if known else math.nan, labelled=len(known))
+    verdict = replace(verdict, accuracy=sum(known) / len(known) if known else math.nan, labelled=len(known))
+    if outcome.failed:
+        # They are in the log with no bytes, and count as wrong where the label is known.
+        return _spoiled(verdict, f"accuracy: {failed_samples(outcome)}")
+    return verdict
+
+
+def _spoiled(verdict: MlperfVerdict, reason: str) -> MlperfVerdict:
+    return replace(verdict, valid=False, reasons=(*verdict.reasons, reason))
 
 
 def _check(name: str, asking: Asking, spec: MlperfSpec, timeout_s: float) -> None:

@@ -152,6 +152,8 @@ class Network:
 
     def issue(self, samples: Sequence[Any]) -> None:
         """Take a query: its samples have an `id` and an `index` in the library."""
+        if not self.first_s:
+            self.first_s = monotonic()
         self._issued.extend([(sample.id, sample.index) for sample in samples])
         self._loop.call_soon_threadsafe(self._take)
 
@@ -167,8 +169,6 @@ class Network:
 
     def _take(self) -> None:
         issued = self._issued
-        if not self.samples:
-            self.first_s = monotonic()
         while issued:
             tag, index = issued.popleft()
             self.samples += 1

@@ -141,13 +141,19 @@ def judge(verdict: MlperfVerdict, summary: Summary, outcome: MlperfOutcome) -> M
     )
 
 
+def failed_samples(outcome: MlperfOutcome) -> str:
+    """How many samples failed, and why."""
+    often = sorted(outcome.failures.items(), key=lambda item: -item[1])
+    told = "; ".join(f"{count}: {text}" for text, count in often[:_SHOWN_FAILURES])
+    others = sum(count for _, count in often[_SHOWN_FAILURES:])
+    more = f"; {others}: for other reasons" if others else ""
+    return f"{outcome.failed} of {outcome.samples} samples got no prediction ({told}{more})"
+
+
 def _reasons(summary: Summary, outcome: MlperfOutcome) -> tuple[str, ...]:
     reasons: list[str] = []
     if outcome.failed:
-        often = sorted(outcome.failures.items(), key=lambda item: -item[1])
-        told = "; ".join(f"{count}: {text}" for text, count in often[:_SHOWN_FAILURES])
-        more = f"; and {len(often) - _SHOWN_FAILURES} further reasons" if len(often) > _SHOWN_FAILURES else ""
-        reasons.append(f"{outcome.failed} of {outcome.samples} samples got no prediction ({told}{more})")
+        reasons.append(failed_samples(outcome))
     if not summary.valid:
         reasons += [f"loadgen: {line.strip()}" for line in summary.lines if line.endswith(": NO")]
         reasons += [f"loadgen: {line}" for line in _recommendations(summary.lines)]

@@ -248,17 +248,22 @@ class _GrpcSender(Sender):
 
     async def _connect(self) -> socket.socket:
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(*self._address, type=socket.SOCK_STREAM)
-        family, kind, protocol, _, address = found[0]
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await loop.sock_connect(sock, address)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
+        problem = OSError("its name has no address")
+        for family, kind, protocol, _, address in await loop.getaddrinfo(*self._address, type=socket.SOCK_STREAM):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.setblocking(False)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                await loop.sock_connect(sock, address)
+            except OSError as error:
+                sock.close()
+                problem = error
+            except BaseException:
+                sock.close()
+                raise
+            else:
+                return sock
+        raise problem
 
     def _begin(self, index: int, tag: int, done: Done) -> None:
         # Tags may come twice, so calls have numbers of their own.

@@ -153,7 +153,7 @@ def test_what_loadgen_calls_valid_is_not_when_a_sample_failed(logs_of):
     assert not verdict.valid
     assert verdict.failed == 9
     assert verdict.reasons == (
-        "9 of 100 samples got no prediction (4: HTTP 503: full; 2: a; 2: b; and 1 further reasons)",
+        "9 of 100 samples got no prediction (4: HTTP 503: full; 2: a; 2: b; 1: for other reasons)",
     )
 
 

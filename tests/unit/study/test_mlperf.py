@@ -1,0 +1,261 @@
+"""What MLPerf's runs are told, how long they may take, and how their verdicts read."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edgewise.core.errors import InvalidArgumentError, UnavailableError
+from edgewise.study import mlperf
+from edgewise.study.cells import Cell
+from edgewise.study.engine.job import Asking, Question
+from edgewise.study.mlperf_loadgen import Pace, expected_s, user_conf
+from edgewise.study.mlperf_port import MlperfJob
+from edgewise.study.results import MlperfVerdict
+from edgewise.study.scenario import (
+    GatewaySpec,
+    Inputs,
+    MlperfSpec,
+    ModelSpec,
+    Outage,
+    RunSettings,
+    Scenario,
+    SiteSpec,
+    Sweep,
+)
+
+ASKING = Asking("http", "", 0, "/v1/models/m:predict", [Question(b"{}"), Question(b"[]", "cat")])
+PACE = Pace(lone_s=0.02, query_s=0.1, rate=80.0)
+
+
+def a_job(scenario, **changes):
+    job = MlperfJob(
+        scenario=scenario,
+        accuracy=False,
+        asking=ASKING,
+        directory=".",
+        name="m at edge",
+        target_qps=25.0,
+        target_latency_ms=12.5,
+        min_duration_s=2.0,
+        min_queries=500,
+        timeout_s=1.0,
+        window=8,
+    )
+    return replace(job, **changes)
+
+
+def a_scenario(**changes):
+    scenario = Scenario(
+        title="t",
+        seed=1,
+        text="",
+        run=RunSettings(timeout_s=0.5),
+        models=(ModelSpec("b", "b", "tiny"), ModelSpec("a", "a", "tiny")),
+        sites=(SiteSpec("cloud", "cloud"), SiteSpec("edge", "edge")),
+        gateway=GatewaySpec(),
+        inputs=Inputs(Path()),
+        sweep=Sweep(("cloud", "edge"), ("4g", "lan"), ("b", "a"), ("rest-json", "oip-grpc"), (10.0, 20.0)),
+        mlperf=MlperfSpec(("SingleStream", "Server")),
+    )
+    return replace(scenario, **changes)
+
+
+# --- settings ---
+
+
+@pytest.mark.parametrize(
+    ("scenario", "lines"),
+    [
+        ("SingleStream", {"min_duration = 2000", "min_query_count = 500", "target_latency = 10.000000"}),
+        ("MultiStream", {"min_duration = 2000", "min_query_count = 500", "target_latency = 50.000000"}),
+        ("Server", {"min_duration = 2000", "min_query_count = 500", "target_qps = 25.000000", "target_latency = 13"}),
+        ("Offline", {"min_duration = 2000", "min_query_count = 500", "target_qps = 112.000000"}),
+    ],
+)
+def test_the_settings_of_a_scenario_are_those_of_its_job(scenario, lines):
+    said = user_conf(a_job(scenario), PACE).splitlines()
+
+    assert set(said) == {f"*.{scenario}.{line}" for line in lines}
+
+
+@pytest.mark.parametrize(
+    ("scenario", "seconds"), [("SingleStream", 10.0), ("MultiStream", 50.0), ("Server", 20.0), ("Offline", 6.25)]
+)
+def test_a_run_takes_as_long_as_its_queries_do(scenario, seconds):
+    assert expected_s(a_job(scenario), PACE) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("scenario", ["SingleStream", "MultiStream", "Server", "Offline"])
+def test_a_run_takes_its_least_duration_at_least(scenario):
+    assert expected_s(a_job(scenario, min_queries=1, min_duration_s=60.0), PACE) >= 60.0
+
+
+def test_an_accuracy_run_takes_as_long_as_its_questions():
+    assert expected_s(a_job("SingleStream", accuracy=True), PACE) == pytest.approx(0.04)
+    assert expected_s(a_job("Server", accuracy=True, target_qps=2.0), PACE) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "asking", "message"),
+    [
+        ("Interactive", MlperfSpec(()), ASKING, "MLPerf has no scenario 'Interactive'; it has SingleStream"),
+        ("Server", MlperfSpec((), target_qps=0), ASKING, "target_qps is 0; it has to be above 0"),
+        ("Server", MlperfSpec((), target_latency_ms=math.inf), ASKING, "target_latency_ms is inf"),
+        ("Offline", MlperfSpec((), min_duration_s=-1), ASKING, "min_duration_s is -1"),
+        ("Offline", MlperfSpec((), min_queries=0), ASKING, "min_queries is 0"),
+        ("Offline", MlperfSpec(()), replace(ASKING, questions=[]), "at least one question"),
+    ],
+)
+def test_impossible_settings_are_refused(tmp_path, name, spec, asking, message):
+    cell = Cell("edge", "", "m", "rest-json", 1, 1)
+
+    with pytest.raises(InvalidArgumentError, match=message):
+        mlperf.run(name, cell, asking, spec, tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- all runs of a study ---
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """Runs that are noted and not made; those in `broken` fail."""
+    made = []
+    broken = {}
+
+    def run(name, cell, asking, spec, directory, **words):
+        made.append((name, cell, asking, words))
+        if (name, cell.target) in broken:
+            raise broken[name, cell.target]
+        return MlperfVerdict(name, cell.target, cell.profile, cell.model, cell.protocol, valid=True)
+
+    monkeypatch.setattr(mlperf, "run", run)
+    return made, broken
+
+
+def run_all(scenario, **words):
+    said = []
+    verdicts = mlperf.run_all(
+        scenario, lambda target, transport: (target, len(transport)), lambda _: ASKING, Path(), said.append, **words
+    )
+    return verdicts, said
+
+
+def test_each_target_and_model_is_asked_once_over_the_first_protocol_and_network(runs):
+    made, _ = runs
+
+    verdicts, said = run_all(a_scenario())
+
+    assert [(name, cell.model, cell.target, cell.profile, cell.protocol) for name, cell, _, _ in made] == [
+        (name, model, target, profile, "rest-json")
+        for model in ("a", "b")
+        for target, profile in (("cloud", "4g"), ("edge", ""))
+        for name in ("SingleStream", "Server")
+    ]
+    assert [(asking.host, asking.port) for _, _, asking, _ in made[:3]] == [("cloud", 4), ("cloud", 4), ("edge", 4)]
+    assert {words["timeout_s"] for *_, words in made} == {0.5}
+    assert len(verdicts) == 8
+    assert said[0] == "MLPerf SingleStream: a at cloud, rest-json"
+    assert said[1] == "  VALID"
+
+
+def test_a_study_with_outages_is_asked_without_them(runs):
+    made, _ = runs
+    sweep = replace(a_scenario().sweep, outages=(Outage("cut", "1s:blackhole, 2s:heal"),))
+
+    run_all(a_scenario(sweep=sweep))
+
+    assert {cell.outage for _, cell, _, _ in made} == {""}
+    assert {cell.target for _, cell, _, _ in made} == {"cloud", "edge"}
+
+
+def test_a_study_without_mlperf_runs_nothing(runs):
+    made, _ = runs
+
+    assert run_all(a_scenario(mlperf=None)) == ((), [])
+    assert made == []
+
+
+def test_a_run_that_cannot_be_made_is_a_verdict_with_its_reason_and_the_others_go_on(runs):
+    _, broken = runs
+    broken["Server", "cloud"] = UnavailableError("the cloud is away")
+
+    verdicts, said = run_all(a_scenario())
+
+    lost = [one for one in verdicts if not one.valid]
+    assert len(verdicts) == 8
+    assert {(one.scenario, one.target, one.reasons) for one in lost} == {("Server", "cloud", ("the cloud is away",))}
+    assert "  INVALID: the cloud is away" in said
+
+
+def test_a_model_that_cannot_be_served_is_a_verdict_for_each_of_its_scenarios(runs):
+    made, _ = runs
+
+    def asking_of(cell):
+        if cell.model == "a":
+            raise UnavailableError("a did not load")
+        return ASKING
+
+    verdicts = mlperf.run_all(a_scenario(), lambda *_: ("h", 1), asking_of, Path(), lambda _: None)
+
+    assert [one.reasons for one in verdicts] == [("a did not load",)] * 4 + [()] * 4
+    assert {cell.model for _, cell, _, _ in made} == {"b"}
+
+
+def test_what_an_interrupted_study_has_is_not_run_again(runs):
+    made, _ = runs
+    known = (MlperfVerdict("Server", "edge", "", "a", "rest-json", valid=True, queries=459),)
+    told = []
+
+    verdicts, _ = run_all(a_scenario(), known=known, on_verdict=told.append)
+
+    assert len(made) == 7
+    assert verdicts[0] == known[0]
+    assert verdicts[1:] == tuple(told)
+    assert ("Server", "edge", "a") not in {(name, cell.target, cell.model) for name, cell, _, _ in made}
+
+
+# --- for people ---
+
+
+def test_a_verdict_reads_well():
+    verdict = MlperfVerdict(
+        "Server",
+        "cloud",
+        "4g",
+        "pets",
+        "rest-image",
+        valid=False,
+        reasons=("3 of 100 samples got no prediction (3: HTTP 503: full)", "loadgen: Early stopping satisfied: NO"),
+        metric="scheduled samples per second",
+        value=9.8765,
+        unit="samples/s",
+        latencies_ms={0.5: 40.0, 0.99: 112.34},
+        lines=("Completed samples per second    : 9.80", "Result is : INVALID"),
+        accuracy=0.9643,
+        labelled=28,
+    )
+
+    lines = mlperf.render([verdict]).splitlines()
+
+    assert lines[0] == (
+        "MLPerf Server, pets at cloud over 4g, rest-image: INVALID, scheduled samples per second 9.877 samples/s, "
+        "p99 112.3 ms, accuracy 0.9643 of 28"
+    )
+    assert lines[1:3] == ["    Completed samples per second    : 9.80", "    Result is : INVALID"]
+    assert lines[3] == "  not valid: 3 of 100 samples got no prediction (3: HTTP 503: full)"
+    assert "no submissions" in lines[-1]
+    assert mlperf.in_a_line(verdict).endswith(": 3 of 100 samples got no prediction (3: HTTP 503: full)")
+
+
+def test_a_verdict_without_a_figure_says_only_why():
+    verdict = MlperfVerdict("Server", "edge", "", "m", "oip-grpc", valid=False, reasons=("it is away",))
+
+    assert mlperf.in_a_line(verdict) == "INVALID: it is away"
+
+
+def test_no_verdicts_are_no_text():
+    assert mlperf.render([]) == ""
