@@ -1,23 +1,47 @@
 """From a journal and its records to what came out: figures, predictions, what is missing, how it was measured."""
 
+import contextlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edgewise.core.errors import EdgewiseError
+from edgewise.core.errors import EdgewiseError, FailedPreconditionError
 from edgewise.study import analysis, answers, prediction, records
 from edgewise.study.cells import Cell
 from edgewise.study.engine.job import Recording
 from edgewise.study.histogram import HdrHistogram
-from edgewise.study.journal import Contents, RunLine
+from edgewise.study.journal import Contents, Heading, RunLine
 from edgewise.study.results import Calibration, CellResult, Judgement, Prediction, StudyResult
 
 NOT_REACHED: Final = "the study ended before it was measured"
+_MOST_DUE: Final = 25_000
+
+
+@dataclass(slots=True)
+class Schedules:
+    """When the requests of a cell's runs were due.
+
+    Attributes:
+        due_s: float64 [n] for each run, the first of them.
+    """
+
+    due_s: list[NDArray[np.float64]] = field(default_factory=list)
+    _before: list[int] = field(default_factory=list)
+
+    def add(self, recording: Recording, warmup_s: float) -> None:
+        """One more run."""
+        self.due_s.append(recording.due_ns[:_MOST_DUE] / 1e9)
+        self._before.append(int(np.searchsorted(recording.due_ns, round(warmup_s * 1e9))))
+
+    def warmup(self) -> int:
+        """Requests of a run that are not counted, in the mean."""
+        return round(sum(self._before) / len(self._before)) if self._before else 0
 
 
 def conclude(directory: Path, contents: Contents) -> StudyResult:
@@ -33,6 +57,7 @@ def conclude(directory: Path, contents: Contents) -> StudyResult:
     for line in contents.runs:
         by_cell[line.result.run.cell.name].append(line)
     found: list[CellResult] = []
+    schedules: dict[str, Schedules] = {}
     missing = dict(contents.missing)
     lags = HdrHistogram()
     for cell in heading.cells:
@@ -41,7 +66,8 @@ def conclude(directory: Path, contents: Contents) -> StudyResult:
             missing.setdefault(cell.name, _why_nothing(lines))
         if lines:
             try:
-                found.append(_cell(directory, contents, cell, lines, lags))
+                schedules[cell.name] = Schedules()
+                found.append(_cell(directory, contents, cell, lines, lags=lags, schedules=schedules[cell.name]))
             except EdgewiseError as error:
                 # One damaged file does not take the rest along.
                 missing[cell.name] = error.message
@@ -50,7 +76,7 @@ def conclude(directory: Path, contents: Contents) -> StudyResult:
         seed=heading.seed,
         cells=tuple(found),
         calibrations=tuple(contents.calibrations),
-        predictions=predictions(contents, found),
+        predictions=predictions(contents, schedules),
         profiles=heading.profiles,
         environment=environment(contents, lags),
         missing=missing,
@@ -60,20 +86,22 @@ def conclude(directory: Path, contents: Contents) -> StudyResult:
     )
 
 
-def predictions(contents: Contents, found: Sequence[CellResult] = ()) -> tuple[Prediction, ...]:
+def predictions(contents: Contents, schedules: Mapping[str, Schedules]) -> tuple[Prediction, ...]:
     """What the calibrations let expect of each planned cell that has no outage.
 
     Args:
-        found: what was measured, for the variance of the arrivals as they were drawn and their number.
+        schedules: of the valid runs, by the name of the cell. They were drawn from the seed before anything was measured, so
+            a prediction may know them: what is left to it is what the requests meet, and not how they fell.
     """
     by_kind = {(one.target, one.model, one.protocol, one.batching): one for one in contents.calibrations}
-    measured = {one.cell.name: one for one in found}
     expected = []
     for cell in contents.heading.cells:
         calibrated = by_kind.get((cell.target, cell.model, cell.protocol, cell.batching))
         if calibrated is None or cell.outage:
             continue
-        expected.append(_prediction(contents, cell, calibrated, measured.get(cell.name)))
+        # A route whose share of the sites depends on what it finds is not predicted.
+        with contextlib.suppress(FailedPreconditionError):
+            expected.append(_prediction(contents.heading, cell, calibrated, schedules.get(cell.name, Schedules())))
     return tuple(expected)
 
 
@@ -97,7 +125,15 @@ def environment(contents: Contents, lags: HdrHistogram) -> dict[str, str]:
     return found
 
 
-def _cell(directory: Path, contents: Contents, cell: Cell, lines: Sequence[RunLine], lags: HdrHistogram) -> CellResult:
+def _cell(
+    directory: Path,
+    contents: Contents,
+    cell: Cell,
+    lines: Sequence[RunLine],
+    *,
+    lags: HdrHistogram,
+    schedules: Schedules,
+) -> CellResult:
     said: defaultdict[int, Counter[str]] = defaultdict(Counter)
 
     def recordings() -> Iterator[Recording | None]:
@@ -106,6 +142,7 @@ def _cell(directory: Path, contents: Contents, cell: Cell, lines: Sequence[RunLi
                 yield None
                 continue
             recording, _ = records.read(directory / line.file)
+            schedules.add(recording, line.warmup_s)
             lags.record(np.maximum(recording.lag_ns(), 0))
             for question, verdict in answers.verdicts(cell.protocol, recording).items():
                 said[question][verdict] += 1
@@ -131,21 +168,18 @@ def _with_judgements(result: CellResult, contents: Contents, said: Mapping[int, 
     return replace(result, judgements=found) if found else result
 
 
-def _prediction(contents: Contents, cell: Cell, calibrated: Calibration, measured: CellResult | None) -> Prediction:
-    profile = contents.heading.profiles.get(cell.profile)
-    valid = [run for run in measured.runs if not run.void] if measured is not None else []
-    scvs = [run.arrival_scv for run in valid if not math.isnan(run.arrival_scv)]
-    requests = (
-        measured.requests
-        if valid and measured is not None
-        else round(cell.rate * contents.heading.duration_s * contents.heading.repeats)
-    )
+def _prediction(heading: Heading, cell: Cell, calibrated: Calibration, known: Schedules) -> Prediction:
     return prediction.predict(
         cell,
         calibrated,
-        profile,
-        arrival_scv=sum(scvs) / len(scvs) if scvs else contents.heading.arrival_scv,
-        requests=requests,
+        heading.profiles.get(cell.profile),
+        arrival_scv=heading.arrival_scv,
+        requests=round(cell.rate * heading.duration_s),
+        warmup=known.warmup(),
+        runs=len(known.due_s) or heading.repeats,
+        route=heading.route,
+        schedules_s=known.due_s,
+        seed=heading.seed,
     )
 
 

@@ -33,6 +33,7 @@ class Heading:
         scenario_sha256: of the scenario's text.
         duration_s, repeats, arrival_scv: of the runs as planned: how long, how many of each cell, and the squared coefficient of
             variation of the gaps between requests.
+        route: of the gateway.
         settings: how runs are measured, for people, in the order in which it is shown.
         cells: all that were planned, in their order.
         profiles, prices, outages, environment: as in `StudyResult`.
@@ -45,6 +46,7 @@ class Heading:
     duration_s: float = 0.0
     repeats: int = 1
     arrival_scv: float = 1.0
+    route: str = "prefer-cloud"
     settings: Mapping[str, str] = field(default_factory=dict)
     profiles: Mapping[str, NetworkProfile] = field(default_factory=dict)
     prices: Mapping[str, float] = field(default_factory=dict)

@@ -98,6 +98,21 @@ class Measuring:
                 self._left.time.learn(time.monotonic() - begun_s, self._left.scheduled_s(run.cell))
         self._mlperf()
 
+    def calibrations(self) -> None:
+        """Calibrate all that the scenario asks for, and measure nothing else.
+
+        Raises: as `all`.
+        """
+        for cell in dict.fromkeys(run.cell for run in self._left.plan):
+            self._check_stop()
+            if not self._left.is_missing(cell):
+                try:
+                    self._ready_for(cell)
+                except (CancelledError, StorageError):
+                    raise
+                except EdgewiseError as error:
+                    self._give_up([cell], error.message)
+
     def _try(self, place: int, run: Run) -> None:
         """One attempt at a run; a cell that cannot be measured is given up."""
         try:

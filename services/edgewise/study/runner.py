@@ -138,6 +138,7 @@ def heading_of(scenario: Scenario, profiles: Mapping[str, NetworkProfile]) -> He
         duration_s=settings.duration_s,
         repeats=settings.repeats,
         arrival_scv=0.0 if settings.arrivals == "constant" else 1.0,
+        route=scenario.gateway.route,
         settings=_settings_text(scenario),
         profiles={name: known[name] for name in named if name in known},
         prices=planning.prices(scenario),

@@ -1,0 +1,224 @@
+"""What to expect of a scenario, from a calibration of half a minute: who wins on each network, from which load on, and how sure that is."""
+
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, TextIO
+
+from edgewise.core.errors import CancelledError, EdgewiseError, FailedPreconditionError, UnavailableError
+from edgewise.study import prediction, study_directory
+from edgewise.study.cells import CLOUD, EDGE, Cell
+from edgewise.study.engine.process import Engine
+from edgewise.study.journal import Contents, Heading
+from edgewise.study.measuring import Measuring
+from edgewise.study.prediction import Crossover
+from edgewise.study.progress import Progress
+from edgewise.study.results import Calibration, NetworkProfile, Prediction
+from edgewise.study.runner import StopRequest, engine_cpus, heading_of
+from edgewise.study.scenario import Scenario
+from edgewise.study.study_directory import Taking
+from edgewise.study.world import World
+
+_OVERLOADED: Final = "overloaded"
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What is expected.
+
+    Attributes:
+        heading: of the study that would be measured.
+        calibrations: what it rests on.
+        predictions: of the steady state of every cell that can be predicted.
+        missing: cells that could not be calibrated, with the reason.
+    """
+
+    heading: Heading
+    calibrations: tuple[Calibration, ...]
+    predictions: tuple[Prediction, ...]
+    missing: Mapping[str, str]
+
+
+def advise(
+    scenario: Scenario,
+    *,
+    profiles: Mapping[str, NetworkProfile],
+    stream: TextIO = sys.stderr,
+    cache: Path | None = None,
+) -> Advice:
+    """Calibrate a scenario's targets, and predict its cells.
+
+    Raises:
+        UnavailableError: nothing could be calibrated.
+        CancelledError: it was stopped.
+        EdgewiseError: the scenario's parts cannot be started.
+    """
+    progress = Progress(stream)
+    stop = StopRequest()
+    scenario = replace(scenario, calibrate=True, mlperf=None)
+    heading = heading_of(scenario, profiles)
+    with tempfile.TemporaryDirectory(prefix="edgewise-advise-") as place:
+        directory = Path(place) / "study"
+        with (
+            study_directory.take(directory, scenario, heading, Taking()) as journal,
+            stop.heard(progress.say),
+            World(scenario, directory, stop=stop.event, cache=cache, report=progress.step) as world,
+            Engine() as engine,
+        ):
+            measuring = Measuring(
+                scenario,
+                directory,
+                journal,
+                world=world,
+                engine=engine,
+                profiles=heading.profiles,
+                progress=progress,
+                stop=stop.event,
+                cpus=engine_cpus(scenario, sorted(os.sched_getaffinity(0))),
+            )
+            try:
+                measuring.calibrations()
+            except CancelledError:
+                progress.close()
+                raise
+        progress.close()
+        contents = journal.contents
+    if not contents.calibrations:
+        reason = next(iter(contents.missing.values()), "the scenario has nothing to calibrate")
+        raise UnavailableError(f"nothing could be calibrated: {reason}")
+    return Advice(heading, tuple(contents.calibrations), steady(contents), dict(contents.missing))
+
+
+def steady(contents: Contents) -> tuple[Prediction, ...]:
+    """What each cell comes to in the long run."""
+    by_kind = {(one.target, one.model, one.protocol, one.batching): one for one in contents.calibrations}
+    heading = contents.heading
+    found = []
+    for cell in heading.cells:
+        calibrated = by_kind.get((cell.target, cell.model, cell.protocol, cell.batching))
+        if calibrated is None or cell.outage:
+            continue
+        try:
+            found.append(
+                prediction.predict(
+                    cell,
+                    calibrated,
+                    heading.profiles.get(cell.profile),
+                    arrival_scv=heading.arrival_scv,
+                    route=heading.route,
+                    seed=heading.seed,
+                )
+            )
+        except FailedPreconditionError:
+            continue
+    return tuple(found)
+
+
+def advice_text(advice: Advice, scenario: Scenario) -> str:
+    """The advice for people: for each model, protocol and network who wins at which load, and where that turns."""
+    lines = [f"{advice.heading.title}: what to expect, by calibration", ""]
+    lines += [_calibration_line(one) for one in advice.calibrations]
+    for setting in dict.fromkeys(_setting(one.cell) for one in advice.predictions):
+        of_setting = [one for one in advice.predictions if _setting(one.cell) == setting]
+        lines += ["", f"{' '.join(filter(None, setting))}:"]
+        for profile in dict.fromkeys(one.cell.profile for one in of_setting if one.cell.profile) or [""]:
+            lines += [f"  {_network(advice, profile)}"]
+            lines += _profile_lines(advice, scenario, profile, of_setting)
+    notes = dict.fromkeys(one.note for one in advice.predictions if one.note and not math.isinf(one.mean_ms))
+    lines += ["", *(f"note: {note}" for note in notes)]
+    lines += [f"not predicted: {cell}: {reason}" for cell, reason in advice.missing.items()]
+    outages = sum(bool(cell.outage) for cell in advice.heading.cells)
+    if outages:
+        lines.append(f"not predicted: {outages} cells with outages; measure them with `edgewise study run`")
+    lines += [
+        "sure to: means with bounds that hold for 95 % of calibrations; `edgewise study run` measures, `check` compares"
+    ]
+    return "\n".join(line for line in lines if line is not None).rstrip() + "\n"
+
+
+def _setting(cell: Cell) -> tuple[str, str, str]:
+    return cell.model, cell.protocol, cell.batching
+
+
+def _calibration_line(found: Calibration) -> str:
+    names = " ".join(filter(None, (found.target, found.model, found.protocol, found.batching)))
+    error = f" ±{1.96 * found.capacity_error_ratio:.0%}" if found.capacity_error_ratio else ""
+    return (
+        f"  {names}: {found.base_ms:.1f} ms alone, {found.capacity_per_s[-1]:.0f} predictions/s at most{error}, "
+        f"service SCV {found.service_scv:.2f}, {found.request_bytes} bytes up, {found.response_bytes} down"
+    )
+
+
+def _network(advice: Advice, profile: str) -> str:
+    known = advice.heading.profiles.get(profile)
+    if known is None:
+        return "without a network:" if not profile else f"{profile}:"
+    return f"{profile} ({known.rtt_ms:g} ms RTT):"
+
+
+def _profile_lines(advice: Advice, scenario: Scenario, profile: str, of_setting: Sequence[Prediction]) -> Iterator[str]:
+    here = [one for one in of_setting if one.cell.profile in {"", profile}]
+    for load in dict.fromkeys(one.cell.load for one in here):
+        yield f"    {load:g}/s: {_choice([one for one in here if one.cell.load == load])}"
+    yield from _turning(advice, scenario, profile, of_setting)
+
+
+def _choice(ones: Sequence[Prediction]) -> str:
+    """Who is best by the mean, whether that is sure, and what each comes to."""
+    ranked = sorted(ones, key=lambda one: one.mean_ms)
+    shown = ", ".join(_figures(one) for one in ranked)
+    best = ranked[0]
+    if math.isinf(best.mean_ms):
+        return f"none can take it: {shown}"
+    if len(ranked) == 1:
+        return shown
+    rival = next((one for one in ranked[1:] if not math.isinf(one.mean_ms)), None)
+    sure = rival is None or best.high_mean_ms < rival.low_mean_ms
+    return f"{best.cell.target}{'' if sure else ' (not sure)'}: {shown}"
+
+
+def _figures(one: Prediction) -> str:
+    if math.isinf(one.mean_ms):
+        return f"{one.cell.target} {_OVERLOADED} ({one.bottleneck} {one.utilisation:.0%})"
+    return (
+        f"{one.cell.target} mean {one.mean_ms:.1f} [{one.low_mean_ms:.1f}, {one.high_mean_ms:.1f}] "
+        f"p50 {one.p50_ms:.1f} p99 {one.p99_ms:.1f} ms at {one.utilisation:.0%}"
+    )
+
+
+def _turning(advice: Advice, scenario: Scenario, profile: str, of_setting: Sequence[Prediction]) -> Iterator[str]:
+    network = advice.heading.profiles.get(profile)
+    by_target = {
+        one.target: one
+        for one in advice.calibrations
+        if (one.model, one.protocol, one.batching) == _setting(of_setting[0].cell)
+    }
+    edge, cloud = by_target.get(EDGE), by_target.get(CLOUD)
+    if network is None or edge is None or cloud is None:
+        return
+    pooled = next((site.pooled for site in scenario.sites if site.name == CLOUD), 1)
+    try:
+        found = prediction.crossover(
+            edge, cloud, network, pooled=pooled, arrival_scv=advice.heading.arrival_scv, seed=advice.heading.seed
+        )
+    except EdgewiseError as error:
+        yield f"    no crossover: {error.message}"
+        return
+    yield f"    {crossover_text(found)}"
+
+
+def crossover_text(found: Crossover | None) -> str:
+    """Where the cloud begins to win, for people."""
+    if found is None:
+        return "crossover: none; the edge answers sooner at every load that both can take"
+    if found.load_per_s <= 0:
+        return "crossover: none; the cloud answers sooner at every load"
+    high = "∞" if math.isinf(found.high_load_per_s) else f"{found.high_load_per_s:.1f}"
+    return (
+        f"crossover: the cloud wins from {found.load_per_s:.1f}/s on [{found.low_load_per_s:.1f}, {high}], "
+        f"where the edge is {found.utilisation:.0%} busy [{found.low_utilisation:.0%}, {found.high_utilisation:.0%}]"
+    )
