@@ -89,7 +89,7 @@ def run(
         spec: what loadgen is to demand.
         directory: of the study; logs go to `mlperf/` in it.
         timeout_s: for one sample.
-        right: tells whether an answer is right.
+        right: tells whether an answer is right; used where questions have labels.
         window: samples in flight at once; None for what suits the scenario.
         stop: when set, the run is given up.
     Returns: the verdict, valid or not.
@@ -119,7 +119,7 @@ def run(
     outcome = _in_a_process(job, stop)
     verdict = replace(_verdict(name, cell), directory=str(logs))
     verdict = judge(verdict, read_logs(Path(job.directory)), outcome)
-    if right is None:
+    if right is None or not any(question.label for question in asking.questions):
         return verdict
     job = replace(job, accuracy=True, directory=str(_made(directory / logs / "accuracy")))
     try:
@@ -258,7 +258,7 @@ def _last_line(file: Path) -> str:
     return lines[-1] if lines else "it said nothing"
 
 
-# --- all that a scenario asks for ---
+# --- what is run ---
 
 
 def cells(scenario: Scenario) -> tuple[Cell, ...]:
@@ -269,95 +269,17 @@ def cells(scenario: Scenario) -> tuple[Cell, ...]:
     return tuple(sorted(first.values(), key=lambda cell: (cell.model, cell.target)))
 
 
-def run_all(
-    scenario: Scenario,
-    address_of: Callable[[str, str], tuple[str, int]],
-    asking_of: Callable[[Cell], Asking],
-    directory: Path,
-    report: Callable[[str], None],
-    *,
-    known: Sequence[MlperfVerdict] = (),
-    on_verdict: Callable[[MlperfVerdict], None] | None = None,
-    right_of: Callable[[Cell, Asking], Right | None] | None = None,
-    stop: threading.Event | None = None,
-) -> tuple[MlperfVerdict, ...]:
-    """Run every MLPerf scenario of a study against each target and model.
-
-    Args:
-        scenario: with `mlperf` set; else nothing is run.
-        address_of: where a target is asked, by transport ("http" or "grpc").
-        asking_of: what a cell is asked. Called once before the runs of a cell, model by model: here the caller makes the
-            world as the cell says (serves the model, sets the network profile).
-        directory: of the study.
-        report: told of progress and verdicts, a line at a time.
-        known: of an earlier, interrupted study; what they are of is not run again.
-        on_verdict: told of each verdict as soon as it is there.
-        right_of: how answers are judged; None for the labels of the questions.
-        stop: when set, the rest is left out.
-    Returns: the verdicts, known ones first; a run that could not be made is among them, with its reason.
-    """
-    spec = scenario.mlperf
-    verdicts = list(known)
-    have = {(one.scenario, one.model, one.target) for one in known}
-    if spec is None:
-        return ()
-    for cell in cells(scenario):
-        names = [name for name in spec.scenarios if (name, cell.model, cell.target) not in have]
-        if not names or _is_set(stop):
-            continue
-        asking = _asking(cell, address_of, asking_of)
-        for name in names:
-            report(f"MLPerf {name}: {cell.model} at {cell.target}, {cell.protocol}")
-            try:
-                if isinstance(asking, EdgewiseError):
-                    raise asking
-                right = (right_of or _by_labels)(cell, asking)
-                patience_s = scenario.run.timeout_s
-                verdict = run(name, cell, asking, spec, directory, timeout_s=patience_s, right=right, stop=stop)
-            except CancelledError:
-                return tuple(verdicts)
-            except EdgewiseError as error:
-                verdict = replace(_verdict(name, cell), reasons=(error.message,))
-            verdicts.append(verdict)
-            if on_verdict is not None:
-                on_verdict(verdict)
-            report(f"  {in_a_line(verdict)}")
-    return tuple(verdicts)
-
-
-def _is_set(stop: threading.Event | None) -> bool:
-    return stop is not None and stop.is_set()
-
-
-def _asking(
-    cell: Cell, address_of: Callable[[str, str], tuple[str, int]], asking_of: Callable[[Cell], Asking]
-) -> Asking | EdgewiseError:
-    """What a cell is asked, and where; or why it cannot be, which is then the reason of each of its verdicts."""
-    try:
-        asking = asking_of(cell)
-        host, port = address_of(cell.target, asking.transport)
-    except EdgewiseError as error:
-        return error
-    return replace(asking, host=host, port=port)
+def not_run(name: str, cell: Cell, reason: str) -> MlperfVerdict:
+    """The verdict over a run that could not be made: it is not valid, and has no figures."""
+    return replace(_verdict(name, cell), reasons=(reason,))
 
 
 def _verdict(name: str, cell: Cell) -> MlperfVerdict:
     return MlperfVerdict(name, cell.target, cell.profile, cell.model, cell.protocol, valid=False)
 
 
-def _by_labels(cell: Cell, asking: Asking) -> Right | None:
-    """Judge answers by the labels of the questions; None where there are none."""
-    labels = [question.label for question in asking.questions]
-    if not any(labels):
-        return None
-    from edgewise.study import answers  # noqa: PLC0415 - needed with labels only
-
-    def right(index: int, body: bytes) -> bool | None:
-        if not labels[index]:
-            return None
-        return bool(body) and answers.verdict(cell.protocol, cell.model, body) == labels[index]
-
-    return right
+def _is_set(stop: threading.Event | None) -> bool:
+    return stop is not None and stop.is_set()
 
 
 # --- for people ---

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgewise.core.errors import InvalidArgumentError, UnavailableError
+from edgewise.core.errors import InvalidArgumentError
 from edgewise.study import mlperf
 from edgewise.study.cells import Cell
 from edgewise.study.engine.job import Asking, Question
@@ -117,105 +117,34 @@ def test_impossible_settings_are_refused(tmp_path, name, spec, asking, message):
     assert list(tmp_path.iterdir()) == []
 
 
-# --- all runs of a study ---
+# --- what is run ---
 
 
-@pytest.fixture
-def runs(monkeypatch):
-    """Runs that are noted and not made; those in `broken` fail."""
-    made = []
-    broken = {}
+def test_each_target_and_model_is_asked_once_over_the_first_protocol_and_network():
+    cells = mlperf.cells(a_scenario())
 
-    def run(name, cell, asking, spec, directory, **words):
-        made.append((name, cell, asking, words))
-        if (name, cell.target) in broken:
-            raise broken[name, cell.target]
-        return MlperfVerdict(name, cell.target, cell.profile, cell.model, cell.protocol, valid=True)
-
-    monkeypatch.setattr(mlperf, "run", run)
-    return made, broken
-
-
-def run_all(scenario, **words):
-    said = []
-    verdicts = mlperf.run_all(
-        scenario, lambda target, transport: (target, len(transport)), lambda _: ASKING, Path(), said.append, **words
-    )
-    return verdicts, said
-
-
-def test_each_target_and_model_is_asked_once_over_the_first_protocol_and_network(runs):
-    made, _ = runs
-
-    verdicts, said = run_all(a_scenario())
-
-    assert [(name, cell.model, cell.target, cell.profile, cell.protocol) for name, cell, _, _ in made] == [
-        (name, model, target, profile, "rest-json")
+    assert [(cell.model, cell.target, cell.profile, cell.protocol) for cell in cells] == [
+        (model, target, profile, "rest-json")
         for model in ("a", "b")
         for target, profile in (("cloud", "4g"), ("edge", ""))
-        for name in ("SingleStream", "Server")
     ]
-    assert [(asking.host, asking.port) for _, _, asking, _ in made[:3]] == [("cloud", 4), ("cloud", 4), ("edge", 4)]
-    assert {words["timeout_s"] for *_, words in made} == {0.5}
-    assert len(verdicts) == 8
-    assert said[0] == "MLPerf SingleStream: a at cloud, rest-json"
-    assert said[1] == "  VALID"
 
 
-def test_a_study_with_outages_is_asked_without_them(runs):
-    made, _ = runs
+def test_a_study_with_outages_is_asked_without_them():
     sweep = replace(a_scenario().sweep, outages=(Outage("cut", "1s:blackhole, 2s:heal"),))
 
-    run_all(a_scenario(sweep=sweep))
+    cells = mlperf.cells(a_scenario(sweep=sweep))
 
-    assert {cell.outage for _, cell, _, _ in made} == {""}
-    assert {cell.target for _, cell, _, _ in made} == {"cloud", "edge"}
-
-
-def test_a_study_without_mlperf_runs_nothing(runs):
-    made, _ = runs
-
-    assert run_all(a_scenario(mlperf=None)) == ((), [])
-    assert made == []
+    assert {cell.outage for cell in cells} == {""}
+    assert {cell.target for cell in cells} == {"cloud", "edge"}
 
 
-def test_a_run_that_cannot_be_made_is_a_verdict_with_its_reason_and_the_others_go_on(runs):
-    _, broken = runs
-    broken["Server", "cloud"] = UnavailableError("the cloud is away")
+def test_a_run_that_could_not_be_made_is_not_valid():
+    verdict = mlperf.not_run("Server", Cell("cloud", "4g", "m", "rest-json", 1, 1), "the cloud is away")
 
-    verdicts, said = run_all(a_scenario())
-
-    lost = [one for one in verdicts if not one.valid]
-    assert len(verdicts) == 8
-    assert {(one.scenario, one.target, one.reasons) for one in lost} == {("Server", "cloud", ("the cloud is away",))}
-    assert "  INVALID: the cloud is away" in said
-
-
-def test_a_model_that_cannot_be_served_is_a_verdict_for_each_of_its_scenarios(runs):
-    made, _ = runs
-
-    def asking_of(cell):
-        if cell.model == "a":
-            raise UnavailableError("a did not load")
-        return ASKING
-
-    verdicts = mlperf.run_all(a_scenario(), lambda *_: ("h", 1), asking_of, Path(), lambda _: None)
-
-    assert [one.reasons for one in verdicts] == [("a did not load",)] * 4 + [()] * 4
-    assert {cell.model for _, cell, _, _ in made} == {"b"}
-
-
-def test_what_an_interrupted_study_has_is_not_run_again(runs):
-    made, _ = runs
-    known = (MlperfVerdict("Server", "edge", "", "a", "rest-json", valid=True, queries=459),)
-    told = []
-
-    verdicts, _ = run_all(a_scenario(), known=known, on_verdict=told.append)
-
-    assert len(made) == 7
-    assert verdicts[0] == known[0]
-    assert verdicts[1:] == tuple(told)
-    assert ("Server", "edge", "a") not in {(name, cell.target, cell.model) for name, cell, _, _ in made}
+    assert not verdict.valid
+    assert mlperf.in_a_line(verdict) == "INVALID: the cloud is away"
+    assert (verdict.scenario, verdict.target, verdict.profile, verdict.model) == ("Server", "cloud", "4g", "m")
 
 
 # --- for people ---
