@@ -1,0 +1,1 @@
+"""What the locustfiles share: options, users, shapes, the open-loop engine, exact figures."""
