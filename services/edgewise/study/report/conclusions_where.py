@@ -1,0 +1,190 @@
+"""Sentences on where to run: who wins over RTT, over load, and on each network. Pure."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+
+from edgewise.study.report.contests import Contest, Crossover, Metric, contests, crossovers
+from edgewise.study.report.findings import Conclusion, Kind, Strength
+from edgewise.study.report.index import Index, Setting
+from edgewise.study.report.wording import listing, milliseconds, nominal, number, percent, rate, rates
+
+Points = list[tuple[float, Contest]]
+"""Contests with their places on an axis, rising."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A sentence before its subject is put in front, so that settings of which the same holds can share it."""
+
+    kind: Kind
+    strength: Strength
+    figure: str
+    predicate: str
+    headline: bool
+
+
+def where_to_run(index: Index) -> Iterator[Conclusion]:
+    """What the contests of the targets come to, by mean latency first; settings of which the same holds together."""
+    subjects: dict[_Said, list[str]] = {}
+    for pair in index.rivals():
+        for setting in index.settings:
+            if not setting.outage:
+                for metric in (Metric.MEAN, Metric.P99):
+                    for said in _of_pair(index, setting, pair, metric):
+                        subjects.setdefault(said, []).append(index.label(setting))
+    for said, labels in subjects.items():
+        text = f"{listing(labels)}, {said.figure}: {said.predicate}."
+        yield Conclusion(said.kind, said.strength, text, said.headline)
+
+
+def _of_pair(index: Index, setting: Setting, pair: tuple[str, str], metric: Metric) -> Iterator[_Said]:
+    found = list(contests(index, setting, pair, metric))
+    if not found:
+        return
+    figure = "mean latency" if metric is Metric.MEAN else f"{metric} latency"
+    strength, first = _strength(found), metric is Metric.MEAN
+    order = index.profiles_of(setting)
+    ordered = sorted(found, key=lambda one: (order.index(one.profile), one.load))
+    by_load = [
+        (name, [(one.load, one) for one in some]) for name, some in groupby(ordered, key=lambda one: one.profile)
+    ]
+    by_rtt = [(load, along_rtt(index, list(some))) for load, some in groupby(found, key=lambda one: one.load)]
+    places = {rtt_ms for _, points in by_rtt for rtt_ms, _ in points}
+    loads_tell_more = 2 < len(by_rtt) > len(places)
+    over_rtt, over_load = len(places) > 1, len(by_rtt) > 1 and (loads_tell_more or len(places) < 2)
+    if over_load:
+        predicate = "; ".join(_over_load(index, pair, profile, points) for profile, points in by_load)
+        yield _Said(Kind.WHERE, strength, figure, predicate, first)
+    if over_rtt:
+        yield _Said(Kind.WHERE, strength, figure, _over_rtt(index, pair, by_rtt), first and not over_load)
+    if not (over_load and len(by_load) < 2):
+        yield _Said(Kind.NETWORK, strength, figure, _by_network(by_load), first)
+
+
+def along_rtt(index: Index, found: Sequence[Contest]) -> Points:
+    """Contests at one load by the RTT of their network, without those whose RTT nobody knows."""
+    placed = [(index.rtt_ms(one.profile), one) for one in found]
+    return [(rtt_ms, one) for rtt_ms, one in placed if not math.isnan(rtt_ms)]
+
+
+def _strength(found: Sequence[Contest]) -> Strength:
+    shown = sum(bool(one.winner) for one in found)
+    if not shown:
+        return Strength.NOT_SHOWN
+    return Strength.SHOWN if shown == len(found) else Strength.PARTLY
+
+
+def _over_rtt(index: Index, pair: tuple[str, str], by_rtt: Sequence[tuple[float, Points]]) -> str:
+    """What happens along the RTT, loads of which the same holds together."""
+    alike: dict[str, list[float]] = {}
+    for load, points in by_rtt:
+        if points:
+            alike.setdefault(_along_rtt(index, pair, points), []).append(load)
+    return "; ".join(f"at {rates(loads)} {said}" for said, loads in alike.items())
+
+
+def _along_rtt(index: Index, pair: tuple[str, str], points: Points) -> str:
+    changes = crossovers(points)
+    reach = f"{points[0][0]:,g} to {nominal(points[-1][0])}"
+    if len(changes) > 1:
+        return f"the winner changes {len(changes)} times between RTTs of {reach}, since the networks differ in more than RTT"
+    if changes:
+        change = changes[0]
+        return f"{change.above} wins above {_crossing(index, change, points)} of RTT, {change.below} below"
+    shown = [place for place, (_, one) in enumerate(points) if one.winner]
+    if not shown:
+        return f"no difference between {listing(pair)} is shown at RTTs of {reach}"
+    winner = points[shown[0]][1].winner
+    if len(shown) == len(points):
+        return f"{winner} wins at every RTT measured ({reach})" if len(points) > 1 else f"{winner} wins"
+    if shown == list(range(shown[0], len(points))):
+        return f"{winner} wins from {nominal(points[shown[0]][0])} of RTT up, nearer no difference is shown"
+    if shown == list(range(len(shown))):
+        return f"{winner} wins up to {nominal(points[shown[-1]][0])} of RTT, further no difference is shown"
+    return f"{winner} wins on {len(shown)} of {len(points)} networks, on the others no difference is shown"
+
+
+def _crossing(index: Index, change: Crossover, points: Points) -> str:
+    """`about 34 ms (31 to 38 ms)` where the networks differ in RTT only, else the two networks it lies between."""
+    if index.only_rtt(one.profile for _, one in points) and not math.isnan(change.at):
+        return f"about {milliseconds(change.at)} ({number(change.low)} to {milliseconds(change.high)})"
+    if change.last_below == change.first_above:
+        return nominal(change.last_below)
+    below = [one.profile for place, one in points if place == change.last_below and one.winner == change.below]
+    above = [one.profile for place, one in points if place == change.first_above and one.winner == change.above]
+    return (
+        f"something between {nominal(change.last_below)} ({listing(below)}) "
+        f"and {nominal(change.first_above)} ({listing(above)})"
+    )
+
+
+def _over_load(index: Index, pair: tuple[str, str], profile: str, points: Points) -> str:
+    """Who wins over the loads of one network."""
+    on, reach = network(index, profile), f"{points[0][0]:g} to {rate(points[-1][0])}"
+    changes = crossovers(points)
+    if len(changes) > 1:
+        return f"{on} the winner changes {len(changes)} times between {reach}"
+    if changes and math.isnan(changes[0].at):
+        change = changes[0]
+        return f"{on} {change.below} wins up to {change.last_below:g}, {change.above} from {rate(change.first_above)}"
+    if changes:
+        change = changes[0]
+        about = f"{rate(float(f'{change.at:.3g}'))} ({number(change.low)} to {number(change.high)})"
+        return f"{on} {change.below} wins up to about {about}{_busy(index, points, change.at)}, {change.above} above"
+    shown = [place for place, (_, one) in enumerate(points) if one.winner]
+    if not shown:
+        return f"{on} no difference between {listing(pair)} is shown at {reach}"
+    winner = points[shown[0]][1].winner
+    if len(points) == 1:
+        return f"{on} {winner} wins at {rate(points[0][0])}"
+    if len(shown) == len(points):
+        return f"{on} {winner} wins at every load measured ({reach})"
+    if shown == list(range(shown[0], len(points))):
+        return f"{on} {winner} wins from {rate(points[shown[0]][0])} up, below no difference is shown"
+    if shown == list(range(len(shown))):
+        return f"{on} {winner} wins up to {rate(points[shown[-1]][0])}, above no difference is shown"
+    return f"{on} {winner} wins at {len(shown)} of {len(points)} loads, at the others no difference is shown"
+
+
+def _busy(index: Index, points: Points, load: float) -> str:
+    """The utilisation of the nearer site at a load, as far as there are predictions to take it from."""
+    known = []
+    for place, one in points:
+        predicted = index.prediction(one.first)
+        if predicted is not None and predicted.bottleneck == "server" and place > 0:
+            known.append((abs(place - load), predicted.utilisation / place, one.first.cell.target))
+    if not known:
+        return ""
+    _, per_load, target = min(known)
+    return f", where {target} is {percent(per_load * load, 0)} busy"
+
+
+def network(index: Index, profile: str) -> str:
+    """`on 4g (40 ms of RTT)`."""
+    rtt_ms = index.rtt_ms(profile)
+    if not profile:
+        return "without a network between"
+    return f"on {profile}" if math.isnan(rtt_ms) else f"on {profile} ({nominal(rtt_ms)} of RTT)"
+
+
+def _by_network(by_load: Sequence[tuple[str, Points]]) -> str:
+    """Networks with the same winners over the loads, together."""
+    alike: dict[str, list[str]] = {}
+    for profile, points in by_load:
+        winners = [(load, one.winner) for load, one in points]
+        runs = [(winner, [load for load, _ in some]) for winner, some in groupby(winners, key=itemgetter(1))]
+        said = [f"{winner or 'no difference shown'} {_loads(loads, len(points))}".strip() for winner, loads in runs]
+        alike.setdefault(", ".join(said), []).append(profile or "no network")
+    loads = sorted({load for _, points in by_load for load, _ in points})
+    return f"at {rates(loads)}, " + "; ".join(f"{listing(names)}: {said}" for said, names in alike.items())
+
+
+def _loads(loads: Sequence[float], of: int) -> str:
+    if of == 1:
+        return ""
+    if len(loads) == of:
+        return "at every load"
+    return f"at {loads[0]:g}" if len(loads) == 1 else f"at {loads[0]:g} to {loads[-1]:g}"

@@ -1,0 +1,134 @@
+"""What a million predictions cost and use, from a table of prices. Pure.
+
+With A answers a second at the load of the cell, over all nodes that had to run for them:
+
+    node      = price per hour of those nodes / (3600 × A) × 10⁶
+    transfer  = bytes of question and answer / 10⁹ × price per GB × 10⁶, for what crosses the network
+    node_kwh  = watts of those nodes / A × 10⁶ / 3.6·10⁶
+    device_kwh = watts of the device × mean latency in s × 10⁶ / 3.6·10⁶
+
+One node a site. A node is paid for and uses its watts while it waits too, so at a low load a prediction is dear. Through the gateway
+both nodes run, and the cloud's share of the answers crosses the network. What a request used that was not answered
+is paid by the answers.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from edgewise.study.cells import CLOUD, EDGE, GATEWAY
+from edgewise.study.report.index import Index, Setting, measured
+from edgewise.study.results import Calibration, CellResult
+
+MILLION: Final = 1e6
+
+CLOUD_NODE_PER_HOUR: Final = "cloud_node_per_hour"
+EDGE_NODE_PER_HOUR: Final = "edge_node_per_hour"
+PER_GB: Final = "per_gb"
+CLOUD_NODE_WATTS: Final = "cloud_node_watts"
+EDGE_NODE_WATTS: Final = "edge_node_watts"
+DEVICE_WATTS: Final = "device_watts"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of a million predictions; nan where the table of prices lacks what is needed.
+
+    Attributes:
+        node, transfer: in the currency of the prices.
+        node_kwh, device_kwh: energy.
+        busy_node: what `node` would be with every node at its calibrated capacity: the least it can be; nan without a calibration.
+    """
+
+    cell: CellResult
+    node: float
+    transfer: float
+    node_kwh: float
+    device_kwh: float
+    busy_node: float = math.nan
+
+    @property
+    def total(self) -> float:
+        """In the currency of the prices."""
+        return self.node + self.transfer
+
+    @property
+    def total_kwh(self) -> float:
+        """Energy of nodes and device."""
+        return self.node_kwh + self.device_kwh
+
+
+def costs(index: Index, setting: Setting) -> list[Cost]:
+    """Of the measured cells of a setting, in their order."""
+    found = [one for one in index.result.cells if Setting.of(one) == setting and measured(one)]
+    return [_with_capacity(index, cost(one, index.result.prices, _size_bytes(index, one))) for one in found]
+
+
+def cost(found: CellResult, prices: Mapping[str, float], size_bytes: float) -> Cost:
+    """Of one cell.
+
+    Args:
+        prices: the table of the scenario.
+        size_bytes: of question and answer, on the wire; nan when nobody knows.
+    """
+    rate = found.cell.rate * found.availability.value
+    crossing = _crossing_ratio(found)
+    sites = _nodes(found)
+    hourly = sum(prices.get(f"{site}_node_per_hour", math.nan) for site in sites)
+    watts = sum(prices.get(f"{site}_node_watts", math.nan) for site in sites)
+    per_gb, device_watts = prices.get(PER_GB, math.nan), prices.get(DEVICE_WATTS, math.nan)
+    transfer = 0.0 if crossing == 0 else crossing * size_bytes / 1e9 * per_gb * MILLION
+    if not rate > 0:
+        return Cost(found, math.nan, math.nan, math.nan, math.nan)
+    return Cost(
+        found,
+        hourly / (3600 * rate) * MILLION,
+        transfer,
+        watts / rate * MILLION / 3.6e6,
+        device_watts * found.mean_ms.value / 1e3 * MILLION / 3.6e6,
+    )
+
+
+def _nodes(found: CellResult) -> tuple[str, ...]:
+    """Tiers of which a node has to run."""
+    if found.cell.target == GATEWAY:
+        return (CLOUD, EDGE)
+    return (CLOUD,) if found.cell.profile else (EDGE,)
+
+
+def _crossing_ratio(found: CellResult) -> float:
+    """Share of the answers that crossed the network to the cloud."""
+    if found.cell.target != GATEWAY:
+        return 1.0 if found.cell.profile else 0.0
+    answers: dict[str, int] = {}
+    for run in found.runs:
+        if not run.void:
+            for site, times in run.sites.items():
+                answers[site] = answers.get(site, 0) + times
+    known = sum(answers.values())
+    return answers.get(CLOUD, 0) / known if known else math.nan
+
+
+def _calibration(index: Index, found: CellResult) -> Calibration | None:
+    """Of the cell's target; of the cloud for what came through the gateway."""
+    cell = found.cell
+    target = CLOUD if cell.target == GATEWAY else cell.target
+    named = (target, cell.model, cell.protocol, cell.batching)
+    for one in index.result.calibrations:
+        if (one.target, one.model, one.protocol, one.batching) == named:
+            return one
+    return None
+
+
+def _size_bytes(index: Index, found: CellResult) -> float:
+    known = _calibration(index, found)
+    return known.request_bytes + known.response_bytes if known is not None else math.nan
+
+
+def _with_capacity(index: Index, made: Cost) -> Cost:
+    known = _calibration(index, made.cell)
+    if known is None or not known.capacity_per_s or made.cell.cell.target == GATEWAY:
+        return made
+    hourly = index.result.prices.get(f"{_nodes(made.cell)[0]}_node_per_hour", math.nan)
+    return replace(made, busy_node=hourly / (3600 * known.capacity_per_s[-1]) * MILLION)
