@@ -90,12 +90,11 @@ class Measuring:
             CancelledError: `stop` was set; what was measured is in the journal.
             StorageError: what was measured could not be written.
         """
+        self._progress.say(f"{self._scenario.title}: {self._left.text()}")
         for place, run in enumerate(self._left.plan, start=1):
             while not (self._left.is_done(run) or self._left.is_missing(run.cell)):
                 self._check_stop()
-                begun_s = time.monotonic()
                 self._try(place, run)
-                self._left.time.learn(time.monotonic() - begun_s, self._left.scheduled_s(run.cell))
         self._mlperf()
 
     def calibrations(self) -> None:
@@ -117,7 +116,9 @@ class Measuring:
         """One attempt at a run; a cell that cannot be measured is given up."""
         try:
             self._ready_for(run.cell)
+            begun_s = time.monotonic()
             result = self._once(place, run)
+            self._left.time.learn(time.monotonic() - begun_s, self._left.scheduled_s(run.cell))
         except (CancelledError, StorageError):
             raise
         except EdgewiseError as error:

@@ -44,7 +44,8 @@ class Progress:
         self._stream = stream
         self._clock = clock
         self._terminal = stream.isatty()
-        self._written_s = -1e9
+        # Off a terminal the first line about a run can wait: there is one when it has ended.
+        self._written_s = clock() if not self._terminal else -1e9
         self._rewriting = False
 
     def say(self, text: str) -> None:

@@ -17,7 +17,7 @@ from edgewise.study.concluding import conclude
 from edgewise.study.engine.process import Engine
 from edgewise.study.journal import Heading, Journal
 from edgewise.study.measuring import Measuring, StorageError
-from edgewise.study.progress import Progress, duration_text
+from edgewise.study.progress import Progress
 from edgewise.study.results import NetworkProfile, StudyResult
 from edgewise.study.scenario import Scenario
 from edgewise.study.study_directory import Taking
@@ -167,11 +167,6 @@ def _measured(
 ) -> str:
     """Measure; returns what kept it from its end, "" when nothing did."""
     known = opened.contents.heading.profiles
-    planned_s = planning.expected_s(scenario)
-    runs = len(planning.runs(scenario))
-    progress.say(
-        f"{scenario.title}: {runs} runs of {len(opened.contents.heading.cells)} cells, about {duration_text(planned_s)}"
-    )
     try:
         with (
             World(scenario, directory, stop=stop.event, cache=cache, report=progress.step) as world,

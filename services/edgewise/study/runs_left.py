@@ -8,7 +8,7 @@ from edgewise.study import planning
 from edgewise.study.cells import Cell, Run
 from edgewise.study.journal import Contents
 from edgewise.study.planning import Calibrated
-from edgewise.study.progress import TimeLeft
+from edgewise.study.progress import TimeLeft, duration_text
 from edgewise.study.results import NetworkProfile, RunResult
 from edgewise.study.scenario import Scenario
 
@@ -96,11 +96,27 @@ class RunsLeft:
     def left_s(self) -> float:
         """How long all that is ahead will take."""
         ahead = self.ahead()
-        scheduled_s = self.time.left_s(len(ahead), sum(self.scheduled_s(run.cell) for run in ahead))
-        if not self._scenario.calibrate:
-            return scheduled_s
-        wanted = {calibrated_as(run.cell) for run in ahead} - self.calibrated()
-        return scheduled_s + len(wanted) * planning.Overheads().calibration_s
+        overheads = planning.Overheads()
+        left_s = self.time.left_s(len(ahead), sum(self.scheduled_s(run.cell) for run in ahead))
+        changes = len({(run.cell.model, run.cell.batching) for run in ahead} - {self._serving(ahead)})
+        left_s += changes * overheads.model_s
+        if self._scenario.calibrate:
+            wanted = {calibrated_as(run.cell) for run in ahead} - self.calibrated()
+            left_s += len(wanted) * overheads.calibration_s
+        return left_s
+
+    def text(self) -> str:
+        """What is to be done, for people."""
+        ahead, of = len(self.ahead()), len(self.plan)
+        if ahead == of:
+            cells = len({run.cell for run in self.plan})
+            return f"{of} runs of {cells} cells, about {duration_text(planning.expected_s(self._scenario))}"
+        return f"{of - ahead} of {of} runs are there; for the others about {duration_text(self.left_s())}"
+
+    @staticmethod
+    def _serving(ahead: list[Run]) -> tuple[str, str]:
+        """What is served next, which most often is what is served now."""
+        return (ahead[0].cell.model, ahead[0].cell.batching) if ahead else ("", "")
 
 
 def calibrated_as(cell: Cell) -> Calibrated:

@@ -126,7 +126,7 @@ def _resumed(directory: Path, heading: Heading) -> Journal:
     if before.scenario_sha256 != heading.scenario_sha256:
         raise FailedPreconditionError(
             f"{directory} holds a study of another scenario ({before.title!r}), or the scenario was changed since; "
-            f"go on with {directory / SCENARIO}, begin anew with --force, or name another directory with --out"
+            f"it was begun with {directory / SCENARIO}. Begin anew with --force, or name another directory with --out"
         )
     opened = Journal(there)
     try:
