@@ -1,6 +1,6 @@
 """The columns of a recording in memory that two processes share: the engine fills them, who asked reads them.
 
-One row a request and nothing beside it: 35 bytes, whatever becomes of the request.
+One row a request and nothing beside it: 37 bytes, whatever becomes of the request.
 """
 
 import mmap

@@ -64,6 +64,7 @@ class GrpcAsker:
             connect_timeout_s=min(_CONNECT_TIMEOUT_S, job.timeout_s),
         )
         self._bodies = [question.body for question in asking.questions]
+        self._start_timeout_s = min(_START_TIMEOUT_S, job.timeout_s)
         self._timeout_s = job.deadline_ms / 1e3
         self._max_calls = job.max_connections
         self._calls: dict[int, _Call] = {}
@@ -94,7 +95,7 @@ class GrpcAsker:
         """See `Asker`."""
         self._client.warm()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._tried.wait(), _START_TIMEOUT_S)
+            await asyncio.wait_for(self._tried.wait(), self._start_timeout_s)
 
     def begin(self, row: int) -> bool:
         """See `Asker`."""

@@ -60,6 +60,7 @@ class HttpAsker:
         except ValueError as error:
             raise InvalidArgumentError(f"the request cannot be sent as it is: {error}") from None
         self._max_connections = job.max_connections
+        self._start_timeout_s = min(_START_TIMEOUT_S, job.timeout_s)
         self._connect_timeout_ns = int(min(_CONNECT_TIMEOUT_S, job.timeout_s) * 1e9)
         self._receive_buffer = bytearray(_RECEIVE_BYTES)
         self._known_heads = KnownHeads()
@@ -85,7 +86,7 @@ class HttpAsker:
         for _ in range(min(connections, self._max_connections)):
             self._connect()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._opened_all.wait(), _START_TIMEOUT_S)
+            await asyncio.wait_for(self._opened_all.wait(), self._start_timeout_s)
 
     def begin(self, row: int) -> bool:
         """See `Asker`."""
