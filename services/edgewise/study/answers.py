@@ -76,9 +76,10 @@ def verdicts(protocol: str, recording: Recording) -> dict[int, str]:
     found: defaultdict[int, Counter[str]] = defaultdict(Counter)
     for (question, answer), count in sorted(pairs.items()):
         try:
-            found[question][verdict(protocol, recording.answers[answer])] += count
+            said = verdict(protocol, recording.answers[answer])
         except InvalidArgumentError:
             continue
+        found[question][said] += count
     return {question: counts.most_common(1)[0][0] for question, counts in found.items()}
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import math
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -214,7 +213,7 @@ def expected_s(
         least_s = max(scenario.mlperf.min_duration_s, scenario.mlperf.min_queries / scenario.mlperf.target_qps)
         once_s = least_s * overheads.mlperf_ratio
         total_s += len(asked) * len(scenario.mlperf.scenarios) * once_s
-    return math.ceil(total_s * 10) / 10
+    return total_s
 
 
 def _shuffled(items: Iterable[T], order: random.Random) -> list[T]:

@@ -148,12 +148,12 @@ def _model(name: str, table: Table, sites: Sequence[SiteSpec], directory: Path) 
 
 def _kind(name: str, table: Table) -> ModelKind:
     implied_kind = None
-    if "network" in table or name in ZOO:
+    if name in ("pets", "tiny"):
+        implied_kind = name
+    elif name in ZOO or "network" in table:
         implied_kind = "zoo"
     elif "directory" in table:
         implied_kind = "repository"
-    elif name in ("pets", "tiny"):
-        implied_kind = name
     return cast("ModelKind", table.choice("kind", KINDS, implied_kind))
 
 
