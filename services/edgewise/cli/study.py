@@ -162,8 +162,8 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _list(_arguments: argparse.Namespace) -> int:
-    from edgewise.study.planning import expected_s
     from edgewise.study.progress import duration_text
+    from edgewise.study.runs_left import expected_s
 
     for path in sorted(_shipped().glob("*.toml")):
         scenario = _loaded(path)

@@ -46,6 +46,10 @@ class Measured(Protocol):
         """The model's metadata, as the server tells it."""
         ...
 
+    def batches(self, target: str) -> tuple[int, int]:
+        """How many batches a target runs at once, and how large they are at most."""
+        ...
+
     def check_reachable(self, target: str, transport: str) -> None:
         """See whether somebody listens."""
         ...

@@ -19,12 +19,13 @@ from edgewise.study.planning import Calibrated
 from edgewise.study.progress import Progress, run_text
 from edgewise.study.results import NetworkProfile, RunResult
 from edgewise.study.run_job import ended_text, question_order, schedule, why
-from edgewise.study.runs_left import RunsLeft, calibrated_as
+from edgewise.study.runs_left import RunsLeft, calibrated_as, calibration_s
 from edgewise.study.scenario import Scenario
 from edgewise.study.study_directory import RECORDS
 from edgewise.study.world_addresses import transport_of
 
 _FAILURES_IN_A_ROW: Final = 2
+_LONE_TIMEOUT_S: Final = 10.0
 _KNOWN_BY_KIND: Final = ("pets", "zoo")
 """Kinds of models whose questions need no word of the server."""
 
@@ -202,6 +203,7 @@ class Measuring:
 
     def _calibrate(self, kind: Calibrated, asking: Asking) -> None:
         self._progress.step(f"calibrating {' '.join(filter(None, (kind.target, *self._world.serving, kind.protocol)))}")
+        instances, largest_batch = self._world.batches(kind.target)
         found = calibration.calibrate(
             self._ask,
             asking,
@@ -209,6 +211,11 @@ class Measuring:
             model=kind.model,
             protocol=kind.protocol,
             batching=kind.batching,
+            instances=instances,
+            largest_batch=largest_batch,
+            timeout_s=max(self._scenario.run.timeout_s, _LONE_TIMEOUT_S),
+            budget_s=calibration_s(self._scenario),
+            seed=self._scenario.seed,
         )
         self._check_stop()
         self._stored(lambda: self._journal.calibration(found))

@@ -59,12 +59,15 @@ class ModelStore:
             self._built[name] = root / served
         return newest_in(self._built[name])
 
-    def copy(self, model: ModelSpec, site: SiteSpec, batching: Mapping[str, object], repository: Path) -> None:
+    def copy(
+        self, model: ModelSpec, site: SiteSpec, batching: Mapping[str, object], repository: Path
+    ) -> Mapping[str, Any]:
         """Make a repository that holds this one model.
 
         Args:
             batching: of the scenario's settings; keys of `[batching]` that go before the model's and the site's.
             repository: replaced by the new one.
+        Returns: its `[batching]`.
         Raises: as `built`; InvalidArgumentError: its model.toml is none.
         """
         source = self.built(model, site)
@@ -82,6 +85,8 @@ class ModelStore:
         place = target / MODEL_TOML
         place.unlink(missing_ok=True)
         place.write_text(toml_text(settings), encoding="utf-8")
+        served: Mapping[str, Any] = settings["batching"]
+        return served
 
     def _build(self, words: list[str]) -> None:
         if run_edgewise(words, self._log, self._stop) == 0:

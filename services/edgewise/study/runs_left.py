@@ -16,6 +16,7 @@ STOPPED: Final = "it was stopped before its schedule was over"
 """How a run ends that its user stopped: it is void, and no fault of the generator."""
 
 _ROUND_TRIPS: Final = 3
+_CALIBRATION_S: Final = (3.0, 7.0)
 
 
 @dataclass(slots=True)
@@ -96,7 +97,7 @@ class RunsLeft:
     def left_s(self) -> float:
         """How long all that is ahead will take."""
         ahead = self.ahead()
-        overheads = planning.Overheads()
+        overheads = overheads_of(self._scenario)
         left_s = self.time.left_s(len(ahead), sum(self.scheduled_s(run.cell) for run in ahead))
         changes = len({(run.cell.model, run.cell.batching) for run in ahead} - {self._serving(ahead)})
         left_s += changes * overheads.model_s
@@ -110,7 +111,7 @@ class RunsLeft:
         ahead, of = len(self.ahead()), len(self.plan)
         if ahead == of:
             cells = len({run.cell for run in self.plan})
-            return f"{of} runs of {cells} cells, about {duration_text(planning.expected_s(self._scenario))}"
+            return f"{of} runs of {cells} cells, about {duration_text(expected_s(self._scenario))}"
         return f"{of - ahead} of {of} runs are there; for the others about {duration_text(self.left_s())}"
 
     @staticmethod
@@ -127,3 +128,19 @@ def calibrated_as(cell: Cell) -> Calibrated:
 def warmup_s(scenario: Scenario, network: NetworkProfile | None) -> float:
     """Of a run over a network."""
     return max(scenario.run.warmup_s, _ROUND_TRIPS * network.rtt_ms / 1e3 if network is not None else 0.0)
+
+
+def calibration_s(scenario: Scenario) -> float:
+    """What a calibration may take: it need not be surer than the runs that it is compared with."""
+    least_s, most_s = _CALIBRATION_S
+    return min(max(2 * scenario.run.duration_s, least_s), most_s)
+
+
+def overheads_of(scenario: Scenario) -> planning.Overheads:
+    """What a study of the scenario takes beside its runs."""
+    return planning.Overheads(calibration_s=calibration_s(scenario) + 0.5)
+
+
+def expected_s(scenario: Scenario) -> float:
+    """How long a study of the scenario takes, with models that are built already."""
+    return planning.expected_s(scenario, overheads_of(scenario))

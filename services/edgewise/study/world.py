@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from edgewise.core.errors import InvalidArgumentError, NotFoundError, UnavailableError
-from edgewise.study.cells import CLOUD, GATEWAY
+from edgewise.study.cells import CLOUD, EDGE, GATEWAY
 from edgewise.study.model_store import ModelStore, cache_directory
 from edgewise.study.parts import HOST, Part, ask, fetch
 from edgewise.study.planning import asked_sites
@@ -41,6 +41,9 @@ NO_NETWORK: Final = "none"
 SETTLE_TIMEOUT_S: Final = 20.0
 _SETTLE_INTERVAL_S: Final = 0.05
 _CONNECT_TIMEOUT_S: Final = 5.0
+_EDGE_FIRST: Final = ("prefer-edge", "edge-only", "cascade")
+_MAX_BATCH_SIZE: Final = 32
+"""What a model server takes where model.toml says nothing."""
 _ANY_PORT: Final = f"{HOST}:0"
 
 
@@ -80,6 +83,7 @@ class World:
         self._batching = ""
         self._profile = NO_NETWORK
         self._gateway_profile: str | None = None
+        self._batches: dict[str, Mapping[str, Any]] = {}
         self._servers: dict[str, Part] = {}
         self._links: dict[tuple[str, str], Part] = {}
         self._gateway: Part | None = None
@@ -137,7 +141,7 @@ class World:
             for site in self._sites.values():
                 if not site.url:
                     repository = self._files / "sites" / site.name
-                    self._store.copy(spec, site, settings, repository)
+                    self._batches[site.name] = self._store.copy(spec, site, settings, repository)
                     self._servers[site.name] = self._server(site, repository)
             self._wait(self._servers.values())
             for site in self._sites.values():
@@ -228,6 +232,14 @@ class World:
                 return body
             said = f"GET {path} was answered {status}"
         raise UnavailableError(f"the server at {address[0]}:{address[1]} does not tell about the model: {said}")
+
+    def batches(self, target: str) -> tuple[int, int]:
+        """How many batches a target runs at once, and how large they are at most; of a gateway, its preferred site's."""
+        site = self._behind_gateway() if target == GATEWAY else site_of(self._scenario, target)
+        told = self._batches.get(site.name)
+        if told is None:
+            return site.instances, 1
+        return int(told.get("instances", 1)), int(told.get("max_batch_size", _MAX_BATCH_SIZE))
 
     def check_reachable(self, target: str, transport: str) -> None:
         """See whether somebody listens where a target is asked.
@@ -371,6 +383,11 @@ class World:
             if target == GATEWAY
             else self._site_address(site_of(self._scenario, target), HTTP)
         )
+
+    def _behind_gateway(self) -> SiteSpec:
+        """The site that a gateway asks first."""
+        tier = EDGE if self._scenario.gateway.route in _EDGE_FIRST else CLOUD
+        return next(site for site in self._scenario.sites if site.tier == tier)
 
     def _spec(self, model: str) -> ModelSpec:
         for spec in self._scenario.models:
