@@ -349,7 +349,7 @@ def _prediction(sweep: Sweep, model: Model, cell: Cell) -> Prediction:
 
 def _shape(sweep: Sweep, model: Model, cell: Cell) -> Floats:
     """Median, p95 and p99 over the mean, of a simulation of its own."""
-    _, latency_ms, _ = _one_run(sweep, model, cell, np.random.default_rng(sweep.seed + 99))
+    _, latency_ms, _ = _one_run(replace(sweep, outages={}), model, cell, np.random.default_rng(sweep.seed + 99))
     return np.quantile(latency_ms, (0.5, 0.95, 0.99)) / latency_ms.mean()
 
 

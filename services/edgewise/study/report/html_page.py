@@ -1,0 +1,311 @@
+"""The page: what to do first, then what it rests on, then how it was measured."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Final
+
+from edgewise.study.report import palette
+from edgewise.study.report.conclusions import conclude
+from edgewise.study.report.drawings import Plot, Table
+from edgewise.study.report.findings import Conclusion, Kind, Strength
+from edgewise.study.report.html_parts import (
+    definitions,
+    figure,
+    folded,
+    folded_table,
+    listed,
+    paragraph,
+    section,
+    table,
+)
+from edgewise.study.report.index import Index, measured
+from edgewise.study.report.plots_latency import quantile_rows
+from edgewise.study.report.plots_outcome import agreement_table, ledger_table
+from edgewise.study.report.wording import count, nominal, number, percent, plural
+
+POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+"""The page asks for nothing and runs nothing."""
+
+CSS: Final = Path(__file__).with_name("report.css")
+
+CLASSES: Final = {
+    Strength.SHOWN: "shown",
+    Strength.PARTLY: "partly",
+    Strength.NOT_SHOWN: "open",
+    Strength.COMPUTED: "computed",
+    Strength.CAUTION: "caution",
+}
+
+HEADINGS: Final = {
+    "what": "What to do",
+    "map": "Who wins",
+    "latency": "Latency",
+    "accuracy": "Accuracy and agreement",
+    "availability": "Availability",
+    "cost": "Cost and energy",
+    "prediction": "Predicted against measured",
+    "method": "How it was measured",
+}
+
+FORMULAS: Final = """node, per million     = price per hour of the nodes that have to run / (3600 × answers per s) × 10⁶
+transfer, per million = bytes of question and answer / 10⁹ × price per GB × 10⁶ (what crosses the network)
+node energy, kWh      = watts of those nodes / answers per s × 10⁶ / 3.6·10⁶
+device energy, kWh    = watts of the device × mean latency in s × 10⁶ / 3.6·10⁶
+busy node             = the node's price with as many answers per s as its calibrated capacity: the least it can be"""
+
+
+def page(index: Index, plots: Mapping[str, Sequence[Plot]], scenario: str) -> str:
+    """The whole document.
+
+    Args:
+        plots: by the part of the report, as `plots.all_drawings` has them.
+        scenario: the scenario's file; "" when it is not there.
+    """
+    result = index.result
+    parts = {
+        "what": _what(conclude(result)),
+        "map": _shown(plots["map"], _no_map(index)),
+        "latency": _latency(index, plots),
+        "accuracy": _accuracy(index, plots["accuracy"]),
+        "availability": _availability(index, plots["availability"]),
+        "cost": _cost(index, plots["cost"]),
+        "prediction": _shown(plots["prediction"], _no_prediction(index)),
+        "method": _method(index, plots["method"], scenario),
+    }
+    contents = "".join(f'<li><a href="#{name}">{escape(heading)}</a></li>' for name, heading in HEADINGS.items())
+    body = "\n".join(section(name, HEADINGS[name], inner) for name, inner in parts.items())
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">
+<title>{escape(result.title)} – Edgewise study</title>
+<style>
+{_variables()}
+{CSS.read_text(encoding="utf-8")}</style>
+</head>
+<body>
+<a class="skip" href="#what">To what to do</a>
+<header>
+<h1>{escape(result.title)}</h1>
+{paragraph(_subtitle(index), "soft")}
+<nav aria-label="Contents"><ul>{contents}</ul></nav>
+</header>
+<main>
+{body}
+</main>
+<footer>{paragraph("Edgewise study. The plots are also in the folder plots beside this file, the figures in summary.csv and summary.json.")}</footer>
+</body>
+</html>
+"""
+
+
+def _variables() -> str:
+    light = "".join(f" --{colour.name}: {colour.light};" for colour in palette.ALL)
+    dark = "".join(f" --{colour.name}: {colour.dark};" for colour in palette.ALL)
+    # On paper it is the light one, whatever the screen has.
+    return f":root {{ --ground: #f5f6f8;{light} }}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ --ground: #0f1216;{dark} }} }}"
+
+
+def _subtitle(index: Index) -> str:
+    result = index.result
+    runs = [run for found in result.cells for run in found.runs]
+    known = sum(measured(found) for found in result.cells)
+    planned = len(result.cells) + len(result.missing)
+    requests = sum(found.requests for found in result.cells)
+    words = [
+        f"{count(known)} of {plural(planned, 'planned cell')} measured",
+        f"{plural(len(runs), 'run')}, {count(sum(bool(run.void) for run in runs))} void",
+    ]
+    words += [f"{count(requests)} requests that count", f"seed {result.seed}"]
+    return "; ".join([*([result.environment["date"]] if "date" in result.environment else []), *words]) + "."
+
+
+def _what(found: Sequence[Conclusion]) -> Iterator[str]:
+    first = [one for one in found if one.headline and one.kind is not Kind.CAUTION]
+    also = [one for one in found if not one.headline]
+    cautions = [one for one in found if one.kind is Kind.CAUTION]
+    yield listed([_finding(one) for one in first], "findings") if first else ""
+    if cautions:
+        yield "<h3>What limits this</h3>"
+        yield listed([escape(one.text) for one in cautions])
+    if also:
+        yield folded(f"Also found ({len(also)})", listed([_finding(one) for one in also], "findings"))
+    yield folded(
+        "What the words mean",
+        paragraph(
+            "Shown: the 95 % intervals do not overlap, which is stricter than a test at 5 %. Partly shown: at some of the points named. No difference shown: "
+            "they overlap, which does not prove that there is none. Computed: from figures and prices, not measured. A target wins by latency only "
+            "where it answers at least 99 % of its requests. Where a number stands between two networks that differ in RTT only, it lies on the straight line "
+            "between the measured differences, and the numbers in brackets are where the bounds of the difference reach zero."
+        ),
+    )
+
+
+def _finding(one: Conclusion) -> str:
+    return (
+        f'<span class="what {CLASSES[one.strength]}">{escape(one.kind.capitalize())}<span class="tag">{escape(one.strength)}</span></span>'
+        f"<p>{escape(one.text)}</p>"
+    )
+
+
+def _shown(plots: Sequence[Plot], otherwise: str) -> Iterator[str]:
+    if not plots:
+        yield paragraph(otherwise)
+    for plot in plots:
+        yield figure(plot)
+
+
+def _no_map(index: Index) -> str:
+    if not index.rivals():
+        return "There is no map: fewer than two targets were measured."
+    return "There is no map: both targets were measured at fewer than two points without an outage."
+
+
+def _latency(index: Index, plots: Mapping[str, Sequence[Plot]]) -> Iterator[str]:
+    yield from _shown(plots["distribution"], "There are no distributions: nothing was answered.")
+    yield from _shown(
+        plots["rtt"], "Nothing is drawn against RTT: no model was measured on more than one network of known RTT."
+    )
+    yield from _shown(plots["load"], "Nothing is drawn against load: no model was measured at more than one load.")
+
+
+def _accuracy(index: Index, plots: Sequence[Plot]) -> Iterator[str]:
+    yield from _shown(plots, "Nothing is known of accuracy: no input had a label.")
+    found = agreement_table(index)
+    if found is not None:
+        yield "<h3>Agreement, input by input</h3>"
+        yield paragraph(
+            "The same inputs, asked of two targets. McNemar's exact test asks whether two equally accurate targets would differ so much by chance: "
+            "below 0.05 the difference is shown."
+        )
+        yield table(found, "Agreement of targets on the same inputs")
+    else:
+        yield paragraph(
+            "Agreement is not known: what each target said of each input was not kept, or only one was asked."
+        )
+
+
+def _availability(index: Index, plots: Sequence[Plot]) -> Iterator[str]:
+    yield from _shown(
+        plots,
+        "Nothing is drawn: there was no outage, and every request was answered."
+        if index.result.cells
+        else "Nothing was measured.",
+    )
+    if any(setting.outage for setting in index.settings) and not any(found.timeline for found in index.result.cells):
+        yield paragraph("The seconds of the outages are not drawn: they are not in these results.")
+    yield paragraph(
+        "The ledger of every cell: requests = ok + rejected + expired + error + lost + unsent, so the residual is 0; anything else is a fault of the measurement."
+    )
+    yield folded_table(ledger_table(index), "Ledger")
+
+
+def _cost(index: Index, plots: Sequence[Plot]) -> Iterator[str]:
+    prices = index.result.prices
+    why = "the scenario has no prices" if not prices else "the prices do not name what was measured"
+    yield from _shown(plots, f"Nothing was computed: {why}.")
+    if prices:
+        yield f'<p class="formulas">{escape(FORMULAS)}</p>'
+        yield paragraph(
+            "One node a site, which costs and uses as much while it waits. Through the gateway the nodes of both tiers run."
+        )
+        yield definitions((name.replace("_", " "), f"{value:,g}") for name, value in prices.items())
+
+
+def _no_prediction(index: Index) -> str:
+    if not index.result.predictions:
+        return "Nothing was predicted: the study was not calibrated."
+    return "Fewer than two cells were both predicted, with a steady state, and measured."
+
+
+def _method(index: Index, plots: Sequence[Plot], scenario: str) -> Iterator[str]:
+    result = index.result
+    yield definitions([*result.environment.items(), ("seed", str(result.seed))])
+    yield from _shown(plots, "Nothing is known of the engine's lag: there was no run.")
+    runs = [run for found in result.cells for run in found.runs]
+    void = [(run.run.name, run.void, f"{run.run.cell.rate:g}", number(run.lag_p99_ms)) for run in runs if run.void]
+    if void:
+        yield "<h3>Void runs</h3>"
+        yield table(Table(("run", "why it does not count", "rate, 1/s", "lag p99, ms"), void, 2), "Void runs")
+    elif runs:
+        yield paragraph(f"No run of {count(len(runs))} is void.")
+    if result.missing:
+        yield "<h3>Missing cells</h3>"
+        yield table(Table(("cell", "why it was not measured"), list(result.missing.items()), 2), "Missing cells")
+    errors: Counter[str] = Counter()
+    for run in runs:
+        errors.update(run.errors)
+    if errors:
+        rows = [(text, count(times)) for text, times in errors.most_common(40)]
+        yield folded_table(Table(("what was answered or happened instead", "times"), rows), "Errors")
+    if result.profiles:
+        yield folded_table(_networks(index), "Networks")
+    if result.calibrations:
+        yield folded_table(_calibrations(index), "Calibrations")
+    if index.settings:
+        rows = [row for setting in index.settings for row in quantile_rows(index, setting)]
+        header = (
+            "model",
+            "network",
+            "target",
+            "RTT, ms",
+            "load, 1/s",
+            "mean, ms",
+            "p50, ms",
+            "p95, ms",
+            "p99, ms",
+            "answers",
+        )
+        yield folded_table(Table(header, rows, 3), "Every cell")
+    if scenario:
+        yield folded("The scenario", f'<pre tabindex="0">{escape(scenario)}</pre>')
+
+
+def _networks(index: Index) -> Table:
+    rows = [
+        (
+            one.name,
+            nominal(one.rtt_ms),
+            *(f"{value:,g}" if value else "no limit" for value in (one.up_kbit_s, one.down_kbit_s)),
+            f"{one.jitter_ms:g}",
+            percent(one.loss_ratio),
+        )
+        for one in index.result.profiles.values()
+    ]
+    return Table(("network", "RTT", "up, kbit/s", "down, kbit/s", "jitter each way, ms", "loss each way"), rows)
+
+
+def _calibrations(index: Index) -> Table:
+    rows = [
+        (
+            one.model,
+            one.target,
+            one.protocol,
+            one.batching or "–",
+            number(one.base_ms),
+            number(one.capacity_per_s[-1] if one.capacity_per_s else math.nan),
+            str(len(one.capacity_per_s)),
+            number(one.service_scv),
+            count(one.request_bytes),
+            count(one.response_bytes),
+        )
+        for one in index.result.calibrations
+    ]
+    header = (
+        "model",
+        "target",
+        "protocol",
+        "batching",
+        "lone request, ms",
+        "capacity, 1/s",
+        "at once",
+        "scv of service",
+        "request, bytes",
+        "answer, bytes",
+    )
+    return Table(header, rows, 4)
