@@ -100,7 +100,7 @@ def read_batching(table: Table) -> Mapping[str, object]:
         found["max_delay_ms"] = table.number("max_delay_ms", 0, 10_000)
     if "allowed_batch_sizes" in table:
         sizes = list(table.integers("allowed_batch_sizes", 1, 4096))
-        if sizes != sorted(set(sizes)) or sizes[-1] != most:
+        if sizes and (sizes != sorted(set(sizes)) or sizes[-1] != most):
             raise table.wrong("allowed_batch_sizes", sizes, f"rising sizes that end with max_batch_size = {most}")
         found["allowed_batch_sizes"] = sizes
     return found

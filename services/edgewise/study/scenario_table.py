@@ -216,7 +216,9 @@ class Table:
                 raise self.missing(name, expected)
             return default
         value = self._values[name]
-        if not isinstance(value, list) or not value:
+        if not isinstance(value, list):
+            raise self.wrong(name, value, expected)
+        if not value and default != ():
             raise self.wrong(name, value, f"{expected}, at least one")
         return value
 

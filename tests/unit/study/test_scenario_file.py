@@ -17,6 +17,17 @@ protocols = ["rest-image"]
 loads = [10]
 """
 
+TWO_OF_ONE_NAME = """
+[site.s]
+tier = "cloud"
+
+[site.s_p]
+tier = "edge"
+
+[profile.p]
+rtt_ms = 1
+"""
+
 
 def load(directory, text, name="study.toml"):
     path = directory / name
@@ -307,6 +318,14 @@ def test_what_cannot_be_is_refused_where_it_stands(tmp_path, text, message):
         (
             {"targets": '["gateway"]', "protocols": '["tfs-grpc"]', "more": "[gateway]\nurl = 'http://127.0.0.1:1'"},
             "gateway.grpc: missing, expected HOST:PORT",
+        ),
+        (
+            {"more": "[site.edge]\ncpus = [4095]"},
+            "site.edge.cpus: there is no core 4095 here; expected some of ",
+        ),
+        (
+            {"targets": '["s", "s_p"]', "profiles": '["p"]', "more": TWO_OF_ONE_NAME},
+            "sweep: two cells would share the name 's_p_pets_rest-image_10'",
         ),
         (
             {"models": '["mine"]', "more": "[model.mine]\nkind = 'repository'"},
