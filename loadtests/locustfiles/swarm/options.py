@@ -136,6 +136,8 @@ def complaint(values: Mapping[str, Any]) -> str:
     for name, allowed in (("engine", ENGINES), ("arrivals", ARRIVALS)):
         if name in values and values[name] not in allowed:
             return f"--{name}: {values[name]!r} is none of {', '.join(allowed)}"
+    if values.get("engine") == "both" and not float(values.get("rate", 0.0)):
+        return "--engine both compares the two at one rate: give one, such as --rate 50"
     if not values.get("run_time") and (values.get("shape") or values.get("engine") == "both"):
         what = "--engine both" if values.get("engine") == "both" else "--shape"
         return f"{what} divides up the run time: give one, such as --run-time 60s"

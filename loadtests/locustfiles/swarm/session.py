@@ -18,7 +18,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from shapes import shape_of
 
 from edgewise.core.errors import EdgewiseError
-from swarm import comparison, options
+from swarm import comparison, csv_files, options
 from swarm.asking import asking_for, target_of
 from swarm.engine_messages import Batch
 from swarm.figures import OPEN, Figures, Row, three_digits_ms
@@ -247,19 +247,27 @@ class Session:
     def _quit(self, **_: Any) -> None:
         if self.options.headless:
             self._say()
+        self._write_files()
+
+    def _table(self) -> list[comparison.Line]:
+        return comparison.lines(self.figures, self._shown())
 
     def _say(self) -> None:
-        table = comparison.lines(self.figures, self._shown())
+        table = self._table()
         if not table:
             return
         sys.stdout.write(f"\n{comparison.rendered(table, self.figures)}\n")
         sys.stdout.flush()
-        if self.options.csv_prefix:
-            path = Path(f"{self.options.csv_prefix}_engines.csv")
-            try:
-                comparison.write_csv(path, table)
-            except OSError as error:
-                _LOG.error("%s cannot be written: %s", path, error.strerror)
+
+    def _write_files(self) -> None:
+        prefix = self.options.csv_prefix
+        if not prefix:
+            return
+        try:
+            comparison.write_csv(Path(f"{prefix}_engines.csv"), self._table())
+            csv_files.write_last(self._environment, prefix)
+        except OSError as error:
+            _LOG.error("%s cannot be written: %s", error.filename, error.strerror)
 
     def _shown(self) -> dict[Row, tuple[float, float]]:
         """p50 and p99 of locust's own table."""
