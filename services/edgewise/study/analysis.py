@@ -2,8 +2,9 @@
 
 import math
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +12,15 @@ from numpy.typing import NDArray
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.study.cells import Cell, Run
 from edgewise.study.engine.job import OTHER_ANSWER, Recording, State
-from edgewise.study.histogram import HOUR_NS, HdrHistogram, rank_of
-from edgewise.study.results import CellResult, Estimate, RunResult
+from edgewise.study.histogram import HOUR_NS, HdrHistogram, bucket_high, bucket_of, rank_of
+from edgewise.study.results import CellResult, Estimate, RunResult, Second
 from edgewise.study.scenario import RunSettings
 from edgewise.study.statistics import NOTHING, Blocks, Resampled, block_count, blocks, wilson
 
 RUN_RATIOS: Final = (0.5, 0.9, 0.95, 0.99, 0.999)
 CELL_RATIOS: Final = (0.5, 0.95, 0.99)
+MAX_SECONDS: Final = 3600
+"""Of a timeline; a longer run is not in it."""
 CDF_RATIOS: Final = (*(i / 200 for i in range(201)), 0.999, 1.0)
 
 
@@ -96,10 +99,9 @@ def cell_result(
     histogram = HdrHistogram(highest=HOUR_NS)
     parts: list[Blocks] = []
     asked: set[int] = set()
+    timeline = _Timeline(warmup_s)
     valid = [run for run in runs if not run.void]
-    seen = 0
     for run, recording in zip(runs, _each_of(runs, recordings), strict=True):
-        seen += 1
         if run.void:
             continue
         if recording is None:
@@ -109,6 +111,7 @@ def cell_result(
         latency_ns = recording.ended_ns[kept] - recording.due_ns[kept]
         histogram.record(latency_ns[answered])
         parts.append(blocks(latency_ns, answered, block_count(answered.size, len(valid))))
+        timeline.add(recording)
         asked.update(np.unique(recording.question[kept][answered]).tolist())
     counted = valid or runs
     counts = {each.name.lower(): sum(run.counts.get(each.name.lower(), 0) for run in counted) for each in State}
@@ -131,7 +134,64 @@ def cell_result(
         availability=_availability(parts, by_run=bool(cell.outage)),
         accuracy=_shared_accuracy(valid, counts["ok"], len(asked)),
         cdf_ms=tuple((histogram.quantiles(CDF_RATIOS) / 1e6).tolist()) if histogram.total else (),
+        timeline=timeline.seconds(),
     )
+
+
+class _Timeline:
+    """What became of the requests of each second, summed over runs."""
+
+    def __init__(self, warmup_s: float) -> None:
+        self._warmup_ns = round(warmup_s * 1e9)
+        self._states: Counter[tuple[int, int]] = Counter()
+        self._sites: Counter[tuple[int, str]] = Counter()
+        self._buckets: list[NDArray[np.int64]] = []
+        self._bucket_counts: list[NDArray[np.int64]] = []
+
+    def add(self, recording: Recording) -> None:
+        """One more run."""
+        kept = recording.due_ns >= self._warmup_ns
+        second = (recording.due_ns[kept] - self._warmup_ns) // 1_000_000_000
+        if second.size == 0 or int(second[-1]) >= MAX_SECONDS:
+            return
+        ok = recording.state[kept] == State.OK
+        for pair, count in zip(*_tallied(second, recording.state[kept]), strict=True):
+            self._states[int(pair) >> 16, int(pair) & 0xFFFF] += int(count)
+        for pair, count in zip(*_tallied(second[ok], recording.site[kept][ok]), strict=True):
+            self._sites[int(pair) >> 16, recording.sites[int(pair) & 0xFFFF]] += int(count)
+        pairs, counts = _tallied(second[ok], bucket_of((recording.ended_ns - recording.due_ns)[kept][ok]))
+        self._buckets.append(pairs)
+        self._bucket_counts.append(counts)
+
+    def seconds(self) -> tuple[Second, ...]:
+        """All of them, to the last that had a request."""
+        if not self._states:
+            return ()
+        pairs, places = np.unique(np.concatenate(self._buckets), return_inverse=True)
+        counts = np.bincount(places, weights=np.concatenate(self._bucket_counts), minlength=pairs.size).astype(np.int64)
+        last = max(second for second, _ in self._states)
+        starts = np.searchsorted(pairs, np.arange(last + 2) << 16).tolist()
+        found = []
+        for second in range(last + 1):
+            rows = slice(starts[second], starts[second + 1])
+            p50_ms, p99_ms = _quantiles_ms(pairs[rows] & 0xFFFF, counts[rows], (0.5, 0.99))
+            states = {state.name.lower(): self._states[second, state] for state in State}
+            sites = {site: count for (place, site), count in sorted(self._sites.items()) if place == second}
+            found.append(Second(second, states, sites, p50_ms, p99_ms))
+        return tuple(found)
+
+
+def _tallied(second: NDArray[np.int64], other: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """How often each second goes with each value, which is below 65,536: the pairs as one number each, rising, and the counts."""
+    return np.unique(second << 16 | other.astype(np.int64), return_counts=True)
+
+
+def _quantiles_ms(buckets: NDArray[np.int64], counts: NDArray[np.int64], ratios: Sequence[float]) -> tuple[float, ...]:
+    running = np.cumsum(counts)
+    if running.size == 0:
+        return (math.nan,) * len(ratios)
+    ranks = [rank_of(ratio, int(running[-1])) for ratio in ratios]
+    return tuple((bucket_high(buckets[np.searchsorted(running, ranks)]) / 1e6).tolist())
 
 
 def _latency_ns(run: Run, due_ns: NDArray[np.int64], ended_ns: NDArray[np.int64]) -> NDArray[np.int64]:

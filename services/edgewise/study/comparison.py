@@ -322,6 +322,6 @@ def _notes(a: StudyResult, b: StudyResult) -> Iterable[str]:
     for name in differing[:_MAX_NOTES]:
         yield f"{name} was {a.environment.get(name, 'unknown')!r} in A and is {b.environment.get(name, 'unknown')!r} in B"
     if len(differing) > _MAX_NOTES:
-        yield f"{len(differing) - _MAX_NOTES} more words about the environment differ"
+        yield f"{len(differing) - _MAX_NOTES} more facts about the environment differ"
     if a.seed != b.seed:
         yield f"the seed was {a.seed} in A and is {b.seed} in B"

@@ -78,6 +78,7 @@ def write(path: Path, recording: Recording, metadata: Mapping[str, str]) -> None
             column_encoding=dict.fromkeys(times, "DELTA_BINARY_PACKED"),
             # Arrow's own copy of the schema; the types of Parquet say all.
             store_schema=False,
+            write_page_checksum=True,
         ) as writer,
     ):
         writer.write_table(table, row_group_size=1 << 20)
@@ -99,7 +100,7 @@ def read(path: Path) -> tuple[Recording, dict[str, str]]:
             return _read(path, pyarrow, parquet, file)
     except FileNotFoundError:
         raise NotFoundError(f"there are no records at {path}") from None
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, ValueError) as error:
         raise InvalidArgumentError(f"{path} is damaged or no Parquet file; measure its run again") from error
     except OSError as error:
         # Arrow reports what it cannot decompress as an OSError without a number.
@@ -199,6 +200,10 @@ def _file_metadata(pyarrow: ModuleType, recording: Recording, metadata: Mapping[
         "started_wall_s": recording.started_wall_s,
         "cpu_s": recording.cpu_s,
         "stopped": recording.stopped,
+        "opened": recording.opened,
+        "resent": recording.resent,
+        "scheduling": recording.scheduling,
+        "cpus": list(recording.cpus),
         "answer_bytes": [len(answer) for answer in recording.answers],
     }
     return {
@@ -211,7 +216,7 @@ def _file_metadata(pyarrow: ModuleType, recording: Recording, metadata: Mapping[
 
 
 def _read(path: Path, pyarrow: ModuleType, parquet: ModuleType, file: BinaryIO) -> tuple[Recording, dict[str, str]]:
-    source = parquet.ParquetFile(file, thrift_string_size_limit=MAX_METADATA_BYTES)
+    source = parquet.ParquetFile(file, thrift_string_size_limit=MAX_METADATA_BYTES, page_checksum_verification=True)
     found: dict[bytes, bytes] = source.metadata.metadata or {}
     if _VERSION_KEY not in found:
         raise InvalidArgumentError(f"{path} is a Parquet file, but holds no records of a study")
@@ -240,6 +245,10 @@ def _read(path: Path, pyarrow: ModuleType, parquet: ModuleType, file: BinaryIO) 
             started_wall_s=float(about["started_wall_s"]),
             cpu_s=float(about["cpu_s"]),
             stopped=bool(about["stopped"]),
+            opened=int(about["opened"]),
+            resent=int(about["resent"]),
+            scheduling=str(about["scheduling"]),
+            cpus=tuple(int(cpu) for cpu in about["cpus"]),
         )
     except (KeyError, ValueError, TypeError, AttributeError, binascii.Error) as error:
         raise InvalidArgumentError(f"{path} is damaged: what it says about its recording cannot be read") from error

@@ -13,6 +13,8 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from edgewise.study.engine.job import State
 from edgewise.study.records import whole_file
@@ -32,11 +34,10 @@ def write(directory: Path, result: StudyResult) -> None:
     Raises:
         FailedPreconditionError: the disk is full or cannot be written.
     """
-    text = json.dumps(
-        {"format": FORMAT, "version": VERSION, "study": _plain(result)}, allow_nan=False, ensure_ascii=False
-    )
+    text = json.dumps({"format": FORMAT, "version": VERSION, "study": _plain(result)}, allow_nan=False)
     for name, content in ((JSON_NAME, text + "\n"), (CSV_NAME, csv_text(result))):
-        data = content.encode()
+        # An error's text may hold bytes that are no text; JSON has escaped them already.
+        data = content.encode(errors="backslashreplace")
         with whole_file(directory / name, needed_bytes=len(data)) as file:
             file.write(data)
 
@@ -116,13 +117,13 @@ def _csv_row(cell: CellResult, predictions: Sequence[Prediction]) -> dict[str, o
     asked = cell.cell
     valid = [run for run in cell.runs if not run.void]
     row: dict[str, object] = {
-        "cell": asked.name,
-        "target": asked.target,
-        "profile": asked.profile,
-        "model": asked.model,
-        "protocol": asked.protocol,
-        "batching": asked.batching,
-        "outage": asked.outage,
+        "cell": _one_line(asked.name),
+        "target": _one_line(asked.target),
+        "profile": _one_line(asked.profile),
+        "model": _one_line(asked.model),
+        "protocol": _one_line(asked.protocol),
+        "batching": _one_line(asked.batching),
+        "outage": _one_line(asked.outage),
         "load_per_s": f"{asked.load:.15g}",
         "rate_per_s": f"{asked.rate:.15g}",
         "runs": len(cell.runs),
@@ -153,6 +154,11 @@ def _csv_row(cell: CellResult, predictions: Sequence[Prediction]) -> dict[str, o
     return row
 
 
+def _one_line(text: str) -> str:
+    """Names have no line breaks; one that had would make two rows in some readers."""
+    return " ".join(text.split())
+
+
 def _largest(values: typing.Iterable[float]) -> float:
     return max((value for value in values if not math.isnan(value)), default=math.nan)
 
@@ -164,6 +170,8 @@ def _figure(value: float) -> str:
 def _plain(value: object) -> object:
     """The value in what JSON has."""
     match value:
+        case np.generic() | np.ndarray():
+            return _plain(value.tolist())
         case float():
             return _plain_float(value)
         case Mapping():
@@ -181,8 +189,7 @@ def _plain_float(value: float) -> float | str | None:
         return None
     if math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
-    # numpy's floats are floats, whose text JSON would not take.
-    return float(value)
+    return value
 
 
 def _key(key: object) -> str:
