@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Final, TextIO
 
 from edgewise.core.errors import CancelledError, EdgewiseError
-from edgewise.study import environment, journal, planning, report, study_directory, summary
+from edgewise.study import environment, journal, planning, study_directory, summary
 from edgewise.study.concluding import conclude
 from edgewise.study.engine.process import Engine
 from edgewise.study.journal import Heading, Journal
@@ -120,8 +120,7 @@ def rebuilt(directory: Path) -> Outcome:
     """
     contents = journal.read(study_directory.found(directory) / study_directory.JOURNAL)
     result = conclude(directory, contents)
-    summary.write(directory, result)
-    return Outcome(result, report.write(directory, result))
+    return Outcome(result, _written(directory, result))
 
 
 def heading_of(scenario: Scenario, profiles: Mapping[str, NetworkProfile]) -> Heading:
@@ -204,8 +203,7 @@ def _concluded(directory: Path, opened: Journal, stopped_by: int, problem: str) 
     result: StudyResult | None = None
     try:
         result = conclude(directory, contents)
-        summary.write(directory, result)
-        written = report.write(directory, result)
+        written = _written(directory, result)
         if not problem:
             opened.finished()
     except EdgewiseError as error:
@@ -214,6 +212,14 @@ def _concluded(directory: Path, opened: Journal, stopped_by: int, problem: str) 
         reason = f"{directory} cannot be written: {error.strerror or error}"
         return Outcome(result, None, stopped_by, "; ".join(filter(None, (problem, reason))))
     return Outcome(result, written, stopped_by, problem)
+
+
+def _written(directory: Path, result: StudyResult) -> Path:
+    # Plots take long to import, and who only calibrates needs none.
+    from edgewise.study import report  # noqa: PLC0415
+
+    summary.write(directory, result)
+    return report.write(directory, result)
 
 
 def _noted(opened: Journal, problem: str) -> None:
