@@ -65,7 +65,7 @@ def _serve(connection: "Connection[Any, Any]") -> None:
             answer = error
         except Exception as error:  # noqa: BLE001 - whatever it is, who asked has to be told
             traceback.print_exc()
-            answer = UnavailableError(f"the engine failed: {error}")
+            answer = UnavailableError(f"the engine failed: {error.__cause__ or error}")
         connection.send(answer)
 
 

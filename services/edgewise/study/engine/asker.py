@@ -49,5 +49,8 @@ class Line(Protocol):
     def waiting(self) -> int:
         """How many wait, at most."""
 
+    def fault(self, error: BaseException) -> None:
+        """The engine itself has failed: the run is over."""
+
     def answered(self) -> None:
         """Something ended: a good moment to see whether the next request is due."""

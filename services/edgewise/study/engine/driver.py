@@ -10,7 +10,7 @@ import gc
 import socket
 from collections import deque
 from time import monotonic_ns, process_time, time
-from typing import Final
+from typing import Any, Final
 
 from edgewise.core.errors import UnavailableError
 from edgewise.study.engine.asker import Asker
@@ -56,6 +56,8 @@ class Driver:
         self._collected = 0
         self._loop = loop
         self._over = asyncio.Event()
+        self._fault: BaseException | None = None
+        loop.set_exception_handler(lambda _, context: self.fault(context.get("exception") or _other(context)))
         kind = HttpAsker if job.asking.transport == "http" else GrpcAsker
         self._asker: Asker = kind(job, self, addresses, loop)
         self._timer = ScheduleTimer(loop, self._due)
@@ -78,6 +80,8 @@ class Driver:
             self._arm()
             self._tend()
             await self._over.wait()
+            if self._fault is not None:
+                raise RuntimeError("the run was given up for a fault of the engine") from self._fault
             ledger.check()
             return Outcome(
                 answers=list(ledger.answers),
@@ -102,6 +106,11 @@ class Driver:
             self._next_ns = 1 << 62
             self.ledger.leave_unsent(self._next)
             self._count = self._next
+
+    def fault(self, error: BaseException) -> None:
+        """See `Line`."""
+        self._fault = self._fault or error
+        self._over.set()
 
     # --- the schedule ---
 
@@ -211,11 +220,15 @@ class Driver:
 
     def _abandon(self) -> None:
         ledger = self.ledger
+        self._line.clear()
         for row in range(self._oldest, self._next):
             if ledger.state[row] == PENDING:
                 ledger.refused(row, ledger.now_ns(), State.LOST, -1, _STOPPED)
                 self._asker.give_up(row)
-        self._line.clear()
+
+
+def _other(context: dict[str, Any]) -> RuntimeError:
+    return RuntimeError(str(context.get("message", "the event loop reports a fault")))
 
 
 def resolve(host: str, port: int) -> list[SocketAddress]:

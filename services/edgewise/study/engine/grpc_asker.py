@@ -35,10 +35,18 @@ class _Call(ClientCall):
         self._row = row
 
     def answered(self, answer: GrpcAnswer) -> None:
-        self._asker.call_answered(self._row, answer)
+        asker = self._asker
+        try:
+            asker.call_answered(self._row, answer)
+        except Exception as error:  # noqa: BLE001 - the client would log it and go on
+            asker.line.fault(error)
 
     def failed(self, error: HttpClientError) -> None:
-        self._asker.call_failed(self._row, error)
+        asker = self._asker
+        try:
+            asker.call_failed(self._row, error)
+        except Exception as fault:  # noqa: BLE001 - as above
+            asker.line.fault(fault)
 
 
 class GrpcAsker:
@@ -46,11 +54,14 @@ class GrpcAsker:
 
     Args:
         addresses: of the target, in the order in which they are tried.
+
+    Attributes:
+        line: as given; for the calls.
     """
 
     def __init__(self, job: Job, line: Line, addresses: list[SocketAddress], loop: asyncio.AbstractEventLoop) -> None:
         asking = job.asking
-        self._line = line
+        self.line = line
         self._ledger = line.ledger
         self._loop = loop
         self._addresses = addresses
@@ -139,7 +150,7 @@ class GrpcAsker:
         else:
             state = _STATES.get(status, State.ERROR)
             ledger.refused(row, at_ns, state, status, f"{status} {text_of(answer.status_message)}".rstrip(), origin)
-        self._line.answered()
+        self.line.answered()
 
     def call_failed(self, row: int, error: HttpClientError) -> None:
         """There will be no answer."""
@@ -153,7 +164,7 @@ class GrpcAsker:
 
     def _next(self) -> None:
         if len(self._calls) < self._max_calls:
-            row = self._line.take()
+            row = self.line.take()
             if row >= 0:
                 self._ask(row)
 

@@ -43,6 +43,7 @@ class HttpAsker:
         self._ledger = line.ledger
         self._loop = loop
         self._addresses = addresses
+        # The one that worked last.
         self._address = 0
         self._where = f"{asking.host}:{asking.port}"
         self._path = asking.path.encode("ascii")
@@ -66,8 +67,8 @@ class HttpAsker:
         self._known_heads = KnownHeads()
         self._idle: list[HttpConnection] = []
         self._open: set[HttpConnection] = set()
-        # With the addresses that were tried in vain, in the order in which they were begun.
-        self._opening: dict[HttpConnection, int] = {}
+        # With the address, and how many were tried in vain before it; in the order in which they were begun.
+        self._opening: dict[HttpConnection, tuple[int, int]] = {}
         self._carriers: dict[int, HttpConnection] = {}
         self._resent_rows: set[int] = set()
         self._closed = False
@@ -135,7 +136,7 @@ class HttpAsker:
 
     def connection_ready(self, connection: HttpConnection) -> None:
         """See `ConnectionOwner`."""
-        del self._opening[connection]
+        self._address, _ = self._opening.pop(connection)
         if not self._opening:
             self._opened_all.set()
         self._open.add(connection)
@@ -212,19 +213,21 @@ class HttpAsker:
 
     # --- the pool ---
 
-    def _connect(self, tried: int = 0) -> None:
+    def _connect(self) -> None:
+        self._connect_to(self._address, 0)
+
+    def _connect_to(self, index: int, tried: int) -> None:
         if self._closed:
             return
         connection = HttpConnection(self, self._loop, self._receive_buffer, self._known_heads)
-        self._opening[connection] = tried
-        family, address = self._addresses[self._address]
+        self._opening[connection] = (index, tried)
+        family, address = self._addresses[index]
         connection.open(family, address)
 
     def _fail_opening(self, connection: HttpConnection, reason: str) -> None:
-        tried = self._opening.pop(connection) + 1
-        if tried < len(self._addresses):
-            self._address = (self._address + 1) % len(self._addresses)
-            self._connect(tried)
+        index, tried = self._opening.pop(connection)
+        if tried + 1 < len(self._addresses):
+            self._connect_to((index + 1) % len(self._addresses), tried + 1)
             return
         if not self._opening:
             self._opened_all.set()

@@ -108,7 +108,7 @@ class Recording:
         errors: distinct texts of what was not a prediction, with their counts, at most 64.
         started_wall_s: `time.time()` at the start, for people.
         cpu_s: of the engine's process, from the start to the end.
-        stopped: the run was stopped before its schedule was over.
+        stopped: the run was stopped before it was over.
         opened: connections made, those before the start too.
         resent: requests sent a second time, since the server had closed an idle connection before it took them.
         scheduling: what the engine's process had: "SCHED_RR", "nice -10", or "normal".

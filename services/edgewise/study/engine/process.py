@@ -161,8 +161,10 @@ class Engine:
             last_s = float(job.due_ns[-1]) / 1e9 if len(job.due_ns) else 0.0
             answer = self._wait(connection, columns, last_s + job.timeout_s, on_progress, stop, on_start)
         except (EOFError, OSError):
-            code = process.wait(_EXIT_S) if process.poll() is None else process.returncode
-            raise UnavailableError(f"the engine's process ended in the middle of a run (exit code {code})") from None
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_EXIT_S)
+            what = "speaks no more" if process.returncode is None else f"ended (exit code {process.returncode})"
+            raise UnavailableError(f"the engine's process {what} in the middle of a run") from None
         finally:
             # Whatever comes in between, such as Ctrl-C: the next run finds a process that waits for it, or a new one.
             if answer is None:
@@ -229,7 +231,12 @@ def _check(job: Job) -> None:
         not in {"http", "grpc"},
         f"{asking.port} is no port; expected 1 to 65535": not 0 < asking.port < 65536,
     }
-    for text in (asking.path, asking.content_type, *(part for header in asking.headers for part in header)):
+    for text in (
+        asking.host,
+        asking.path,
+        asking.content_type,
+        *(part for header in asking.headers for part in header),
+    ):
         wrong[f"{text!r} has characters that are not ASCII; percent-encode them"] = not text.isascii()
     for what, is_so in wrong.items():
         if is_so:
