@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, TextIO
 
-from edgewise.core.errors import CancelledError, EdgewiseError
+from edgewise.core.errors import CancelledError, EdgewiseError, FailedPreconditionError
 from edgewise.study import environment, journal, planning, study_directory, summary
 from edgewise.study.concluding import conclude
 from edgewise.study.engine.process import Engine
@@ -120,7 +120,10 @@ def rebuilt(directory: Path) -> Outcome:
     """
     contents = journal.read(study_directory.found(directory) / study_directory.JOURNAL)
     result = conclude(directory, contents)
-    return Outcome(result, _written(directory, result))
+    try:
+        return Outcome(result, _written(directory, result))
+    except OSError as error:
+        raise FailedPreconditionError(f"{directory} cannot be written: {error.strerror or error}") from None
 
 
 def heading_of(scenario: Scenario, profiles: Mapping[str, NetworkProfile]) -> Heading:

@@ -34,7 +34,7 @@ def test_a_new_directory_has_the_scenario_and_room_for_the_report(tmp_path):
     directory = tmp_path / "a" / "b"
     taken(directory)
     assert (directory / "scenario.toml").read_text() == "one"
-    assert os.stat(directory / RESERVE).st_blocks * 512 >= study_directory.RESERVE_BYTES
+    assert (directory / RESERVE).stat().st_blocks * 512 >= study_directory.RESERVE_BYTES
     release(directory)
     assert sorted(path.name for path in directory.iterdir()) == ["journal.jsonl", "records", "scenario.toml"]
     release(directory)

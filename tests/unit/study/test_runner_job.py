@@ -177,6 +177,5 @@ def test_the_first_signal_asks_and_the_second_ends():
         assert stop.signal == signal.SIGTERM
         assert len(said) == 1
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(10)
+            signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGTERM) == before

@@ -300,9 +300,7 @@ def test_a_model_that_cannot_be_served_leaves_its_cells_out(study):
     made = study(scenario())
     made.world.away = {("serve", "one"): "no room in memory"}
     contents = made.measure()
-    assert {name for name in contents.missing} == {
-        cell.name for cell in planning.cells(made.asked) if cell.model == "one"
-    }
+    assert set(contents.missing) == {cell.name for cell in planning.cells(made.asked) if cell.model == "one"}
     assert set(contents.missing.values()) == {"no room in memory"}
     assert {line.result.run.cell.model for line in contents.runs} == {"two"}
     assert [step for step in made.log if step[:2] == ("serve", "one")] == [("serve", "one", "")]
