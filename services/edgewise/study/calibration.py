@@ -7,7 +7,8 @@ Two kinds of jobs, in turn, several times over, so that a machine that is slow f
   served together slow each other; with many, the capacity. What limits a target is not what a lone request takes: the next
   photograph is decoded while the model runs. The gaps between departures of a busy server are its service times.
 
-Of each block a mean is taken, since means are what queues obey, and of the blocks the median, which a disturbed one does not move.
+Of each block a mean is taken, since means are what queues obey, and of the blocks the mean again, without those that lie far
+from the others.
 """
 
 import math
@@ -31,11 +32,18 @@ _MOST_INSIDE: Final = 64
 _LARGEST_FITTED: Final = 16
 _FIRST: Final = 6
 _FAILED_RATIO: Final = 0.1
-# Below, batches are not worth a model of their own.
-_FIXED_COST_RATIO: Final = 0.05
+# Departures closer together than this share of a lone latency left as one batch.
+_TOGETHER_RATIO: Final = 0.2
 _MOST_S: Final = 60.0
-# Of the time of a block: to lone requests, and to the busy server; the rest goes to loops of few.
-_LONE_SHARE: Final = 0.45
+# Of the time of a block, to lone requests.
+_LONE_SHARE: Final = 0.4
+# Lone requests keep this many latencies apart, so that they do not meet; no farther, since a machine that falls asleep in between is
+# not that of the runs.
+_APART: Final = 1.6
+_LEAST_APART: Final = 1.25
+# A block this much off, or this many standard deviations, was disturbed.
+_OFF_RATIO: Final = 0.03
+_OFF_DEVIATIONS: Final = 3.0
 # A gap longer than this many medians is a stall of the machine and not a service time.
 _STALL: Final = 5.0
 _LEAST_ERROR: Final = 0.004
@@ -52,7 +60,7 @@ def calibrate(
     instances: int = 1,
     largest_batch: int = 1,
     timeout_s: float = 10.0,
-    budget_s: float = 7.0,
+    budget_s: float = 7.5,
     seed: int = 1,
 ) -> Calibration:
     """Learn what predictions need, by asking.
@@ -80,18 +88,21 @@ def calibrate(
     loops = _Loops(ask, asking, timeout_s, np.random.default_rng(seed))
     # Threads start, caches fill, connections open.
     loops.closed(min(_FIRST, 2 * instances), _FIRST)
-    lone_s = float(np.median(np.diff(loops.closed(1, _FIRST).departures_s)))
+    lone_s = loops.lone_s = float(np.median(np.diff(loops.closed(1, _FIRST).departures_s)))
     inside = _enough_inside(loops, instances, largest_batch, lone_s)
     fitted = min(largest_batch, _LARGEST_FITTED)
-    few = tuple(range(1, instances + 1)) if instances > 1 else ()
+    few = tuple(range(2, instances + 1))
     if fitted > 1:
         few = tuple(sorted({2, fitted, 2 * fitted} - {inside}))
     block_s = min(_MOST_S, max(budget_s - loops.spent_s, lone_s * 2 * _LEAST_SAMPLES)) / _BLOCKS
     found = [_block(loops, lone_s, inside, few, block_s) for _ in range(_BLOCKS)]
+    base_s = _typical(
+        [float(block.lone_s.mean()) for block in found], _median(block.lone_noise_ratio for block in found)
+    )
     if fitted > 1:
         capacity, batch = _capacity_of_batches(found, inside, fitted)
     else:
-        capacity, batch = _capacity_of_instances(found, instances), 1
+        capacity, batch = _capacity_of_instances(found, instances, base_s), 1
     recordings = [block.lone_recording for block in found]
     size, size_scv = request_bytes(asking)
     return Calibration(
@@ -99,27 +110,42 @@ def calibrate(
         model=model,
         protocol=protocol,
         batching=batching,
-        base_ms=1e3 * float(np.median([block.lone_s.mean() for block in found])),
+        base_ms=1e3 * base_s,
         base_samples_ms=tuple(1e3 * float(value) for block in found for value in block.lone_s),
         capacity_per_s=capacity,
-        service_scv=_service_scv(found, instances),
+        service_scv=_service_scv(found, capacity[0] if instances * largest_batch > 1 else None),
         request_bytes=size,
         response_bytes=response_bytes(asking, recordings),
         request_bytes_scv=size_scv,
         largest_batch=batch,
-        capacity_error_ratio=_error_ratio([block.rate_per_s for block in found]),
+        capacity_error_ratio=_error_ratio([block.rate_per_s for block in found], _busy_noise(found)),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Loop:
-    """A closed loop: departures in their order, those that count."""
+    """A closed loop: departures in their order, those that count; and about what a lone request takes."""
 
     departures_s: NDArray[np.float64]
+    lone_s: float
 
     @property
     def rate_per_s(self) -> float:
-        return float((self.departures_s.size - 1) / (self.departures_s[-1] - self.departures_s[0]))
+        # What left together with the first one was made before it left.
+        behind = self.departures_s.size - np.searchsorted(self.departures_s, self.departures_s[0], "right")
+        return float(behind / (self.departures_s[-1] - self.departures_s[0]))
+
+    @property
+    def together(self) -> float:
+        """How many leave as one batch, in the mean."""
+        gaps = np.diff(self.departures_s)
+        return (gaps.size + 1) / (1 + float((gaps > _TOGETHER_RATIO * self.lone_s).sum()))
+
+    @property
+    def noise_ratio(self) -> float:
+        """Standard error of the rate, as a share of it, if the gaps were independent."""
+        gaps = np.diff(self.departures_s)
+        return float(gaps.std() / gaps.mean() / math.sqrt(gaps.size))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +156,21 @@ class _Block:
         lone_s: latencies of lone requests.
         busy: the loop of many.
         few_per_s: rates of the loops of few, by how many were inside.
-        alone: the loop of one.
     """
 
     lone_s: NDArray[np.float64]
     lone_recording: Recording
     busy: _Loop
-    alone: _Loop | None
     few_per_s: dict[int, float] = field(default_factory=dict)
 
     @property
     def rate_per_s(self) -> float:
         return self.busy.rate_per_s
+
+    @property
+    def lone_noise_ratio(self) -> float:
+        """Standard error of the mean latency, as a share of it."""
+        return float(self.lone_s.std() / self.lone_s.mean() / math.sqrt(self.lone_s.size))
 
 
 class _Loops:
@@ -153,6 +182,7 @@ class _Loops:
         self._timeout_s = timeout_s
         self._rng = rng
         self.spent_s = 0.0
+        self.lone_s = math.inf
 
     def closed(self, inside: int, requests: int) -> _Loop:
         """So many requests with always `inside` under way; the way in and the way out are left off."""
@@ -160,12 +190,15 @@ class _Loops:
         ended_s = np.sort(recording.ended_ns[recording.state == State.OK]) / 1e9
         first = min(max(inside, requests // 10), ended_s.size // 3)
         last = min(inside - 1, ended_s.size // 3)
-        kept = ended_s[first : ended_s.size - last]
+        kept = ended_s[:0]
+        if ended_s.size:
+            # Cut in time and not in number: what leaves as one batch is all in or all out.
+            kept = ended_s[(ended_s >= ended_s[first]) & (ended_s <= ended_s[-1 - last])]
         if kept.size < 2 or kept[-1] <= kept[0]:
             raise UnavailableError(
                 f"{ended_s.size} of {requests} requests were answered at once; a speed cannot be told from that"
             )
-        return _Loop(kept)
+        return _Loop(kept, self.lone_s)
 
     def lone(self, gap_s: float, requests: int) -> tuple[NDArray[np.float64], Recording]:
         """Latencies of evenly spaced requests, the first left off."""
@@ -220,34 +253,27 @@ def _requests(inside: int, length_s: float, rate_per_s: float) -> int:
 
 
 def _block(loops: _Loops, lone_s: float, inside: int, few: Sequence[int], block_s: float) -> _Block:
-    # So far apart that they do not meet, and no farther: a machine that falls asleep in between is not that of the runs.
-    gap_s = min(2.0, block_s * _LONE_SHARE * _BLOCKS / _LEAST_SAMPLES / lone_s)
-    gap_s = lone_s * max(1.5, gap_s)
-    samples = max(3, math.ceil(_LONE_SHARE * block_s / gap_s))
-    latencies, recording = loops.lone(gap_s, samples)
-    left_s = (1 - _LONE_SHARE) * block_s
-    share_s = left_s / (len(few) + 2)
-    rates = {}
-    alone = None
-    for count in few:
-        loop = loops.closed(count, _requests(count, share_s, count / lone_s))
-        rates[count] = loop.rate_per_s
-        alone = loop if count == 1 else alone
+    apart = _LONE_SHARE * block_s * _BLOCKS / _LEAST_SAMPLES / lone_s
+    gap_s = lone_s * min(_APART, max(_LEAST_APART, apart))
+    latencies, recording = loops.lone(gap_s, max(3, math.ceil(_LONE_SHARE * block_s / gap_s)))
+    share_s = (1 - _LONE_SHARE) * block_s / (len(few) + 2)
+    rates = {count: loops.closed(count, _requests(count, share_s, 0.9 * count / lone_s)).rate_per_s for count in few}
     likely_per_s = max(rates.values(), default=1.2 / lone_s)
     busy = loops.closed(inside, _requests(inside, 2 * share_s, likely_per_s))
-    return _Block(latencies, recording, busy, alone, rates)
+    return _Block(latencies, recording, busy, rates)
 
 
-def _capacity_of_instances(found: Sequence[_Block], instances: int) -> tuple[float, ...]:
+def _capacity_of_instances(found: Sequence[_Block], instances: int, base_s: float) -> tuple[float, ...]:
     """By how many are in service.
 
     With n inside and no more than there are instances nobody waits: each takes n / X(n), of which what is not service (decoding,
     the way through the server) is the same as in a full house: c / X(c), less the c / X(many) that service takes there.
     """
-    most = _median(block.rate_per_s for block in found)
+    most = _typical([block.rate_per_s for block in found], _busy_noise(found))
     if instances == 1:
         return (most,)
-    stay_s = [count / _median(block.few_per_s[count] for block in found) for count in range(1, instances + 1)]
+    stay_s = [base_s]
+    stay_s += [count / _typical([block.few_per_s[count] for block in found]) for count in range(2, instances + 1)]
     beside_s = min(max(0.0, stay_s[-1] - instances / most), 0.9 * min(stay_s))
     capacities: list[float] = []
     for count in range(1, instances):
@@ -265,26 +291,34 @@ def _capacity_of_batches(found: Sequence[_Block], inside: int, largest: int) -> 
     2 a + d k; a line through the rounds of several k gives a and d.
     """
     loops = sorted(found[0].few_per_s)
-    sizes = np.array([*loops, inside], dtype=np.float64)
-    rates = [_median(block.few_per_s[count] for block in found) for count in loops]
-    rates.append(_median(block.rate_per_s for block in found))
+    # A server may run smaller batches than it is allowed to, where larger ones gain nothing.
+    largest = min(largest, round(_median(block.busy.together for block in found)))
+    if largest <= 1:
+        return (_typical([block.rate_per_s for block in found]),), 1
+    # More than two full batches only wait.
+    sizes = np.minimum(np.array([*loops, inside], dtype=np.float64), 2 * largest)
+    rates = [_typical([block.few_per_s[count] for block in found]) for count in loops]
+    rates.append(_typical([block.rate_per_s for block in found], _busy_noise(found)))
     rounds_s = sizes / np.array(rates)
     each_s, twice_s = (float(value) for value in np.polyfit(sizes, rounds_s, 1))
-    fixed_s = twice_s / 2
-    if each_s <= 0 or fixed_s < _FIXED_COST_RATIO * (fixed_s + each_s):
+    fixed_s = max(0.0, twice_s / 2)
+    if each_s <= 0:
         return (rates[-1],), 1
     return tuple(size / (fixed_s + each_s * size) for size in range(1, largest + 1)), largest
 
 
-def _service_scv(found: Sequence[_Block], instances: int) -> float:
-    """Of the service time: of the gaps between departures of a busy single server, else of a loop of one.
+def _service_scv(found: Sequence[_Block], rate_alone_per_s: float | None) -> float:
+    """Of the service time: of the gaps between departures of a single server that is busy, else of lone latencies.
 
     Sums of four gaps, so that what only delays the news of a departure, and shortens the next gap by as much, counts little.
     """
     values = []
     for block in found:
-        loop = block.busy if instances == 1 or block.alone is None else block.alone
-        gaps = np.diff(loop.departures_s)
+        if rate_alone_per_s is not None:
+            service_s = 1 / rate_alone_per_s
+            values.append(float(np.minimum(block.lone_s, _STALL * np.median(block.lone_s)).var(ddof=1) / service_s**2))
+            continue
+        gaps = np.diff(block.busy.departures_s)
         gaps = np.minimum(gaps, _STALL * np.median(gaps))
         together = min(4, max(1, gaps.size // 8))
         sums = np.convolve(gaps, np.ones(together), "valid")
@@ -293,14 +327,36 @@ def _service_scv(found: Sequence[_Block], instances: int) -> float:
     return float(np.median(values)) if values else 0.0
 
 
-def _error_ratio(rates: Sequence[float]) -> float:
-    """Standard error of the median of the blocks' rates, as a share of it."""
-    middle = float(np.median(rates))
-    # 1.4826: of normal values, the standard deviation over the median distance from the median; 1.25: the median's over the mean's.
-    scatter = 1.4826 * float(np.median(np.abs(np.array(rates) - middle))) / middle
-    scatter = max(scatter, float(np.std(rates, ddof=1)) / middle / 2) if len(rates) > 1 else scatter
-    return max(_LEAST_ERROR, 1.25 * scatter / math.sqrt(len(rates)))
+def _busy_noise(found: Sequence[_Block]) -> float:
+    """Standard error of a block's rate; 0 where gaps are no service times, since several are served at once."""
+    alone = not found[0].few_per_s
+    return _median(block.busy.noise_ratio for block in found) if alone else 0.0
 
 
 def _median(values: Iterable[float]) -> float:
     return float(np.median(list(values)))
+
+
+def _error_ratio(rates: Sequence[float], noise_ratio: float) -> float:
+    """Standard error of `_typical`, as a share of it; never less than the service times alone would make it."""
+    kept = _undisturbed(rates, noise_ratio)
+    least = max(_LEAST_ERROR, noise_ratio / math.sqrt(kept.size))
+    if kept.size < 2:
+        return max(least, 0.5 * float(np.ptp(rates)) / float(np.median(rates)))
+    return max(least, float(kept.std(ddof=1)) / float(kept.mean()) / math.sqrt(kept.size))
+
+
+def _typical(values: Sequence[float], noise_ratio: float = 0.0) -> float:
+    """The mean of blocks, without the disturbed ones."""
+    return float(_undisturbed(values, noise_ratio).mean())
+
+
+def _undisturbed(values: Sequence[float], noise_ratio: float) -> NDArray[np.float64]:
+    """Blocks that lie no further from the others than their own scatter, a standard deviation over the mean, explains."""
+    found = np.array(values)
+    middle = float(np.median(found))
+    off = np.abs(found - middle)
+    # 1.4826: of normal values, the standard deviation over the median distance from the median.
+    spread = max(1.4826 * float(np.median(off)), noise_ratio * middle)
+    kept: NDArray[np.float64] = found[off <= max(_OFF_RATIO * middle, _OFF_DEVIATIONS * spread)]
+    return kept

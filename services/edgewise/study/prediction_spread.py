@@ -90,6 +90,8 @@ def of_wait(mean_ms: float, waiting_ratio: float, utilisation: float, service_sc
     # A residual time lies in a step with the chance that a service time exceeds it.
     residual = np.concatenate(([1.0], exceeding[:-1]))
     residual = (residual + exceeding) / 2
+    # Half of a step's mass at each of its ends, which keeps the mean.
+    residual = (residual + np.concatenate(([0.0], residual[:-1]))) / 2
     residual /= residual.sum()
     spectrum = np.fft.rfft(residual, 2 * size)
     waiting = np.fft.irfft(spectrum * (1 - utilisation) / (1 - utilisation * spectrum), 2 * size)[:size]

@@ -55,10 +55,9 @@ def kraemer_langenbach_belz_wait_s(
         Bell System Technical Journal 62, 1983, equation 45.
     """
     wait_s = kingman_wait_s(arrivals_per_s, service_s, arrival_scv, service_scv)
-    rho = arrivals_per_s * service_s
-    if arrival_scv >= 1 or wait_s == 0 or rho >= 1:
+    if wait_s == 0 or math.isinf(wait_s):
         return wait_s
-    return wait_s * math.exp(-2 * (1 - rho) * (1 - arrival_scv) ** 2 / (3 * rho * (arrival_scv + service_scv)))
+    return wait_s * _evenness(arrivals_per_s * service_s, arrival_scv, service_scv)
 
 
 def allen_cunneen_wait_s(
@@ -89,7 +88,7 @@ def whitt_wait_s(
 ) -> float:
     """Mean wait with several servers (G/G/c): Allen and Cunneen's, corrected where the SCVs are not 1.
 
-    Exact for M/M/c and M/G/1; for M/D/c it is Cosmetatos' (1975) approximation.
+    Exact for M/M/c and M/G/1; for M/D/c it is Cosmetatos' (1975) approximation, for one server Krämer and Langenbach-Belz'.
 
     Args: as of `allen_cunneen_wait_s`.
     Returns: seconds; infinite when there is no steady state.
@@ -110,11 +109,13 @@ def whitt_correction(utilisation: float, servers: int, arrival_scv: float, servi
         servers, arrival_scv, service_scv: as of `allen_cunneen_wait_s`; not both SCVs 0.
     Returns: 1 for exponential times, and for Poisson arrivals at one server.
     Raises: InvalidArgumentError: an argument is out of range.
-    Source: as of `whitt_wait_s`; except that irregular arrivals (ca² of 1 or more) with still more irregular service times are
-        left as they are, so that M/G/1 stays exact.
+    Source: as of `whitt_wait_s`; one server is left to Krämer and Langenbach-Belz, and irregular arrivals (ca² of 1 or more)
+        with still more irregular service times are left as they are.
     """
     require_positive("utilisation", utilisation)
     require_servers(servers)
+    if servers == 1:
+        return _evenness(utilisation, arrival_scv, service_scv)
     gamma = (1 - utilisation) * (servers - 1) * (math.sqrt(4 + 5 * servers) - 2) / (16 * servers * utilisation)
     gamma = min(0.24, gamma)
     poisson_constant = 1 + gamma  # of M/D/c
@@ -129,6 +130,13 @@ def whitt_correction(utilisation: float, servers: int, arrival_scv: float, servi
         return 1.0
     share = (service_scv - arrival_scv) / (2 * arrival_scv + 2 * service_scv)
     return share * constant_exponential + (1 - share) * mixed
+
+
+def _evenness(rho: float, arrival_scv: float, service_scv: float) -> float:
+    """What Krämer and Langenbach-Belz put on Kingman's wait; the wait is not 0, so one SCV is not."""
+    if arrival_scv >= 1:
+        return 1.0
+    return math.exp(-2 * (1 - rho) * (1 - arrival_scv) ** 2 / (3 * rho * (arrival_scv + service_scv)))
 
 
 def departure_scv(utilisation: float, servers: int, arrival_scv: float, service_scv: float) -> float:
