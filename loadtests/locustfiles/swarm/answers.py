@@ -48,4 +48,4 @@ def refusal(status: int, body: bytes) -> str:
 
 def shown(body: bytes) -> str:
     """The first words of a body."""
-    return body[:_SHOWN_BYTES].decode("utf-8", "replace") or "an empty body"
+    return " ".join(body[:_SHOWN_BYTES].decode("utf-8", "replace").split()) or "an empty body"

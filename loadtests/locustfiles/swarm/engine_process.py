@@ -285,8 +285,9 @@ async def _listen(reader: asyncio.StreamReader, engine: LiveEngine) -> None:
 
 def main() -> None:
     """Until the input ends or everything asked for is done."""
-    # Ctrl-C goes to the whole group; locust's process says what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C and systemd reach the whole group; the process of locust says what it means, and its end is the end of the input.
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
     with contextlib.suppress(EOFError):
         # Unbuffered: what is behind the first frame is for the loop.
         source = os.fdopen(0, "rb", buffering=0)

@@ -1,45 +1,55 @@
 """A master and two workers."""
 
+import socket
+
 import pytest
 
 
-@pytest.fixture
-def start_distributed(start_locust, free_port):
-    """A function that starts them; the master first."""
-
-    def start(*words, workers=2):
-        place = ("--master-port", free_port, "--master-host", "127.0.0.1")
-        first = ("--master", "--expect-workers", workers, "--master-bind-host", "127.0.0.1", "--headless")
-        master = start_locust("rest_json", *first, "--master-bind-port", free_port, *words)
-        more = [start_locust("rest_json", "--worker", *place, csv_files=False) for _ in range(workers)]
-        return master, more
-
-    return start
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
 
 
-@pytest.mark.parametrize("engine", ["closed", "open"])
-def test_the_workers_counts_add_up(start_distributed, serving, answered, engine):
-    before = answered("tfs-rest", "tiny")
-    words = ("--host", serving.rest_url, "--model", "tiny", "-u", 4, "-r", 4, "-t", "3s", "--engine", engine)
-    master, workers = start_distributed(*words, "--rate", 40, "--arrivals", "constant")
+@pytest.fixture(scope="module")
+def distributed(start_locust, serving, answered):
+    """A test that goes well and one that cannot, side by side: master, workers, and what had been answered before."""
+
+    def start(*words):
+        port = free_port()
+        first = ("--master", "--expect-workers", 2, "--master-bind-host", "127.0.0.1", "--master-bind-port", port)
+        asking = ("--headless", "--host", serving.rest_url, "-u", 4, "-r", 4)
+        place = ("--master-port", port, "--master-host", "127.0.0.1")
+        master = start_locust("rest_binary", *first, *asking, *words)
+        return master, [start_locust("rest_binary", "--worker", *place, csv_files=False) for _ in range(2)]
+
+    before = answered("oip-rest", "tiny")
+    words = ("--model", "tiny", "-t", "4s", "--engine", "both", "--rate", 40, "--arrivals", "constant")
+    return {
+        "well": (*start(*words), before),
+        "nope": (*start("--model", "nope", "-t", "60s", "--engine", "open"), before),
+    }
+
+
+def test_the_workers_counts_add_up(distributed, answered):
+    master, workers, before = distributed["well"]
     assert master.end() == 0, master.text
     for worker in workers:
         assert worker.end() == 0, worker.text
-    requests = int(master.rows()["rest-json tiny"]["Request Count"])
-    asked = answered("tfs-rest", "tiny") - before
-    # Users of the closed loop are cut short in what they ask last.
-    assert (asked == requests) if engine == "open" else (0 <= asked - requests <= 4)
-    assert int(master.engines()[engine]["requests"]) == requests
+        assert "Traceback" not in worker.text
+    asked = answered("oip-rest", "tiny") - before
+    rows = master.rows()
     assert master.failures() == {}
-    # One worker alone has half of the rate.
-    assert requests > 40 * 3 / 2
-    if engine == "open":
-        assert all(worker.text.count("Traceback") == 0 for worker in workers)
+    # What users of the closed loop ask last may be cut short.
+    assert 0 <= asked - int(rows["Aggregated"]["Request Count"]) <= 4
+    for engine in ("closed", "open"):
+        assert int(master.engines()[engine]["requests"]) == int(rows[f"rest-binary tiny ({engine})"]["Request Count"])
+    # A schedule of 40 a second for the second half; one worker alone has half of it.
+    assert int(rows["rest-binary tiny (open)"]["Request Count"]) > 40 * 2 / 2
 
 
-def test_a_worker_that_cannot_ask_ends_the_test(start_distributed, serving):
-    words = ("--host", serving.rest_url, "--model", "nope", "-u", 2, "-r", 2, "-t", "60s", "--engine", "open")
-    master, workers = start_distributed(*words)
+def test_a_worker_that_cannot_ask_ends_the_test(distributed):
+    master, workers, _ = distributed["nope"]
     assert master.end() == 1, master.text
     for worker in workers:
         assert worker.end() in {0, 1}, worker.text

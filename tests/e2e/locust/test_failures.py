@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -16,12 +17,9 @@ def doomed(start_locust, serving):
     words = {
         "dead server": ("rest_json", "--host", "http://127.0.0.1:9", "--engine", "open"),
         "dead gRPC server": ("oip_grpc", "--host", "127.0.0.1:9", "--engine", "closed"),
-        "no host": ("rest_json", "--engine", "closed"),
-        "wrong host": ("rest_image", "--host", "ftp://somewhere:21/there"),
         "bad model": ("rest_json", "--host", rest, "--model", "nope", "--engine", "open"),
         "bad gRPC model": ("tfs_grpc", "--host", grpc, "--model", "nope"),
         "no photographs": ("rest_image", "--host", rest, "--model", "tiny"),
-        "gRPC port": ("rest_json", "--host", f"http://{grpc}", "--model", "tiny"),
     }
     return {name: start_locust(file, *more, *ASKING, "-t", "60s") for name, (file, *more) in words.items()}
 
@@ -31,12 +29,9 @@ def doomed(start_locust, serving):
     [
         ("dead server", "http://127.0.0.1:9 does not answer: [Errno 111] Connection refused; is --host right"),
         ("dead gRPC server", "127.0.0.1:9 does not answer"),
-        ("no host", "name the server, such as --host http://127.0.0.1:8080"),
-        ("wrong host", "--host 'ftp://somewhere:21/there' is no address for rest-image"),
         ("bad model", "describes no model 'nope' (404: Servable not found"),
         ("bad gRPC model", "describes no model 'nope' (NOT_FOUND: Servable not found"),
         ("no photographs", "the model 'tiny' takes no photographs"),
-        ("gRPC port", "does not answer"),
     ],
 )
 def test_a_test_that_cannot_be_ends_at_once_and_says_why(doomed, which, said):
@@ -49,97 +44,80 @@ def test_a_test_that_cannot_be_ends_at_once_and_says_why(doomed, which, said):
     assert run.rows()["Aggregated"]["Failure Count"] == "1"
 
 
-@pytest.fixture(scope="module")
-def refused(start_locust, serving):
-    """Command lines that are refused."""
-    words = {
-        "argument --shape: the load shape 'sideways' is not understood": ("--shape", "sideways"),
-        "--shape divides up the run time: give one": ("--shape", "ramp 0.1..1"),
-        "--engine both compares the two at one rate": ("--engine", "both", "-t", "5s"),
-        "argument --rate: '-3' is no number": ("--rate", "-3"),
-        "argument --images: '/nowhere' is no directory": ("--images", "/nowhere"),
-        "argument --timeout-s: '0' is no number of more than 0": ("--timeout-s", "0"),
-        "argument --engine: invalid choice: 'ajar'": ("--engine", "ajar"),
+def test_options_that_make_no_sense_are_refused(start_locust, serving):
+    words = ("rest_json", "--host", serving.rest_url, "--headless")
+    runs = {
+        "argument --shape: the load shape 'sideways' is not understood": start_locust(*words, "--shape", "sideways"),
+        "--shape divides up the run time: give one": start_locust(*words, "--shape", "ramp 0.1..1"),
     }
-    return {
-        said: start_locust("rest_json", "--host", serving.rest_url, "--headless", *more, csv_files=False)
-        for said, more in words.items()
-    }
-
-
-def test_options_that_make_no_sense_are_refused(refused):
-    for said, run in refused.items():
+    for said, run in runs.items():
         assert run.end() == 2, run.text
         assert said in run.text
         assert "Traceback" not in run.text
 
 
-@pytest.mark.parametrize("engine", ["closed", "open"])
-def test_a_server_that_dies_gives_failures_until_the_end(start_locust, start_server, tiny_repository, engine):
+def test_a_server_that_dies_gives_failures_until_the_end(start_locust, start_server, tiny_repository):
     server = start_server("--repository", str(tiny_repository))
-    words = ("--host", server.rest_url, "--model", "tiny", "--engine", engine, "--rate", 40, "--timeout-s", 1)
-    run = start_locust("rest_json", *words, *ASKING, "-t", "3s")
-    run.wait_for(lambda: "All users spawned" in run.text, "users ask")
-    ends_s = time.monotonic() + 30
-    while "tfs-rest" not in requests_of(server):
-        assert time.monotonic() < ends_s
+    words = ("--host", server.rest_url, "--model", "tiny", "--rate", 40, "--timeout-s", 1, *ASKING, "-t", "5s")
+    runs = [
+        start_locust("rest_json", "--engine", "open", *words),
+        start_locust("rest_binary", "--engine", "closed", *words),
+    ]
+    for run, protocol in zip(runs, ("tfs-rest", "oip-rest"), strict=True):
+        run.wait_for(lambda protocol=protocol: asked_over(server, protocol), f"requests over {protocol} are answered")
     server.stop(signal.SIGKILL)
-    assert run.end() == 1, run.text
-    row = run.rows()["rest-json tiny"]
-    assert 0 < int(row["Failure Count"]) < int(row["Request Count"])
-    assert any("refused" in text for text in run.failures()), run.failures()
-    assert "Traceback" not in run.text
+    for run in runs:
+        assert run.end() == 1, run.text
+        row = run.rows()["Aggregated"]
+        assert 0 < int(row["Failure Count"]) < int(row["Request Count"])
+        assert any("refused" in text for text in run.failures()), run.failures()
+        assert "Traceback" not in run.text
 
 
-def requests_of(server):
+def asked_over(server, protocol):
     from support.rest_questions import RestQuestions
 
-    return " ".join(RestQuestions(server.rest_url).metrics())
+    return f"protocol={protocol}" in " ".join(RestQuestions(server.rest_url).metrics())
 
 
 def engine_of(run):
     return run.wait_for(lambda: run.children("swarm.engine_process"), "the engine runs")[0]
 
 
-def asked(run, serving, answered, before):
-    run.wait_for(lambda: answered("tfs-rest", "tiny") > before + 5, "requests are answered")
+def lives(process):
+    try:
+        return bool(Path(f"/proc/{process}/cmdline").read_bytes())
+    except OSError:
+        return False
 
 
-def test_an_engine_that_dies_ends_the_test(start_locust, serving, answered):
-    before = answered("tfs-rest", "tiny")
-    words = ("--host", serving.rest_url, "--model", "tiny", "--engine", "open", "--rate", 50)
-    run = start_locust("rest_json", *words, *ASKING, "-t", "60s")
-    engine = engine_of(run)
-    asked(run, serving, answered, before)
-    os.kill(engine, signal.SIGKILL)
-    assert run.end() == 1, run.text
-    assert "the open-loop engine died (exit code -9)" in run.text
-    assert "Traceback" not in run.text
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_test_counts_all_that_it_sent(start_locust, serving, answered, how):
-    before = answered("tfs-rest", "tiny")
-    words = ("--host", serving.rest_url, "--model", "tiny", "--engine", "open", "--rate", 50)
-    run = start_locust("rest_json", *words, *ASKING)
-    engine = engine_of(run)
-    asked(run, serving, answered, before)
-    # As a terminal does with Ctrl-C: everything that the command started gets it.
-    os.killpg(run.process.pid, how)
-    assert run.end() == 0, run.text
-    assert int(run.rows()["rest-json tiny"]["Request Count"]) == answered("tfs-rest", "tiny") - before
-    assert run.rows()["rest-json tiny"]["Failure Count"] == "0"
-    assert "open    REST  rest-json tiny" in run.text
-    assert not os.path.exists(f"/proc/{engine}")
-
-
-def test_a_locust_that_is_killed_leaves_no_engine(start_locust, serving):
-    words = ("--host", serving.rest_url, "--model", "tiny", "--engine", "open", "--rate", 50)
-    run = start_locust("rest_json", *words, *ASKING)
-    engine = engine_of(run)
-    os.kill(run.process.pid, signal.SIGKILL)
-    run.process.wait()
+def test_whoever_dies_the_other_ends(start_locust, serving):
+    words = ("--host", serving.rest_url, "--model", "tiny", "--engine", "open", "--rate", 50, *ASKING)
+    engine_dies, locust_dies = (start_locust("rest_json", *words) for _ in range(2))
+    os.kill(engine_of(engine_dies), signal.SIGKILL)
+    orphan = engine_of(locust_dies)
+    os.kill(locust_dies.process.pid, signal.SIGKILL)
+    assert engine_dies.end() == 1, engine_dies.text
+    assert "the open-loop engine died (exit code -9)" in engine_dies.text
+    assert "Traceback" not in engine_dies.text
     ends_s = time.monotonic() + 20
-    while os.path.exists(f"/proc/{engine}/cmdline") and open(f"/proc/{engine}/cmdline").read():
+    while lives(orphan):
         assert time.monotonic() < ends_s
         time.sleep(0.02)
+
+
+def test_an_interrupted_test_counts_all_that_it_sent(start_locust, serving, answered):
+    words = ("--host", serving.rest_url, "--model", "tiny", "--engine", "open", "--rate", 50, *ASKING)
+    cases = (("rest_json", "tfs-rest", signal.SIGINT), ("rest_binary", "oip-rest", signal.SIGTERM))
+    runs = [(start_locust(file, *words), over, answered(over, "tiny"), how) for file, over, how in cases]
+    for run, over, before, how in runs:
+        engine = engine_of(run)
+        run.wait_for(lambda over=over, before=before: answered(over, "tiny") > before + 5, "requests are answered")
+        # As a terminal does with Ctrl-C: everything that the command started gets it.
+        os.killpg(run.process.pid, how)
+        assert run.end() == 0, run.text
+        row = run.rows()["Aggregated"]
+        assert int(row["Request Count"]) == answered(over, "tiny") - before
+        assert row["Failure Count"] == "0"
+        assert "open    REST  rest-" in run.text
+        assert not lives(engine)

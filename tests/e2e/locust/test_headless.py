@@ -39,7 +39,12 @@ def test_both_engines_ask_and_every_answer_is_a_prediction(five, answered, locus
     for engine in ("closed", "open"):
         row = rows[f"{protocol} {model} ({engine})"]
         assert int(engines[engine]["requests"]) == int(row["Request Count"]) > 0
-        assert 0 < float(engines[engine]["p50_ms"]) <= float(engines[engine]["p99_ms"]) <= float(row["Max Response Time"]) + 1
+        assert (
+            0
+            < float(engines[engine]["p50_ms"])
+            <= float(engines[engine]["p99_ms"])
+            <= float(row["Max Response Time"]) + 1
+        )
     # Nothing that the open loop sent is missing; of the closed loop's, a request of each user may be cut short at the end.
     assert 0 <= asked - int(rows["Aggregated"]["Request Count"]) <= 2
     assert f"{protocol} {model}: p99 is" in run.text
@@ -47,7 +52,9 @@ def test_both_engines_ask_and_every_answer_is_a_prediction(five, answered, locus
 
 
 def test_the_ordinary_way_has_one_row_a_protocol_and_model(start_locust, host):
-    run = start_locust("rest_json", "--host", host("rest_json"), "--model", "tiny", "--headless", "-u", 3, "-r", 3, "-t", "1s")
+    run = start_locust(
+        "rest_json", "--host", host("rest_json"), "--model", "tiny", "--headless", "-u", 3, "-r", 3, "-t", "1s"
+    )
     assert run.end() == 0, run.text
     assert run.rows().keys() == {"rest-json tiny", "Aggregated"}
     assert run.engines().keys() == {"closed"}
@@ -55,7 +62,19 @@ def test_the_ordinary_way_has_one_row_a_protocol_and_model(start_locust, host):
 
 def test_a_shape_moves_the_open_loops_rate(start_locust, serving, answered):
     before = answered("tfs-grpc", "tiny")
-    words = ("--host", serving.grpc_target, "--model", "tiny", "--headless", "-u", 10, "-t", "3s", "--html", "report.html")
+    words = (
+        "--host",
+        serving.grpc_target,
+        "--model",
+        "tiny",
+        "--headless",
+        "-u",
+        10,
+        "-t",
+        "3s",
+        "--html",
+        "report.html",
+    )
     run = start_locust("tfs_grpc", *words, "--engine", "open", "--rate", 50, "--shape", "steps 0.2,1,0.2")
     assert run.end() == 0, run.text
     assert [line.split("Ramping to ")[1].split(" ")[0] for line in run.text.splitlines() if "Ramping to" in line] == [
