@@ -31,6 +31,8 @@ SHARES: Final = ("availability", "accuracy")
 LEAST_CHANGE: Final = 0.05
 LEAST_SHARE_CHANGE: Final = 0.005
 _MAX_NOTES: Final = 8
+_OF_EACH_STUDY: Final = frozenset({"date", "runs", "void runs", "sessions", "generator lag", "generator load"})
+"""Facts about the measuring, which always differ, and cause nothing in runs that are valid."""
 
 
 class Verdict(StrEnum):
@@ -248,7 +250,8 @@ def _p_value(a: Estimate, b: Estimate, degrees: int) -> float:
     if math.isnan(difference) or math.isnan(a.low) or math.isnan(b.low):
         return math.nan
     if difference == 0.0:
-        return 1.0
+        # Without a single loss in either study there is nothing to test, and the correction need not count it.
+        return math.nan if a == b and a.value in {0.0, 1.0} else 1.0
     half = (
         math.hypot(b.value - b.low, a.high - a.value)
         if difference > 0.0
@@ -317,7 +320,7 @@ def _notes(a: StudyResult, b: StudyResult) -> Iterable[str]:
     differing = [
         name
         for name in dict.fromkeys((*a.environment, *b.environment))
-        if a.environment.get(name) != b.environment.get(name)
+        if name not in _OF_EACH_STUDY and a.environment.get(name) != b.environment.get(name)
     ]
     for name in differing[:_MAX_NOTES]:
         yield f"{name} was {a.environment.get(name, 'unknown')!r} in A and is {b.environment.get(name, 'unknown')!r} in B"

@@ -128,6 +128,23 @@ def test_runs_that_differ_widen_the_interval():
     assert other.high - other.low > 3 * (one.high - one.low)
 
 
+def test_two_runs_that_differ_still_say_something():
+    draws = np.random.default_rng(5)
+    apart = [(draws.exponential(20e6, 500) * factor).astype(np.int64) for factor in (0.9, 1.1)]
+    found = interval(apart, np.random.default_rng(1), "mean")
+    # With one degree of freedom the limits would lie at a quarter and at four times the mean.
+    assert 0.5 * found.value < found.low < 0.85 * found.value
+    assert 1.15 * found.value < found.high < 2.0 * found.value
+
+
+def test_the_upper_limit_of_a_tail_exceeds_what_was_seen():
+    draws = np.random.default_rng(5)
+    runs = [draws.exponential(20e6, 50).astype(np.int64) for _ in range(3)]
+    found = interval(runs, np.random.default_rng(1), 0.99)
+    assert found.high > max(run.max() for run in runs) / 1e6
+    assert found.high / found.value >= found.value / found.low * (1 - 1e-9)
+
+
 def test_a_single_run_has_an_interval_and_a_single_request_none():
     draws = np.random.default_rng(5)
     found = interval([queue_ns(draws, 1000)], draws, 0.5)
