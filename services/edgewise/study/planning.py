@@ -35,15 +35,17 @@ class Overheads:
         model_s: to serve another model, or the same with other batching settings.
         run_s: between two runs: the network is set, the engine told, the record written and analysed.
         gateway_s: added for a run through the gateway that follows one over another network: it starts anew.
+        outage_s: added for a run with an outage, whose lost requests are waited for.
         calibration_s: of one target, model, protocol and batching.
         report_s: at the end.
         mlperf_ratio: how much longer a run of MLPerf takes than the least it has to, with the one for accuracy beside it.
     """
 
-    start_s: float = 3.0
-    model_s: float = 3.0
-    run_s: float = 0.35
-    gateway_s: float = 0.8
+    start_s: float = 2.0
+    model_s: float = 2.5
+    run_s: float = 0.1
+    gateway_s: float = 0.6
+    outage_s: float = 1.1
     calibration_s: float = 4.0
     report_s: float = 8.0
     mlperf_ratio: float = 1.5
@@ -200,7 +202,7 @@ def expected_s(
     total_s = overheads.start_s + overheads.report_s
     for run in planned:
         total_s += scenario.run.warmup_s if warmup_s is None else warmup_s(run.cell)
-        total_s += scenario.run.duration_s + overheads.run_s
+        total_s += scenario.run.duration_s + overheads.run_s + overheads.outage_s * bool(run.cell.outage)
     total_s += len({(run.cell.model, run.cell.batching) for run in planned}) * overheads.model_s
     total_s += len(calibrated(scenario)) * overheads.calibration_s
     network = ""

@@ -153,11 +153,13 @@ def test_the_expected_time_is_that_of_the_runs_and_of_what_lies_between():
 
 def test_a_gateway_starts_anew_for_each_network_and_after_each_outage():
     calm = study(targets=("gateway",), profiles=("4g",), loads=(10.0,))
-    none = planning.Overheads(gateway_s=0)
-    some = planning.Overheads(gateway_s=10)
+    none = planning.Overheads(gateway_s=0, outage_s=0)
+    some = planning.Overheads(gateway_s=10, outage_s=0)
     assert planning.expected_s(calm, some) - planning.expected_s(calm, none) == pytest.approx(10)
     cut = replace(calm, sweep=replace(calm.sweep, outages=(CUT,)))
     assert planning.expected_s(cut, some) - planning.expected_s(cut, none) == pytest.approx(30)
+    waiting = planning.Overheads(gateway_s=0, outage_s=2)
+    assert planning.expected_s(cut, waiting) - planning.expected_s(cut, none) == pytest.approx(6)
 
 
 def test_mlperf_takes_its_time_for_each_target_and_scenario():

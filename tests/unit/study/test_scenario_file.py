@@ -7,6 +7,7 @@ import pytest
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.study import planning, scenario_file
 from edgewise.study.results import NetworkProfile
+from edgewise.study.runs_left import expected_s
 
 PROFILES = {name: NetworkProfile(name, rtt_ms) for name, rtt_ms in (("none", 0), ("lan", 0), ("fibre", 4), ("4g", 40))}
 SMALLEST = """
@@ -390,8 +391,9 @@ def test_a_place_without_a_file_is_refused(tmp_path):
 
 
 SHIPPED = Path(__file__).parents[3] / "loadtests" / "scenarios"
-# Seconds in all, on the two-core machine whose overheads `planning` knows.
-LONGEST_S = {"quick": 90, "tradeoff": 900, "architectures": 900, "outage": 600, "inversion": 1800, "mlperf": 600}
+# Seconds in all, on the two-core machine whose overheads `planning` knows; what is lost over narrow networks and tried again comes
+# on top.
+LONGEST_S = {"quick": 85, "tradeoff": 750, "architectures": 840, "outage": 600, "inversion": 1500, "mlperf": 600}
 
 
 def test_every_shipped_scenario_is_known_here():
@@ -406,7 +408,7 @@ def test_a_shipped_scenario_can_be_measured_in_its_time(name):
     scenario = scenario_file.load(SHIPPED / f"{name}.toml", profiles)
     assert scenario.text.startswith("# ")
     assert planning.cells(scenario)
-    assert planning.expected_s(scenario) <= LONGEST_S[name]
+    assert expected_s(scenario) <= LONGEST_S[name]
     if name == "tradeoff":
         assert set(scenario.sweep.profiles) == set(profiles)
 
