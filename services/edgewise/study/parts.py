@@ -27,6 +27,7 @@ _LOOK_INTERVAL_S: Final = 0.01
 _LOG_LINES: Final = 12
 _LOG_BYTES: Final = 8192
 _PR_SET_PDEATHSIG: Final = 1
+_REFUSED: Final = re.compile(rb" is END at [^:]*: (.*)\n")
 _LAUNCH: Final = (
     "import ctypes, os, sys\n"
     f"ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, {int(signal.SIGTERM)})\n"
@@ -82,18 +83,24 @@ class Part:
         """Wait for its ready line.
 
         Raises:
-            UnavailableError: it ended, or is not ready in time; the message has the last lines of its log.
+            UnavailableError: it ended, says that it cannot load its model, or is not ready in time; the message has its
+                reason or the last lines of its log.
             CancelledError: `stop` was set.
         """
         until_s = time.monotonic() + timeout_s
         while True:
             ended = not self.running
-            found = re.search(rb"^edgewise: ready (.*)\n", self._written(), re.MULTILINE)
+            written = self._written()
+            found = re.search(rb"^edgewise: ready (.*)\n", written, re.MULTILINE)
             if found:
                 self.ports = ports_of(found[1].decode(errors="replace"))
                 return
             if ended:
                 raise UnavailableError(self.obituary())
+            # A model server goes on trying, and would be waited for until the end.
+            refused = _REFUSED.search(written)
+            if refused:
+                raise UnavailableError(f"{self.name} cannot serve its model: {refused[1].decode(errors='replace')}")
             if time.monotonic() > until_s:
                 raise UnavailableError(f"{self.name} was not ready within {timeout_s:g} s{self._last_lines()}")
             if stop is not None and stop.is_set():
