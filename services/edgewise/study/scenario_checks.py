@@ -1,7 +1,6 @@
 """What only shows when a scenario is together: sweeps that cannot be measured."""
 
 import itertools
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -44,7 +43,6 @@ def check(scenario: Scenario, top: Table) -> None:
     sweep = top.table("sweep")
     _check_protocols(scenario, sweep)
     _check_addresses(scenario, top)
-    _check_cores(scenario, top)
     _check_repositories(scenario, top)
     _check_outages(scenario, top)
     _check_without(scenario, sweep)
@@ -82,21 +80,6 @@ def _check_addresses(scenario: Scenario, top: Table) -> None:
             )
     if over_grpc and scenario.gateway.url and not scenario.gateway.grpc and GATEWAY in scenario.sweep.targets:
         raise top.table("gateway").error("grpc", f"missing, expected HOST:PORT: the sweep asks it by {over_grpc[0]!r}")
-
-
-def _check_cores(scenario: Scenario, top: Table) -> None:
-    """A scenario may come from a larger machine."""
-    usable = os.sched_getaffinity(0)
-    for site in planning.asked_sites(scenario):
-        for core in site.cpus:
-            if not site.url and core not in usable:
-                raise (
-                    top.table("site")
-                    .table(site.name)
-                    .error(
-                        "cpus", f"there is no core {core} here; expected some of {', '.join(map(str, sorted(usable)))}"
-                    )
-                )
 
 
 def _check_repositories(scenario: Scenario, top: Table) -> None:

@@ -16,6 +16,7 @@ protocols = ["rest-image"]
 loads = [10, 40]
 """
 
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -191,8 +192,20 @@ def _site(name: str, table: Table) -> SiteSpec:
         pooled=table.integer("pooled", 1, 1_000, 1),
         instances=table.integer("instances", 1, 64, 1),
         threads=table.integer("threads", 0, 1_024, 1),
-        cpus=table.integers("cpus", 0, 4_095),
+        cpus=_cores(table),
     )
+
+
+def _cores(table: Table) -> tuple[int, ...]:
+    """The cores that are meant: the file counts those that this process may use, whatever their numbers."""
+    usable = sorted(os.sched_getaffinity(0))
+    found = table.integers("cpus", 0, 4_095)
+    for place, index in enumerate(found):
+        if index >= len(usable):
+            raise table.wrong(
+                f"cpus[{place}]", index, f"less than {len(usable)}, the number of cores that can be used here"
+            )
+    return tuple(usable[index] for index in found)
 
 
 def _addresses(table: Table) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """What a scenario's file says, and what it may not say."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,7 @@ variants = {{ edge = "edge-float32" }}
 pooled = 3
 instances = 2
 threads = 2
-cpus = [0, 1]
+cpus = [0]
 
 [site.factory]
 tier = "edge"
@@ -170,7 +171,7 @@ min_queries = 30
     assert "[signatures.image.preprocess]" in small.config
     assert exact.variants == {"cloud": "cloud", "edge": "edge-float32", "factory": "edge"}
     cloud, _, factory = scenario.sites
-    assert (cloud.pooled, cloud.instances, cloud.threads, cloud.cpus) == (3, 2, 2, (0, 1))
+    assert (cloud.pooled, cloud.instances, cloud.threads, cloud.cpus) == (3, 2, 2, (min(os.sched_getaffinity(0)),))
     assert (factory.url, factory.grpc) == ("http://127.0.0.1:9000", "127.0.0.1:9001")
     assert scenario.profiles["rtt-10ms"] == NetworkProfile("rtt-10ms", 10, 1000)
     assert len(scenario.sweep.without) == 2
@@ -321,8 +322,8 @@ def test_what_cannot_be_is_refused_where_it_stands(tmp_path, text, message):
             "gateway.grpc: missing, expected HOST:PORT",
         ),
         (
-            {"more": "[site.edge]\ncpus = [4095]"},
-            "site.edge.cpus: there is no core 4095 here; expected some of ",
+            {"more": "[site.edge]\ncpus = [0, 4095]"},
+            "site.edge.cpus[1]: found 4095, expected less than ",
         ),
         (
             {"targets": '["s", "s_p"]', "profiles": '["p"]', "more": TWO_OF_ONE_NAME},
@@ -340,6 +341,12 @@ def test_what_cannot_be_is_refused_where_it_stands(tmp_path, text, message):
 )
 def test_a_sweep_that_cannot_be_measured_is_refused(tmp_path, values, message):
     assert message in refusal(tmp_path, with_sweep(**values))
+
+
+def test_cores_are_counted_among_those_that_can_be_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {7, 3, 12})
+    scenario = load(tmp_path, with_sweep(more="[site.edge]\ncpus = [0, 2]"))
+    assert scenario.sites[1].cpus == (3, 12)
 
 
 def test_a_repository_that_is_there_already_needs_no_directory(tmp_path):
@@ -401,7 +408,8 @@ def test_every_shipped_scenario_is_known_here():
 
 
 @pytest.mark.parametrize("name", LONGEST_S)
-def test_a_shipped_scenario_can_be_measured_in_its_time(name):
+def test_a_shipped_scenario_can_be_measured_in_its_time(name, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1})
     from edgewise.link.profiles import PROFILES as OF_THE_LINK
 
     profiles = {one.name: NetworkProfile(one.name, one.conditions.rtt_ms) for one in OF_THE_LINK.values()}
