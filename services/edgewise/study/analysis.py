@@ -84,6 +84,7 @@ def cell_result(
     *,
     warmup_s: float,
     seed: int,
+    histogram: HdrHistogram | None = None,
 ) -> CellResult:
     """The figures of one cell over its valid runs: histograms merged, intervals from `statistics`.
 
@@ -92,11 +93,12 @@ def cell_result(
         recordings: one for each of `runs`, in their order; they are taken one by one, so that a generator which reads them keeps one at
             a time in memory. Those of void runs are not looked at, and may be None.
         seed: of the bootstrap.
+        histogram: an empty one to count the cell's latencies in, in nanoseconds, for who wants more of them than the result has.
     Returns: requests and counts are those of the valid runs; when no run is valid, of all of them, and every figure is nan.
     Raises:
         InvalidArgumentError: there is not one recording for each run, or a valid run has none.
     """
-    histogram = HdrHistogram(highest=HOUR_NS)
+    histogram = HdrHistogram(highest=HOUR_NS) if histogram is None else histogram
     parts: list[Blocks] = []
     asked: set[int] = set()
     timeline = _Timeline(warmup_s)
@@ -228,16 +230,17 @@ def _why_void(
     if recording.stopped:
         reasons.append("it was stopped before its schedule was over")
     elif counts[State.UNSENT]:
-        reasons.append(f"{counts[State.UNSENT]} requests were never sent")
+        reasons.append(f"requests were never sent, {counts[State.UNSENT]} of them")
     if not counts.sum():
         reasons.append("no request fell due behind the warm-up")
+    # What stands before the first comma is the same for every such run, so that they can be counted.
     if lag_p99_ms > settings.max_lag_p99_ms:
-        reasons.append(
-            f"the engine sent {lag_p99_ms:.2f} ms late at p99, more than the {settings.max_lag_p99_ms:g} ms that are allowed"
-        )
+        allowed = f"{settings.max_lag_p99_ms:g} ms that are allowed"
+        reasons.append(f"the engine sent late, {lag_p99_ms:.2f} ms at p99, more than the {allowed}")
     if engine_share > settings.max_engine_share:
+        allowed = f"{100.0 * settings.max_engine_share:g} % that are allowed"
         reasons.append(
-            f"the engine used {100 * engine_share:.0f} % of its core, more than the {100 * settings.max_engine_share:g} % that are allowed"
+            f"the engine was too busy, it used {100.0 * engine_share:.0f} % of its core, more than the {allowed}"
         )
     return "; ".join(reasons)
 

@@ -245,10 +245,10 @@ def _read(path: Path, pyarrow: ModuleType, parquet: ModuleType, file: BinaryIO) 
             started_wall_s=float(about["started_wall_s"]),
             cpu_s=float(about["cpu_s"]),
             stopped=bool(about["stopped"]),
-            opened=int(about["opened"]),
-            resent=int(about["resent"]),
-            scheduling=str(about["scheduling"]),
-            cpus=tuple(int(cpu) for cpu in about["cpus"]),
+            opened=int(about.get("opened", 0)),
+            resent=int(about.get("resent", 0)),
+            scheduling=str(about.get("scheduling", "")),
+            cpus=tuple(int(cpu) for cpu in about.get("cpus", [])),
         )
     except (KeyError, ValueError, TypeError, AttributeError, binascii.Error) as error:
         raise InvalidArgumentError(f"{path} is damaged: what it says about its recording cannot be read") from error

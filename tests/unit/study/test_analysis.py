@@ -9,6 +9,7 @@ from edgewise.core.errors import InvalidArgumentError
 from edgewise.study import analysis
 from edgewise.study.cells import Cell, Run
 from edgewise.study.engine.job import OTHER_ANSWER, Recording, State
+from edgewise.study.histogram import HdrHistogram
 from edgewise.study.scenario import RunSettings
 
 CELL = Cell("cloud", "4g", "pets", "rest-image", 60.0, 60.0)
@@ -111,8 +112,8 @@ def test_a_run_in_which_nothing_was_answered_has_counts_and_no_figures():
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"lag_ns": 1_500_000}, "sent 1.50 ms late at p99, more than the 1 ms"),
-        ({"cpu_s": 1.4}, "used 93 % of its core, more than the 90 %"),
+        ({"lag_ns": 1_500_000}, "the engine sent late, 1.50 ms at p99, more than the 1 ms that are allowed"),
+        ({"cpu_s": 1.4}, "the engine was too busy, it used 93 % of its core, more than the 90 % that are allowed"),
         ({"stopped": True}, "stopped before its schedule was over"),
         ({"requests": 300}, "no request fell due behind the warm-up"),
     ],
@@ -126,14 +127,14 @@ def test_lag_is_judged_at_p99():
     recorded.sent_ns[500:510] += 50 * MS
     assert result(recorded).void == ""
     recorded.sent_ns[510:512] += 50 * MS
-    assert "late at p99" in result(recorded).void
+    assert "sent late" in result(recorded).void
 
 
 def test_requests_that_were_never_sent_make_a_run_void_though_nobody_stopped_it():
     recorded = recording()
     recorded.state[1400:] = State.UNSENT
     recorded.sent_ns[1400:] = -1
-    assert "100 requests were never sent" in result(recorded).void
+    assert "requests were never sent, 100 of them" in result(recorded).void
 
 
 def test_a_stopped_run_is_judged_by_what_it_did():
@@ -211,6 +212,13 @@ def test_a_cell_merges_its_valid_runs_and_never_averages():
     assert found.cdf_ms[0] == pytest.approx(pooled[0], rel=1e-3)
     assert found.cdf_ms[100] == pytest.approx(pooled[999], rel=1e-3)
     assert found.cdf_ms[200] == found.cdf_ms[202] == pytest.approx(pooled[-1], rel=1e-6)
+
+
+def test_the_histogram_of_a_cell_is_there_for_who_wants_it():
+    histogram = HdrHistogram()
+    found = cell_of([recording(seed=1), recording(lag_ns=3 * MS), recording(seed=2)], histogram=histogram)
+    assert histogram.total == found.counts["ok"] == 2000
+    assert histogram.mean / 1e6 == found.mean_ms.value
 
 
 def test_a_cell_without_a_valid_run_has_its_counts():
