@@ -26,6 +26,8 @@ _PACKAGE: Final = Path(__file__).parents[1]
 _PLACES: Final = (_PACKAGE / "model_server" / "building" / "images", _PACKAGE.parents[1] / "examples" / "images")
 
 _MAX_FILE_BYTES: Final = 32 << 20
+_MAX_TOTAL_BYTES: Final = 128 << 20
+"""Of all photographs together; each protocol keeps them in a form of its own."""
 _MAX_PIXELS: Final = 50_000_000
 _MAX_LABEL_ROWS: Final = 1_000_000
 _MAX_LABEL_CHARS: Final = 200
@@ -121,17 +123,24 @@ def load(inputs: Inputs, seed: int) -> tuple[Photograph, ...]:
         inputs: `limit` of them at most; `short_side_px` scales down, never up.
         seed: of the variations; the same one gives the same bytes.
     Returns: at least one; variations have the label of the photograph they are made of.
-    Raises: InvalidArgumentError: the directory, the labels or a photograph cannot be used.
+    Raises: InvalidArgumentError: the directory, the labels or a photograph cannot be used, or all together are too large.
     """
     paths = files(inputs.images)
     labels = read_labels(inputs.labels, tuple(path.name for path in paths)) if inputs.labels is not None else {}
     found: list[Photograph] = []
+    total_bytes = 0
     for variation in range(inputs.augment + 1):
         for place, path in enumerate(paths):
             if len(found) == inputs.limit:
                 return tuple(found)
             name = path.name if not variation else f"{path.name}#{variation}"
             content = _as_sent(path, inputs) if not variation else _varied(path, inputs, (seed, place, variation))
+            total_bytes += len(content)
+            if total_bytes > _MAX_TOTAL_BYTES:
+                raise InvalidArgumentError(
+                    f"the first {len(found) + 1} photographs of {inputs.images} have more than {_MAX_TOTAL_BYTES:,} bytes; expected "
+                    f"fewer (limit = {len(found)}) or smaller ones (short_side_px)"
+                )
             found.append(Photograph(name, content, labels.get(path.name, "")))
     return tuple(found)
 

@@ -121,6 +121,14 @@ def test_a_photograph_of_too_many_pixels_is_refused_before_it_is_decoded(directo
         photographs.load(Inputs(directory), seed=1)
 
 
+def test_more_than_fits_in_memory_is_refused(directory, monkeypatch):
+    monkeypatch.setattr(photographs, "_MAX_TOTAL_BYTES", (directory / "a.jpg").stat().st_size)
+    with pytest.raises(
+        InvalidArgumentError, match=r"the first 2 photographs .* expected fewer \(limit = 1\) or smaller"
+    ):
+        photographs.load(Inputs(directory, limit=2), seed=11)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
