@@ -2,12 +2,14 @@
 
     python hot_path.py            compile what changed, and put it beside the sources
     python hot_path.py --remove   take it away: Python interprets the sources again
+    python hot_path.py --ahead    compile what changed, for later
 
 Python prefers a compiled module to the source beside it, so a tree that is worked on should be without. A wheel has them:
 `hatch_build.py` compiles them when one is built. Without a C compiler or mypyc everything is interpreted: the answers are the
 same, and a request costs half as much again.
 """
 
+import fcntl
 import hashlib
 import importlib.util
 import shutil
@@ -73,10 +75,13 @@ def compiled() -> list[Path]:
     """
     digest = _digest()
     noted = BUILT / "digest"
-    if not noted.exists() or noted.read_text() != digest:
-        shutil.rmtree(BUILT, ignore_errors=True)
-        _compile(BUILT)
-        noted.write_text(digest)
+    BUILT.parent.mkdir(parents=True, exist_ok=True)
+    with BUILT.with_name("hot-path.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not noted.exists() or noted.read_text() != digest:
+            shutil.rmtree(BUILT, ignore_errors=True)
+            _compile(BUILT)
+            noted.write_text(digest)
     return [path.relative_to(BUILT) for path in BUILT.rglob("*.so")]
 
 
@@ -140,6 +145,9 @@ def main() -> int:
         remove()
         return 0
     try:
+        if "--ahead" in sys.argv[1:]:
+            compiled()
+            return 0
         count = place()
     except CompileError as error:
         remove()

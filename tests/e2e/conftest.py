@@ -13,30 +13,18 @@ import urllib.request
 
 import pytest
 
+from support import environments
+
 WAIT_S = 20.0
-PACKAGES = ("chromium", "chromium-driver")
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
 
 def install():
     """Install the browser and its driver where they are missing."""
-    missing = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
-    if not missing:
-        return
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        pytest.fail(f"{' and '.join(missing)} are missing; install the packages {' and '.join(PACKAGES)}")
-    commands = (("apt-get", "update"), ("apt-get", "install", "-y", "--no-install-recommends", *PACKAGES))
-    for command in commands:
-        done = subprocess.run(
-            command,
-            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        if done.returncode:
-            pytest.fail(f"{' '.join(command)} failed, so there is no browser to test with:\n{done.stderr[-2000:]}")
+    try:
+        environments.programs(["chromium", "chromedriver"])
+    except environments.InstallError as error:
+        pytest.fail(str(error))
 
 
 class Browser:

@@ -13,15 +13,13 @@ import subprocess
 import sys
 import tarfile
 import urllib.request
-from pathlib import Path
 
 import pytest
 
+from support import environments
 from support.certificates import Authority
 from support.waiting import wait_for
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
 PASSWORD = "secret"
 BCRYPT_OF_PASSWORD = "$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW"
 """The only hash that the registry reads, and nothing that is installed makes."""
@@ -65,20 +63,8 @@ def listens(port):
 
 @pytest.fixture(scope="session")
 def moto_server():
-    """The path of moto's server, installed when its pins changed or it is not there."""
-    pins = HERE / "requirements.txt"
-    home = ROOT / ".venv-fetching-s3"
-    mark = home / ".installed"
-    digest = hashlib.sha256(pins.read_bytes()).hexdigest()
-    if not mark.exists() or mark.read_text() != digest:
-        print(f"installing an S3 server into {home.name}", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
-        python = str(home / "bin" / "python")
-        subprocess.run(
-            [python, "-m", "pip", "--disable-pip-version-check", "install", "-q", "-r", str(pins)], check=True
-        )
-        mark.write_text(digest)
-    return home / "bin" / "moto_server"
+    """The path of moto's server."""
+    return environments.environment("fetching-s3").with_name("moto_server")
 
 
 class S3:
@@ -124,17 +110,10 @@ def s3(s3_server, monkeypatch):
 
 def registry_program():
     """Debian's registry, installed where root may; else the test is skipped with the reason."""
-    if shutil.which("docker-registry") is None:
-        if os.geteuid() != 0:
-            pytest.skip("docker-registry is not installed, and only root can: apt-get install docker-registry")
-        done = subprocess.run(
-            ["apt-get", "install", "--yes", "--no-install-recommends", "docker-registry"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            pytest.skip(f"docker-registry does not install: {done.stderr.strip()[-300:]}")
+    try:
+        environments.programs(["docker-registry"])
+    except environments.InstallError as error:
+        pytest.skip(str(error))
     return shutil.which("docker-registry")
 
 

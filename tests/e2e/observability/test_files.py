@@ -1,16 +1,14 @@
 """Prometheus's own checks of its config and of the rules, and Grafana's types for the dashboard."""
 
-import hashlib
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from support import promql
+from support import environments, promql
 from support.prometheus import Prometheus, promtool
 from support.waiting import wait_for
 
@@ -51,16 +49,7 @@ def test_every_alert_has_a_case_where_it_fires():
 
 
 def test_grafana_knows_every_field_of_the_dashboard():
-    pins = HERE / "grafana-foundation-sdk.txt"
-    home = promql.DEPLOY.parent / ".venv-grafana"
-    python = home / "bin" / "python"
-    mark = home / ".installed"
-    digest = hashlib.sha256(pins.read_bytes()).hexdigest()
-    if not mark.exists() or mark.read_text() != digest:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True, timeout=300)
-        words = ["-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--requirement", str(pins)]
-        subprocess.run([str(python), *words], check=True, timeout=300)
-        mark.write_text(digest)
+    python = environments.environment("grafana")
     done = subprocess.run(
         [python, HERE / "grafana_types.py", promql.DASHBOARD], capture_output=True, text=True, timeout=60, check=False
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from edgewise.model_server.building import tiny
+from support import environments
 from support.sockets import free_port
 from support.waiting import wait_for
 
@@ -62,15 +63,11 @@ def unit(name):
 
 @pytest.fixture(scope="module")
 def systemd_analyze():
+    try:
+        environments.programs(["systemd-analyze"])
+    except environments.InstallError as error:
+        pytest.skip(str(error))
     program = shutil.which("systemd-analyze")
-    if program is None:
-        if os.geteuid() != 0 or shutil.which("apt-get") is None:
-            pytest.skip("there is no systemd-analyze, and no right to install Debian's systemd")
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run(["apt-get", "update", "-qq"], check=True, timeout=300)
-        words = ["apt-get", "install", "-qq", "--yes", "--no-install-recommends", "systemd"]
-        subprocess.run(words, check=True, timeout=300, env=environment)
-        program = shutil.which("systemd-analyze")
 
     def analyze(*words):
         done = subprocess.run([program, *words], capture_output=True, text=True, timeout=60, check=False)
