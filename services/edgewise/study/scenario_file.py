@@ -23,10 +23,9 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from edgewise.core.errors import InvalidArgumentError
-from edgewise.study import arrivals, scenario_checks
+from edgewise.study import arrivals, photographs, scenario_checks
 from edgewise.study.cells import CLOUD, EDGE, GATEWAY, PROTOCOLS
 from edgewise.study.outage_steps import read_steps
-from edgewise.study.photographs import example_images
 from edgewise.study.planning import price_names
 from edgewise.study.results import NetworkProfile
 from edgewise.study.scenario import (
@@ -239,9 +238,7 @@ def _gateway(table: Table) -> GatewaySpec:
 
 def _inputs(table: Table, place: Path) -> Inputs:
     defaults = Inputs(images=place)
-    images = place / table.text("images") if "images" in table else example_images()
-    if not images.is_dir():
-        raise table.error("images", f"there is no directory {images}")
+    images = place / table.text("images") if "images" in table else photographs.example_images()
     labels: Path | None = images / _LABELS_FILE
     if "labels" in table:
         labels = place / table.text("labels")
@@ -249,6 +246,15 @@ def _inputs(table: Table, place: Path) -> Inputs:
             raise table.error("labels", f"there is no file {labels}")
     elif labels is not None and not labels.is_file():
         labels = None
+    try:
+        known = tuple(path.name for path in photographs.files(images))
+    except InvalidArgumentError as error:
+        raise table.error("images", error.message) from None
+    try:
+        if labels is not None:
+            photographs.read_labels(labels, known)
+    except InvalidArgumentError as error:
+        raise table.error("labels", error.message) from None
     return Inputs(
         images=images,
         labels=labels,
