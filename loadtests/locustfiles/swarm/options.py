@@ -106,8 +106,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--shape",
         default="",
         type=shape_words,
-        help="How the number of users moves over the run time: 'steps 0.5,1,2', 'ramp 0.2..1', 'spike 3x at 40%% for 10%%', "
-        "'day 0.3..1', 'custom FILE.csv'; empty for the users as they are given",
+        # Without a per cent sign, which argparse wants doubled and the web page shows as it is.
+        help="How the number of users moves over the run time: 'steps 0.5,1,2', 'ramp 0.2..1', 'day 0.3..1', a spike, or "
+        "'custom FILE.csv' (docs/load-tests.md has all words); empty for the users as they are given",
     )
     parser.add_argument(
         "--timeout-s", default=10.0, type=CHECKS["timeout_s"], help="Seconds after which a request counts as lost"

@@ -252,11 +252,12 @@ class Session:
     def _table(self) -> list[comparison.Line]:
         return comparison.lines(self.figures, self._shown())
 
+    def text(self) -> str:
+        """The table of exact figures, for people."""
+        return comparison.rendered(self._table(), self.figures)
+
     def _say(self) -> None:
-        table = self._table()
-        if not table:
-            return
-        sys.stdout.write(f"\n{comparison.rendered(table, self.figures)}\n")
+        sys.stdout.write(f"\n{self.text()}\n")
         sys.stdout.flush()
 
     def _write_files(self) -> None:
@@ -327,8 +328,8 @@ def _shape(environment: Any, words: str) -> None:
 
 
 def _watch_form(environment: Any, web_ui: Any) -> None:
-    """Hold the form's fields to what the command line's options are held to, and let it choose the shape."""
-    from flask import jsonify, request  # noqa: PLC0415 - workers have no web page
+    """Hold the form's fields to what the command line's options are held to, let it choose the shape, and show exact figures."""
+    from flask import Response, jsonify, request  # noqa: PLC0415 - workers have no web page
 
     @web_ui.app.before_request
     def check() -> Any:
@@ -342,3 +343,8 @@ def _watch_form(environment: Any, web_ui: Any) -> None:
         if not said.class_picker and not environment.runner.shape_greenlet:
             _shape(environment, form["shape"])
         return None
+
+    @web_ui.app.route(f"{environment.parsed_options.web_base_path or ''}/engines")
+    @web_ui.auth_required_if_enabled
+    def engines() -> Any:
+        return Response(the_session().text(), mimetype="text/plain")
