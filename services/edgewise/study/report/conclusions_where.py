@@ -1,7 +1,7 @@
 """Sentences on where to run: who wins over RTT, over load, and on each network. Pure."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -22,7 +22,7 @@ class _Said:
     kind: Kind
     strength: Strength
     figure: str
-    predicate: str
+    points: tuple[str, ...]
     headline: bool
 
 
@@ -36,8 +36,8 @@ def where_to_run(index: Index) -> Iterator[Conclusion]:
                     for said in _of_pair(index, setting, pair, metric):
                         subjects.setdefault(said, []).append(index.label(setting))
     for said, labels in subjects.items():
-        text = f"{listing(labels)}, {said.figure}: {said.predicate}."
-        yield Conclusion(said.kind, said.strength, text, said.headline)
+        lead = f"{listing(labels)}, {said.figure}"
+        yield Conclusion(said.kind, said.strength, lead, said.headline, said.points)
 
 
 def _of_pair(index: Index, setting: Setting, pair: tuple[str, str], metric: Metric) -> Iterator[_Said]:
@@ -56,8 +56,8 @@ def _of_pair(index: Index, setting: Setting, pair: tuple[str, str], metric: Metr
     loads_tell_more = 2 < len(by_rtt) > len(places)
     over_rtt, over_load = len(places) > 1, len(by_rtt) > 1 and (loads_tell_more or len(places) < 2)
     if over_load:
-        predicate = "; ".join(_over_load(index, pair, profile, points) for profile, points in by_load)
-        yield _Said(Kind.WHERE, strength, figure, predicate, first)
+        said = tuple(_over_load(index, pair, profile, points) for profile, points in by_load)
+        yield _Said(Kind.WHERE, strength, figure, said, first)
     if over_rtt:
         yield _Said(Kind.WHERE, strength, figure, _over_rtt(index, pair, by_rtt), first and not over_load)
     if not (over_load and len(by_load) < 2):
@@ -77,34 +77,54 @@ def _strength(found: Sequence[Contest]) -> Strength:
     return Strength.SHOWN if shown == len(found) else Strength.PARTLY
 
 
-def _over_rtt(index: Index, pair: tuple[str, str], by_rtt: Sequence[tuple[float, Points]]) -> str:
+def _over_rtt(index: Index, pair: tuple[str, str], by_rtt: Sequence[tuple[float, Points]]) -> tuple[str, ...]:
     """What happens along the RTT, loads of which the same holds together."""
     alike: dict[str, list[float]] = {}
     for load, points in by_rtt:
         if points:
             alike.setdefault(_along_rtt(index, pair, points), []).append(load)
-    return "; ".join(f"at {rates(loads)} {said}" for said, loads in alike.items())
+    return tuple(f"at {rates(loads)} {said}" for said, loads in alike.items())
 
 
 def _along_rtt(index: Index, pair: tuple[str, str], points: Points) -> str:
     changes = crossovers(points)
     reach = f"{points[0][0]:,g} to {nominal(points[-1][0])}"
     if len(changes) > 1:
-        return f"the winner changes {len(changes)} times between RTTs of {reach}, since the networks differ in more than RTT"
+        why = "" if index.only_rtt(one.profile for _, one in points) else ", as the networks differ in more than RTT"
+        return f"the winner changes {len(changes)} times between RTTs of {reach}{why}"
     if changes:
         change = changes[0]
         return f"{change.above} wins above {_crossing(index, change, points)} of RTT, {change.below} below"
+    return _without_change(pair, points, _Axis("RTT", reach, nominal, "nearer", "further", "networks"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """The words for an axis and its two directions."""
+
+    name: str
+    reach: str
+    place: Callable[[float], str]
+    below: str
+    above: str
+    points: str
+
+
+def _without_change(pair: tuple[str, str], points: Points, axis: _Axis) -> str:
+    """What is shown along an axis on which at most one target ever wins."""
     shown = [place for place, (_, one) in enumerate(points) if one.winner]
     if not shown:
-        return f"no difference between {listing(pair)} is shown at RTTs of {reach}"
-    winner = points[shown[0]][1].winner
+        return f"no difference between {listing(pair)} is shown at any {axis.name} measured ({axis.reach})"
+    winner, ends = points[shown[0]][1].winner, (points[shown[0]][0], points[shown[-1]][0])
+    if len(points) == 1:
+        return f"{winner} wins at {axis.place(ends[0])}"
     if len(shown) == len(points):
-        return f"{winner} wins at every RTT measured ({reach})" if len(points) > 1 else f"{winner} wins"
+        return f"{winner} wins at every {axis.name} measured ({axis.reach})"
     if shown == list(range(shown[0], len(points))):
-        return f"{winner} wins from {nominal(points[shown[0]][0])} of RTT up, nearer no difference is shown"
+        return f"{winner} wins from {axis.place(ends[0])} up, {axis.below} no difference is shown"
     if shown == list(range(len(shown))):
-        return f"{winner} wins up to {nominal(points[shown[-1]][0])} of RTT, further no difference is shown"
-    return f"{winner} wins on {len(shown)} of {len(points)} networks, on the others no difference is shown"
+        return f"{winner} wins up to {axis.place(ends[1])}, {axis.above} no difference is shown"
+    return f"{winner} wins on {len(shown)} of {len(points)} {axis.points}, on the others no difference is shown"
 
 
 def _crossing(index: Index, change: Crossover, points: Points) -> str:
@@ -116,7 +136,7 @@ def _crossing(index: Index, change: Crossover, points: Points) -> str:
     below = [one.profile for place, one in points if place == change.last_below and one.winner == change.below]
     above = [one.profile for place, one in points if place == change.first_above and one.winner == change.above]
     return (
-        f"something between {nominal(change.last_below)} ({listing(below)}) "
+        f"some point between {nominal(change.last_below)} ({listing(below)}) "
         f"and {nominal(change.first_above)} ({listing(above)})"
     )
 
@@ -134,19 +154,7 @@ def _over_load(index: Index, pair: tuple[str, str], profile: str, points: Points
         change = changes[0]
         about = f"{rate(float(f'{change.at:.3g}'))} ({number(change.low)} to {number(change.high)})"
         return f"{on} {change.below} wins up to about {about}{_busy(index, points, change.at)}, {change.above} above"
-    shown = [place for place, (_, one) in enumerate(points) if one.winner]
-    if not shown:
-        return f"{on} no difference between {listing(pair)} is shown at {reach}"
-    winner = points[shown[0]][1].winner
-    if len(points) == 1:
-        return f"{on} {winner} wins at {rate(points[0][0])}"
-    if len(shown) == len(points):
-        return f"{on} {winner} wins at every load measured ({reach})"
-    if shown == list(range(shown[0], len(points))):
-        return f"{on} {winner} wins from {rate(points[shown[0]][0])} up, below no difference is shown"
-    if shown == list(range(len(shown))):
-        return f"{on} {winner} wins up to {rate(points[shown[-1]][0])}, above no difference is shown"
-    return f"{on} {winner} wins at {len(shown)} of {len(points)} loads, at the others no difference is shown"
+    return f"{on} " + _without_change(pair, points, _Axis("load", reach, rate, "below", "above", "loads"))
 
 
 def _busy(index: Index, points: Points, load: float) -> str:
@@ -170,21 +178,23 @@ def network(index: Index, profile: str) -> str:
     return f"on {profile}" if math.isnan(rtt_ms) else f"on {profile} ({nominal(rtt_ms)} of RTT)"
 
 
-def _by_network(by_load: Sequence[tuple[str, Points]]) -> str:
+def _by_network(by_load: Sequence[tuple[str, Points]]) -> tuple[str, ...]:
     """Networks with the same winners over the loads, together."""
+    every = sorted({load for _, points in by_load for load, _ in points})
     alike: dict[str, list[str]] = {}
     for profile, points in by_load:
         winners = [(load, one.winner) for load, one in points]
         runs = [(winner, [load for load, _ in some]) for winner, some in groupby(winners, key=itemgetter(1))]
-        said = [f"{winner or 'no difference shown'} {_loads(loads, len(points))}".strip() for winner, loads in runs]
+        said = [f"{winner or 'no difference shown'} {_loads(loads, len(every))}" for winner, loads in runs]
         alike.setdefault(", ".join(said), []).append(profile or "no network")
-    loads = sorted({load for _, points in by_load for load, _ in points})
-    return f"at {rates(loads)}, " + "; ".join(f"{listing(names)}: {said}" for said, names in alike.items())
+    at = rate(every[0]) if len(every) == 1 else ""
+    return tuple(f"{listing(names)}: {said.strip()}{f' at {at}' if at else ''}" for said, names in alike.items())
 
 
 def _loads(loads: Sequence[float], of: int) -> str:
+    """Of neighbouring loads, `of` being how many the setting has."""
     if of == 1:
         return ""
     if len(loads) == of:
         return "at every load"
-    return f"at {loads[0]:g}" if len(loads) == 1 else f"at {loads[0]:g} to {loads[-1]:g}"
+    return f"at {rate(loads[0])}" if len(loads) == 1 else f"at {loads[0]:,g} to {rate(loads[-1])}"

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import Final
 
 from edgewise.study.report.index import Index, Setting
@@ -86,7 +87,7 @@ class Contest:
 
 
 def contest(
-    setting: Setting, profile: str, load: float, first: CellResult, second: CellResult, metric: Metric
+    setting: Setting, profile: str, load: float, *, first: CellResult, second: CellResult, metric: Metric
 ) -> Contest:
     """Compare two cells."""
     a, b = metric.of(first), metric.of(second)
@@ -115,7 +116,7 @@ def contests(index: Index, setting: Setting, pair: tuple[str, str], metric: Metr
             first = index.cell(setting, pair[0], profile, load)
             second = index.cell(setting, pair[1], profile, load)
             if first is not None and second is not None:
-                yield contest(setting, profile, load, first, second, metric)
+                yield contest(setting, profile, load, first=first, second=second, metric=metric)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ def crossovers(points: Sequence[tuple[float, Contest]]) -> list[Crossover]:
     """
     found = []
     shown = [place for place, (_, one) in enumerate(points) if one.winner]
-    for left, right in zip(shown, shown[1:], strict=False):
+    for left, right in pairwise(shown):
         below, above = points[left][1].winner, points[right][1].winner
         if below != above:
             found.append(_crossover(points[left : right + 1], below, above))
@@ -169,9 +170,7 @@ def _crossover(between: Sequence[tuple[float, Contest]], below: str, above: str)
 def zeros(places: Sequence[float], values: Sequence[float]) -> list[float]:
     """Where straight lines between the points cross 0; steps to or from infinity cross nowhere that is known."""
     found = []
-    for (x, y), (next_x, next_y) in zip(
-        zip(places, values, strict=True), zip(places[1:], values[1:], strict=True), strict=False
-    ):
+    for (x, y), (next_x, next_y) in pairwise(zip(places, values, strict=True)):
         if math.isfinite(y) and math.isfinite(next_y) and y != next_y and min(y, next_y) <= 0 <= max(y, next_y):
             found.append(x + (next_x - x) * y / (y - next_y))
     return found

@@ -32,11 +32,18 @@ class Conclusion:
     """One finding.
 
     Attributes:
-        text: a sentence or two.
+        lead: a sentence or two, or what the points are about.
         headline: whether it belongs to what is read first.
+        points: parts of one sentence, each of which can be read by itself with the lead.
     """
 
     kind: Kind
     strength: Strength
-    text: str
+    lead: str
     headline: bool = True
+    points: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """All of it, as running text."""
+        return f"{self.lead}: {'; '.join(self.points)}." if self.points else self.lead

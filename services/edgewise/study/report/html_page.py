@@ -22,7 +22,7 @@ from edgewise.study.report.html_parts import (
     table,
 )
 from edgewise.study.report.index import Index, measured
-from edgewise.study.report.plots_latency import quantile_rows
+from edgewise.study.report.plots_latency import CELL_HEADER, quantile_rows
 from edgewise.study.report.plots_outcome import agreement_table, ledger_table
 from edgewise.study.report.wording import count, nominal, number, percent, plural
 
@@ -68,7 +68,7 @@ def page(index: Index, plots: Mapping[str, Sequence[Plot]], scenario: str) -> st
     parts = {
         "what": _what(conclude(result)),
         "map": _shown(plots["map"], _no_map(index)),
-        "latency": _latency(index, plots),
+        "latency": _latency(plots),
         "accuracy": _accuracy(index, plots["accuracy"]),
         "availability": _availability(index, plots["availability"]),
         "cost": _cost(index, plots["cost"]),
@@ -149,7 +149,7 @@ def _what(found: Sequence[Conclusion]) -> Iterator[str]:
 def _finding(one: Conclusion) -> str:
     return (
         f'<span class="what {CLASSES[one.strength]}">{escape(one.kind.capitalize())}<span class="tag">{escape(one.strength)}</span></span>'
-        f"<p>{escape(one.text)}</p>"
+        f"<div><p>{escape(one.lead)}{':' if one.points else ''}</p>{listed([escape(point) for point in one.points]) if one.points else ''}</div>"
     )
 
 
@@ -166,7 +166,7 @@ def _no_map(index: Index) -> str:
     return "There is no map: both targets were measured at fewer than two points without an outage."
 
 
-def _latency(index: Index, plots: Mapping[str, Sequence[Plot]]) -> Iterator[str]:
+def _latency(plots: Mapping[str, Sequence[Plot]]) -> Iterator[str]:
     yield from _shown(plots["distribution"], "There are no distributions: nothing was answered.")
     yield from _shown(
         plots["rtt"], "Nothing is drawn against RTT: no model was measured on more than one network of known RTT."
@@ -241,27 +241,15 @@ def _method(index: Index, plots: Sequence[Plot], scenario: str) -> Iterator[str]
     for run in runs:
         errors.update(run.errors)
     if errors:
-        rows = [(text, count(times)) for text, times in errors.most_common(40)]
-        yield folded_table(Table(("what was answered or happened instead", "times"), rows), "Errors")
+        wrong = [(text, count(times)) for text, times in errors.most_common(40)]
+        yield folded_table(Table(("what was answered or happened instead", "times"), wrong), "Errors")
     if result.profiles:
         yield folded_table(_networks(index), "Networks")
     if result.calibrations:
         yield folded_table(_calibrations(index), "Calibrations")
     if index.settings:
         rows = [row for setting in index.settings for row in quantile_rows(index, setting)]
-        header = (
-            "model",
-            "network",
-            "target",
-            "RTT, ms",
-            "load, 1/s",
-            "mean, ms",
-            "p50, ms",
-            "p95, ms",
-            "p99, ms",
-            "answers",
-        )
-        yield folded_table(Table(header, rows, 3), "Every cell")
+        yield folded_table(Table(CELL_HEADER, rows, 3), "Every cell")
     if scenario:
         yield folded("The scenario", f'<pre tabindex="0">{escape(scenario)}</pre>')
 
@@ -281,7 +269,7 @@ def _networks(index: Index) -> Table:
 
 
 def _calibrations(index: Index) -> Table:
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             one.model,
             one.target,

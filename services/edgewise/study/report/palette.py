@@ -6,7 +6,7 @@ has a marker and a line of its own besides, every area a word or a hatching.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from edgewise.study.cells import CLOUD, EDGE, GATEWAY
 
@@ -85,11 +85,15 @@ ALL: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """How a target is drawn."""
+    """How a target is drawn.
+
+    Attributes:
+        dashes: a line style of matplotlib.
+    """
 
     colour: str
     marker: str
-    dashes: str | tuple[float, tuple[float, ...]]
+    dashes: Any
 
 
 _FIXED: Final = {

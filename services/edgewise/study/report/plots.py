@@ -6,7 +6,8 @@ from edgewise.study.report.plots_check import lag, predictions
 from edgewise.study.report.plots_cost import cost_drawings
 from edgewise.study.report.plots_latency import against_load, against_rtt, distributions
 from edgewise.study.report.plots_map import maps
-from edgewise.study.report.plots_outcome import accuracy, ledger, outages
+from edgewise.study.report.plots_outage import outages
+from edgewise.study.report.plots_outcome import accuracy, ledger
 
 
 def all_drawings(index: Index) -> dict[str, list[Drawing]]:

@@ -8,7 +8,7 @@ from edgewise.study.report.costs import Cost, costs
 from edgewise.study.report.drawings import Drawing, Table
 from edgewise.study.report.index import Index, Setting
 from edgewise.study.report.palette import PAPER, series
-from edgewise.study.report.plots_latency import slug
+from edgewise.study.report.plots_panels import slug
 from edgewise.study.report.plots_style import key, logarithmic, panels
 from edgewise.study.report.wording import listing, number
 

@@ -1,17 +1,28 @@
 """Latency: its distribution, and its quantiles against RTT and against load."""
 
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from edgewise.study.report.contests import Metric
 from edgewise.study.report.drawings import Drawing, Table
 from edgewise.study.report.index import Index, Setting, measured, spread, spread_loads
 from edgewise.study.report.palette import series
+from edgewise.study.report.plots_panels import (
+    MOST_COLUMNS,
+    MOST_PANELS,
+    MOST_ROWS,
+    Grid,
+    Panel,
+    figures,
+    fill,
+    left_out,
+    wrapped,
+)
 from edgewise.study.report.plots_style import key, logarithmic, panels
-from edgewise.study.report.wording import interval, listing, nominal, number, percent
+from edgewise.study.report.wording import interval, listing, number, percent
 from edgewise.study.results import CellResult, Estimate
 
 if TYPE_CHECKING:
@@ -19,48 +30,35 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 QUANTILES: Final = {Metric.P50: 0.5, Metric.P95: 0.95, Metric.P99: 0.99}
-MOST_PANELS: Final = 12
-MOST_COLUMNS: Final = 4
-MOST_ROWS: Final = 3
-MOST_SETTINGS: Final = 16
-
+CELL_HEADER: Final = (
+    "model",
+    "network",
+    "target",
+    "RTT, ms",
+    "load, 1/s",
+    "mean, ms",
+    "p50, ms",
+    "p95, ms",
+    "p99, ms",
+    "answers",
+)
+"""Of `quantile_rows`."""
 _TOLD: Final = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1.0)
 """Quantiles in the table beneath a distribution."""
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One pair of axes: a setting at one network and load; `profile` or `load` is None where that is the axis."""
-
-    setting: Setting
-    profile: str | None
-    load: float | None
-
-
-def slug(text: str) -> str:
-    """For names of files."""
-    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-") or "x"
-
-
-def latency_drawings(index: Index) -> Iterator[Drawing]:
-    """All of them."""
-    yield from distributions(index)
-    yield from against_rtt(index)
-    yield from against_load(index)
 
 
 def distributions(index: Index) -> Iterator[Drawing]:
     """The share of requests answered within a time, by target."""
     settings = [setting for setting in index.settings if any(found.cdf_ms for found in _cells(index, setting))]
-    for name, title, chosen, grid in _figures(index, settings, _distribution_grid):
+    for name, title, chosen, grid in figures(index, settings, _distribution_grid):
         rows = [row for setting in chosen for row in _distribution_rows(index, setting)]
         yield Drawing(
             f"cdf{name}",
             f"How long answers take{title}",
             "Share of all requests of the schedule that were answered within a time, counted from when each was due. A curve that "
-            "ends below 1 belongs to a target that left requests unanswered." + _left_out(index, chosen, grid),
+            "ends below 1 belongs to a target that left requests unanswered." + left_out(index, chosen, grid),
             f"Curves of the share of requests answered against latency for {listing(index.targets)}{title}, in {len(grid) * len(grid[0])} panels.",
-            _drawer(index, grid, _draw_distribution, "latency, ms", "share of requests answered"),
+            _distribution_drawer(index, grid),
             Table(
                 (
                     "model",
@@ -79,95 +77,67 @@ def distributions(index: Index) -> Iterator[Drawing]:
 def against_rtt(index: Index) -> Iterator[Drawing]:
     """Quantiles over networks, for settings that were measured on more than one."""
     settings = [one for one in index.settings if len(_placed(index, one)) > 1]
-    yield from _against(index, settings, "rtt", "RTT to the cloud", _rtt_grid, _draw_rtt)
+    label = "RTT, ms" if _numeric(index, settings) else "network, RTT in ms"
+    yield from _against(index, settings, _Axis("rtt", "RTT to the cloud", _rtt_grid, _draw_rtt, label))
 
 
 def against_load(index: Index) -> Iterator[Drawing]:
     """Quantiles over loads, for settings that were measured at more than one."""
     settings = [one for one in index.settings if len(index.loads(one)) > 1]
-    yield from _against(index, settings, "load", "load", _load_grid, _draw_load)
+    yield from _against(index, settings, _Axis("load", "load", _load_grid, _draw_load, "requests/s of one place"))
 
 
-Grid = list[list[Panel | None]]
-Draw = Callable[["Axes", Index, Panel, Metric], None]
+class _Draws(Protocol):
+    """Draws one panel of a quantile."""
+
+    def __call__(self, axis: "Axes", index: Index, panel: Panel, *, metric: Metric) -> None: ...
 
 
-def _against(
-    index: Index, settings: list[Setting], axis: str, words: str, grid_of: Callable[[Index, Setting], Grid], draw: Draw
-) -> Iterator[Drawing]:
-    for name, title, chosen, grid in _figures(index, settings, grid_of):
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """What quantiles are drawn against.
+
+    Attributes:
+        name: of the files.
+        words: for people.
+        grid_of: the panels of a setting.
+        draw: one panel.
+        label: of the axis.
+    """
+
+    name: str
+    words: str
+    grid_of: Callable[[Index, Setting], Grid]
+    draw: _Draws
+    label: str
+
+
+def _against(index: Index, settings: list[Setting], axis: _Axis) -> Iterator[Drawing]:
+    for name, title, chosen, grid in figures(index, settings, axis.grid_of):
         one_row = len(grid) == 1 and len(grid[0]) <= MOST_COLUMNS
         predicted = any(index.prediction(found) is not None for one in chosen for found in _cells(index, one))
         caption = (
             "Lines: measured, with 95 % confidence bands. "
             + ("Thin lines without marks: predicted before the sweep. " if predicted else "")
             + (
-                "The edge does not cross the network, so it is the same on all of them."
-                if axis == "rtt" and "edge" in index.targets
+                "A level line without marks: a target that does not cross the network, measured once. "
+                if axis.name == "rtt"
                 else ""
             )
-            + _left_out(index, chosen, grid)
-        )
+            + left_out(index, chosen, grid).lstrip()
+        ).strip()
         rows = [row for setting in chosen for row in quantile_rows(index, setting)]
-        table = Table(
-            (
-                "model",
-                "network",
-                "target",
-                "RTT, ms",
-                "load, 1/s",
-                "mean, ms",
-                "p50, ms",
-                "p95, ms",
-                "p99, ms",
-                "answers",
-            ),
-            rows,
-            3,
-        )
-        label = "" if axis == "load" else _rtt_label(index, chosen)
+        table = Table(CELL_HEADER, rows, 3)
         for metrics in [list(QUANTILES)] if one_row else [[metric] for metric in (Metric.P50, Metric.P99)]:
             quantiles = listing(metrics)
             yield Drawing(
-                f"{axis}{name}" + ("" if one_row else f"-{metrics[0]}"),
-                f"{quantiles} against {words}{title}",
+                f"{axis.name}{name}" + ("" if one_row else f"-{metrics[0]}"),
+                f"{quantiles} against {axis.words}{title}",
                 caption,
-                f"{quantiles} latency of {listing(index.targets)} against {words}{title}; the table beneath has the figures.",
-                _drawer_of_metrics(index, grid, draw, metrics, label or "requests/s of one place"),
+                f"{quantiles} latency of {listing(index.targets)} against {axis.words}{title}; the table beneath has the figures.",
+                _drawer_of_metrics(index, grid, axis, metrics),
                 table,
             )
-
-
-def _figures(
-    index: Index, settings: list[Setting], grid_of: Callable[[Index, Setting], Grid]
-) -> Iterator[tuple[str, str, list[Setting], Grid]]:
-    """Which settings share a figure: all while they are few panels, one panel each while they are many, else none.
-
-    Yields: the ends of its name and of its title, the settings, the panels by row and column.
-    """
-    if not settings:
-        return
-    grids = {setting: grid_of(index, setting) for setting in settings}
-    count = sum(len(grid) * len(grid[0]) for grid in grids.values())
-    if len(settings) == 1:
-        yield "", "", settings, grids[settings[0]]
-    elif len(settings) > MOST_ROWS:
-        middles = [grid[len(grid) // 2][len(grid[0]) // 2] for grid in grids.values()]
-        yield "", "", settings, wrapped([panel for panel in middles if panel is not None][:MOST_SETTINGS])
-    elif count <= MOST_COLUMNS:
-        yield "", "", settings, [[panel for grid in grids.values() for row in grid for panel in row]]
-    elif all(len(grid) == 1 and len(grid[0]) == len(grids[settings[0]][0]) for grid in grids.values()):
-        yield "", "", settings, [row for grid in grids.values() for row in grid]
-    else:
-        for setting, grid in grids.items():
-            yield f"-{slug(index.label(setting))}", f": {index.label(setting)}", [setting], grid
-
-
-def wrapped(items: Sequence[Panel]) -> Grid:
-    """In rows of about as many as there are rows."""
-    columns = min(MOST_COLUMNS, math.ceil(math.sqrt(len(items)))) if len(items) > MOST_COLUMNS else len(items)
-    padded: list[Panel | None] = [*items, *([None] * (-len(items) % columns))]
-    return [padded[start : start + columns] for start in range(0, len(padded), columns)]
 
 
 def _distribution_grid(index: Index, setting: Setting) -> Grid:
@@ -189,68 +159,35 @@ def _load_grid(index: Index, setting: Setting) -> Grid:
     return [[Panel(setting, profile, None) for profile in spread(index.profiles_of(setting), MOST_COLUMNS)]]
 
 
-def _left_out(index: Index, settings: Sequence[Setting], grid: Grid) -> str:
-    """What of the sweep is in the table only."""
-    drawn = [panel for row in grid for panel in row if panel is not None]
-    said = []
-    if {panel.profile for panel in drawn} != {None}:
-        profiles = {profile for one in settings for profile in index.profiles_of(one)}
-        missing = len(profiles - {panel.profile for panel in drawn})
-        said += [f"{missing} of {len(profiles)} networks"] if missing else []
-    if {panel.load for panel in drawn} != {None}:
-        loads = {load for one in settings for load in index.loads(one)}
-        missing = len(loads - {panel.load for panel in drawn})
-        said += [f"{missing} of {len(loads)} loads"] if missing else []
-    return f" {listing(said)} are in the table only.".replace(" 1 of", " One of") if said else ""
-
-
-def _panel_title(index: Index, panel: Panel, grid: Grid) -> str:
-    """What tells the panel from the others of its figure, and what it holds fixed."""
-    drawn = [other for row in grid for other in row if other is not None]
-    words = []
-    if len({other.setting for other in drawn}) > 1:
-        words.append(index.label(panel.setting))
-    if panel.profile:
-        rtt_ms = index.rtt_ms(panel.profile)
-        said = math.isnan(rtt_ms) or rtt_ms == 0 or f"{rtt_ms:g}" in panel.profile
-        words.append(panel.profile if said else f"{panel.profile} ({nominal(rtt_ms)})")
-    if panel.load is not None:
-        words.append(f"{panel.load:g}/s")
-    return ", ".join(words)
-
-
-def _drawer(index: Index, grid: Grid, draw: Draw, x_label: str, y_label: str) -> Callable[[], "Figure"]:
+def _distribution_drawer(index: Index, grid: Grid) -> Callable[[], "Figure"]:
     def made() -> "Figure":
         figure, axes = panels(len(grid), len(grid[0]), sharex=True, sharey=True)
-        _fill(index, grid, axes, draw, Metric.MEAN, x_label, y_label)
+        fill(index, grid, axes, _draw_distribution, x_label="latency, ms", y_label="share of requests answered")
         key(figure, _targets(index, grid), markers=False)
         return figure
 
     return made
 
 
-def _drawer_of_metrics(
-    index: Index, grid: Grid, draw: Draw, metrics: Sequence[Metric], x_label: str
-) -> Callable[[], "Figure"]:
+def _drawer_of_metrics(index: Index, grid: Grid, axis: _Axis, metrics: Sequence[Metric]) -> Callable[[], "Figure"]:
     """Rows of quantiles for one row of panels; else one quantile for panels in rows."""
 
     def made() -> "Figure":
-        if len(metrics) > 1:
-            figure, axes = panels(len(metrics), len(grid[0]), height_in=1.75, sharex=True, sharey="row")
-            for row, metric in enumerate(metrics):
-                _fill(
-                    index,
-                    grid,
-                    axes[row : row + 1],
-                    draw,
-                    metric,
-                    x_label if metric is metrics[-1] else "",
-                    f"{metric}, ms",
-                    titled=row == 0,
-                )
-        else:
-            figure, axes = panels(len(grid), len(grid[0]), sharex=True, sharey=True)
-            _fill(index, grid, axes, draw, metrics[0], x_label, f"{metrics[0]}, ms")
+        several = len(metrics) > 1
+        rows = len(metrics) if several else len(grid)
+        figure, axes = panels(
+            rows, len(grid[0]), height_in=1.75 if several else 2.05, sharex=True, sharey="row" if several else True
+        )
+        for row, metric in enumerate(metrics):
+            fill(
+                index,
+                grid,
+                axes[row : row + 1] if several else axes,
+                partial(axis.draw, metric=metric),
+                x_label=axis.label if metric is metrics[-1] else "",
+                y_label=f"{metric}, ms",
+                titled=row == 0,
+            )
         key(figure, _targets(index, grid))
         return figure
 
@@ -270,34 +207,7 @@ def _targets_at(index: Index, setting: Setting) -> list[str]:
     return [target for target in index.targets if target in asked]
 
 
-def _fill(
-    index: Index,
-    grid: Grid,
-    axes: Sequence[Sequence["Axes"]],
-    draw: Draw,
-    metric: Metric,
-    x_label: str,
-    y_label: str,
-    *,
-    titled: bool = True,
-) -> None:
-    for row, (panels_of_row, axes_of_row) in enumerate(zip(grid, axes, strict=True)):
-        for column, (panel, axis) in enumerate(zip(panels_of_row, axes_of_row, strict=True)):
-            if panel is None:
-                axis.set_axis_off()
-                continue
-            draw(axis, index, panel, metric)
-            if titled:
-                axis.set_title(_panel_title(index, panel, grid))
-            if column == 0:
-                axis.set_ylabel(y_label)
-            last = row == len(grid) - 1 or grid[row + 1][column] is None
-            if last and x_label:
-                axis.set_xlabel(x_label)
-            axis.tick_params(labelbottom=last and bool(x_label))
-
-
-def _draw_distribution(axis: "Axes", index: Index, panel: Panel, _metric: Metric) -> None:
+def _draw_distribution(axis: "Axes", index: Index, panel: Panel) -> None:
     looks = series(index.targets)
     for target in _targets_at(index, panel.setting):
         found = index.cell(panel.setting, target, panel.profile or "", panel.load or 0.0)
@@ -330,18 +240,15 @@ def _numeric(index: Index, settings: Sequence[Setting]) -> bool:
     return index.only_rtt(profile for profile, _ in placed)
 
 
-def _rtt_label(index: Index, settings: Sequence[Setting]) -> str:
-    return "RTT, ms" if _numeric(index, settings) else "network, RTT in ms"
-
-
-def _draw_rtt(axis: "Axes", index: Index, panel: Panel, metric: Metric) -> None:
+def _draw_rtt(axis: "Axes", index: Index, panel: Panel, *, metric: Metric) -> None:
     placed = _placed(index, panel.setting)
     numeric = _numeric(index, index.settings)
     places = [rtt_ms for _, rtt_ms in placed] if numeric else [float(place) for place in range(len(placed))]
     for target in _targets_at(index, panel.setting):
         cells = [index.cell(panel.setting, target, profile, panel.load or 0.0) for profile, _ in placed]
         crosses = any(found is not None and found.cell.profile for found in cells)
-        _line(axis, index, target, places, cells, metric, markers=crosses, width=1.5 if numeric or not crosses else 0.9)
+        width = 1.5 if numeric or not crosses else 0.9
+        _line(axis, index, target, places=places, cells=cells, metric=metric, markers=crosses, width=width)
     if not numeric:
         axis.set_xticks(places, [f"{profile} {rtt_ms:g}" for profile, rtt_ms in placed], rotation=90, fontsize=7)
         axis.set_xlim(-0.4, len(placed) - 0.6)
@@ -352,11 +259,11 @@ def _draw_rtt(axis: "Axes", index: Index, panel: Panel, metric: Metric) -> None:
     logarithmic(axis, "y")
 
 
-def _draw_load(axis: "Axes", index: Index, panel: Panel, metric: Metric) -> None:
+def _draw_load(axis: "Axes", index: Index, panel: Panel, *, metric: Metric) -> None:
     loads = index.loads(panel.setting)
     for target in _targets_at(index, panel.setting):
         cells = [index.cell(panel.setting, target, panel.profile or "", load) for load in loads]
-        _line(axis, index, target, loads, cells, metric, markers=True)
+        _line(axis, index, target, places=loads, cells=cells, metric=metric, markers=True)
     logarithmic(axis, "y")
 
 
@@ -364,10 +271,10 @@ def _line(
     axis: "Axes",
     index: Index,
     target: str,
+    *,
     places: Sequence[float],
     cells: Sequence[CellResult | None],
     metric: Metric,
-    *,
     markers: bool,
     width: float = 1.5,
 ) -> None:

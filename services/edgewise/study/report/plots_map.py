@@ -10,7 +10,7 @@ from edgewise.study.report.contests import Contest, Metric, Reason, contests
 from edgewise.study.report.drawings import Drawing, Table
 from edgewise.study.report.index import Index, Setting
 from edgewise.study.report.palette import AXIS, INK, PAPER, SHADE, SOFT, TINTS
-from edgewise.study.report.plots_latency import slug
+from edgewise.study.report.plots_panels import slug
 from edgewise.study.report.plots_style import panels
 from edgewise.study.report.wording import interval, listing, nominal, number
 
@@ -55,9 +55,9 @@ def maps(index: Index) -> Iterator[Drawing]:
             yield Drawing(
                 f"map-{metric}" + ("" if len(pairs) == 1 else f"-{slug(pair[0])}"),
                 f"Who wins by {words}{against}",
-                f"Each field is one network and load, with the winner and how many times slower the other one is. Colour: 95 % "
-                f"intervals do not overlap. Hatched: no difference is shown, with the one that was faster in brackets. "
-                f"“answers”: the other one left more than 1 % of the requests unanswered; “neither”: both did."
+                "Each field is one network and load, with the winner and how many times slower the other one is. Colour: 95 % "
+                "intervals do not overlap. Hatched: no difference is shown, with the one that was faster in brackets. "
+                "“answers”: the other one left more than 1 % of the requests unanswered; “neither”: both did."
                 + _about_lines(index, made, pair, metric),
                 f"Map of who wins by {words}: {_in_words(found, pair)}.",
                 _drawer(index, made, pair, metric),

@@ -21,7 +21,7 @@ PNG_DPI: Final = 200
 COLUMN_IN: Final = 2.55
 ROW_IN: Final = 2.05
 
-STYLE: Final[dict[str, Any]] = {
+STYLE: Final[Any] = {
     "font.family": ["DejaVu Sans"],
     "font.size": 8.5,
     "axes.titlesize": 8.5,
@@ -66,7 +66,9 @@ STYLE: Final[dict[str, Any]] = {
 @contextmanager
 def configuration() -> Iterator[None]:
     """A place for matplotlib's settings and its list of fonts: the usual one, or one for this time where that cannot be written to."""
-    if "MPLCONFIGDIR" in os.environ or _writable(Path.home() / ".config") and _writable(Path.home() / ".cache"):
+    usual = (("XDG_CONFIG_HOME", ".config"), ("XDG_CACHE_HOME", ".cache"))
+    places = [Path(os.environ.get(variable) or Path.home() / name) for variable, name in usual]
+    if "MPLCONFIGDIR" in os.environ or all(map(_writable, places)):
         yield
         return
     with tempfile.TemporaryDirectory(prefix="edgewise-plots-") as directory:
@@ -94,7 +96,8 @@ def render(drawing: Drawing) -> Plot:
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = drawing.draw()
         picture, text = io.BytesIO(), io.StringIO()
-        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
+        FigureCanvasSVG(figure)
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
         FigureCanvasAgg(figure)
         figure.savefig(picture, format="png", dpi=PNG_DPI, metadata={"Software": None})
     return Plot(drawing, text.getvalue(), picture.getvalue(), figure.get_figwidth() * 72)
@@ -114,10 +117,11 @@ def panels(
     Returns: the figure and its axes by row and column.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - loaded only when something is drawn
+    from matplotlib.layout_engine import ConstrainedLayoutEngine  # noqa: PLC0415
 
     width, height = max(4.6, columns * width_in + 0.6), rows * height_in + top_in + 0.25
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.get_layout_engine().set(rect=(0, 0, 1, 1 - top_in / height), w_pad=0.05, h_pad=0.05)  # type: ignore[union-attr]
+    room = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - top_in / height), w_pad=0.05, h_pad=0.05)
+    figure = Figure(figsize=(width, height), layout=room)
     return figure, figure.subplots(rows, columns, squeeze=False, **options).tolist()
 
 
