@@ -213,9 +213,7 @@ def _typed(kind: Any, value: object, where: str) -> object:
         }
     if kind is float:
         return _typed_float(value, where)
-    if kind is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if kind is str and isinstance(value, str):
+    if kind in {int, str, bool} and type(value) is kind:
         return value
     raise InvalidArgumentError(f"{where} is {_shown(value)}, which is no {_type_name(kind)}")
 

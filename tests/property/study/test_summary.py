@@ -1,8 +1,12 @@
 """Whatever a study found comes back from its summary."""
 
+import csv
+import io
 import json
 import math
 import tempfile
+import typing
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
@@ -10,36 +14,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgewise.study import summary
-from edgewise.study.cells import Cell, Run
-from edgewise.study.results import Calibration, CellResult, Estimate, NetworkProfile, Prediction, RunResult, StudyResult
+from edgewise.study.results import StudyResult
 
-TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
-FLOATS = st.floats(allow_nan=True, allow_infinity=True)
-COUNTS = st.dictionaries(TEXT, st.integers(0, 10**12), max_size=3)
-ESTIMATES = st.builds(Estimate, FLOATS, FLOATS, FLOATS)
-RATIOS = st.floats(0.0, 1.0)
-CELLS = st.builds(Cell, TEXT, TEXT, TEXT, TEXT, FLOATS, FLOATS, TEXT, TEXT)
-RUNS = st.builds(Run, CELLS, st.integers(0, 99), st.integers(0, 2**63))
-RUN_RESULTS = st.builds(
-    RunResult, RUNS, st.integers(0, 10**9), COUNTS, FLOATS, st.dictionaries(RATIOS, FLOATS, max_size=3), FLOATS, FLOATS,
-    FLOATS, FLOATS, TEXT, COUNTS, st.integers(0, 99), st.integers(0, 99), COUNTS, FLOATS,
-)  # fmt: skip
-CELL_RESULTS = st.builds(
-    CellResult, CELLS, st.lists(RUN_RESULTS, max_size=2).map(tuple), st.integers(0, 10**9), COUNTS, ESTIMATES,
-    st.dictionaries(RATIOS, ESTIMATES, max_size=3), ESTIMATES, ESTIMATES, st.lists(FLOATS, max_size=3).map(tuple),
-)  # fmt: skip
-TUPLES = st.lists(FLOATS, max_size=3).map(tuple)
-CALIBRATIONS = st.builds(
-    Calibration, TEXT, TEXT, TEXT, TEXT, FLOATS, TUPLES, TUPLES, FLOATS, st.integers(0, 10**9), st.integers(0, 10**9)
-)
-PREDICTIONS = st.builds(Prediction, CELLS, FLOATS, TEXT, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS)
-PROFILES = st.builds(NetworkProfile, TEXT, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS)
-STUDIES = st.builds(
-    StudyResult, TEXT, st.integers(-(2**63), 2**63), st.lists(CELL_RESULTS, max_size=2).map(tuple),
-    st.lists(CALIBRATIONS, max_size=2).map(tuple), st.lists(PREDICTIONS, max_size=2).map(tuple),
-    st.dictionaries(TEXT, PROFILES, max_size=2), st.dictionaries(TEXT, TEXT, max_size=2), st.dictionaries(TEXT, TEXT, max_size=2),
-    st.dictionaries(TEXT, FLOATS, max_size=2),
-)  # fmt: skip
+LEAVES = {
+    str: st.text(st.characters(codec="utf-8"), max_size=8),
+    float: st.floats(allow_nan=True, allow_infinity=True),
+    int: st.integers(-(2**63), 2**63),
+    bool: st.booleans(),
+}
+KEYS = {**LEAVES, float: st.floats(0.0, 1.0)}
+
+
+def anything(kind):
+    """Values of a type of the port, whatever fields it has."""
+    if kind in LEAVES:
+        return LEAVES[kind]
+    words = typing.get_args(kind)
+    if typing.get_origin(kind) is tuple:
+        return st.lists(anything(words[0]), max_size=2).map(tuple)
+    if typing.get_origin(kind) is Mapping:
+        return st.dictionaries(KEYS[words[0]], anything(words[1]), max_size=2)
+    assert is_dataclass(kind), kind
+    return st.builds(kind, **{name: anything(field) for name, field in typing.get_type_hints(kind).items()})
+
+
+STUDIES = anything(StudyResult)
 
 
 def alike(one, other):
@@ -57,7 +56,7 @@ def alike(one, other):
     return type(one) is type(other) and one == other
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(STUDIES)
 def test_a_study_comes_back_as_it_was(study):
     with tempfile.TemporaryDirectory() as directory:
@@ -70,9 +69,6 @@ def test_a_study_comes_back_as_it_was(study):
 @given(STUDIES)
 @settings(max_examples=50, deadline=None)
 def test_the_table_has_a_row_a_cell(study):
-    import csv
-    import io
-
     rows = list(csv.reader(io.StringIO(summary.csv_text(study), newline="")))
     assert len(rows) == 1 + len(study.cells)
     assert {len(row) for row in rows} == {len(rows[0])}

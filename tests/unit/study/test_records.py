@@ -52,6 +52,13 @@ def same(one, other):
     ) and all(getattr(one, name) == getattr(other, name) for name in Recording.__slots__ if name not in COLUMNS)
 
 
+def test_every_field_of_a_recording_is_tried_here():
+    # A field that is added to the port and not to the file would come back as its default.
+    plain = Recording(*(getattr(recording(), name) for name in COLUMNS))
+    rest = [name for name in Recording.__slots__ if name not in COLUMNS]
+    assert [name for name in rest if getattr(plain, name) == getattr(recording(), name)] == []
+
+
 def test_what_was_written_comes_back(tmp_path):
     records.write(tmp_path / "r.parquet", recording(), {"run": "edge_60_r0", "note": "ünïcode"})
     found, metadata = records.read(tmp_path / "r.parquet")
