@@ -39,6 +39,7 @@ class SimulatedTarget:
     failing: int = 0
     seed: int = 1
     jobs: list[Job] = field(default_factory=list)
+    recordings: list[Recording] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._rng = np.random.default_rng(self.seed)
@@ -122,7 +123,7 @@ class SimulatedTarget:
         states = np.full(count, State.OK, np.uint8)
         if self.failing:
             states[:: self.failing] = State.ERROR
-        return Recording(
+        recording = Recording(
             due_ns=job.due_ns,
             sent_ns=job.due_ns.copy(),
             ended_ns=(ended_s * 1e9).astype(np.int64),
@@ -136,6 +137,8 @@ class SimulatedTarget:
             answers=[b"a" * 600],
             errors={"500 broken": int((states != State.OK).sum())} if self.failing else {},
         )
+        self.recordings.append(recording)
+        return recording
 
     def open_loop(self, rate: float, requests: int, seed: int = 3) -> Recording:
         """What a run at that rate would show, arrivals being Poisson."""

@@ -31,6 +31,8 @@ _LEAST_SAMPLES: Final = 50
 _MOST_INSIDE: Final = 64
 _LARGEST_FITTED: Final = 16
 _FIRST: Final = 6
+_LOOK_S: Final = 0.3
+_MOST_IN_A_LOOP: Final = 50_000
 _FAILED_RATIO: Final = 0.1
 # Departures closer together than this share of a lone latency left as one batch.
 _TOGETHER_RATIO: Final = 0.2
@@ -41,6 +43,9 @@ _LONE_SHARE: Final = 0.4
 # not that of the runs.
 _APART: Final = 1.6
 _LEAST_APART: Final = 1.25
+# Where fewer than this share of the lone requests are alone, they are asked farther apart, this often.
+_LEAST_ALONE: Final = 0.6
+_WIDENINGS: Final = 4
 # A block this much off, or this many standard deviations, was disturbed.
 _OFF_RATIO: Final = 0.03
 _OFF_DEVIATIONS: Final = 3.0
@@ -60,7 +65,7 @@ def calibrate(
     instances: int = 1,
     largest_batch: int = 1,
     timeout_s: float = 10.0,
-    budget_s: float = 7.5,
+    budget_s: float = 7.0,
     seed: int = 1,
 ) -> Calibration:
     """Learn what predictions need, by asking.
@@ -88,14 +93,14 @@ def calibrate(
     loops = _Loops(ask, asking, timeout_s, np.random.default_rng(seed))
     # Threads start, caches fill, connections open.
     loops.closed(min(_FIRST, 2 * instances), _FIRST)
-    lone_s = loops.lone_s = float(np.median(np.diff(loops.closed(1, _FIRST).departures_s)))
+    lone_s = loops.lone_s = float(np.quantile(np.diff(loops.closed(1, 2 * _FIRST).departures_s), 0.6))
     inside = _enough_inside(loops, instances, largest_batch, lone_s)
     fitted = min(largest_batch, _LARGEST_FITTED)
     few = tuple(range(2, instances + 1))
     if fitted > 1:
         few = tuple(sorted({2, fitted, 2 * fitted} - {inside}))
     block_s = min(_MOST_S, max(budget_s - loops.spent_s, lone_s * 2 * _LEAST_SAMPLES)) / _BLOCKS
-    found = [_block(loops, lone_s, inside, few, block_s) for _ in range(_BLOCKS)]
+    found = [_block(loops, inside, few, block_s) for _ in range(_BLOCKS)]
     base_s = _typical(
         [float(block.lone_s.mean()) for block in found], _median(block.lone_noise_ratio for block in found)
     )
@@ -183,6 +188,15 @@ class _Loops:
         self._rng = rng
         self.spent_s = 0.0
         self.lone_s = math.inf
+        self._rates: dict[int, float] = {}
+
+    def requests(self, inside: int, length_s: float) -> int:
+        """Of a loop of about that length."""
+        fewer = max((count for count in self._rates if count <= inside), default=0)
+        rate_per_s = inside / self.lone_s
+        if fewer:
+            rate_per_s = min(rate_per_s, self._rates[fewer] * (1.0 if fewer == inside else 1.5))
+        return int(min(_MOST_IN_A_LOOP, max(3 * inside + 6, length_s * rate_per_s)))
 
     def closed(self, inside: int, requests: int) -> _Loop:
         """So many requests with always `inside` under way; the way in and the way out are left off."""
@@ -198,18 +212,30 @@ class _Loops:
             raise UnavailableError(
                 f"{ended_s.size} of {requests} requests were answered at once; a speed cannot be told from that"
             )
-        return _Loop(kept, self.lone_s)
+        loop = _Loop(kept, self.lone_s)
+        self._rates[inside] = loop.rate_per_s
+        return loop
 
-    def lone(self, gap_s: float, requests: int) -> tuple[NDArray[np.float64], Recording]:
-        """Latencies of evenly spaced requests, the first left off."""
-        due_ns = (np.arange(requests + 1) * gap_s * 1e9).astype(np.int64)
-        recording = self._run(due_ns, 4, self._timeout_s)
-        kept = recording.state == State.OK
-        kept[0] = False
-        latency_s = (recording.ended_ns[kept] - recording.due_ns[kept]) / 1e9
-        if not latency_s.size:
-            raise UnavailableError("no lone request was answered in time")
-        return latency_s, recording
+    def lone(self, gap_s: float, requests: int) -> tuple[NDArray[np.float64], Recording, float]:
+        """Latencies of evenly spaced requests that met no other one; the recording; the gap that this took.
+
+        Raises: UnavailableError: they meet however far apart they are.
+        """
+        for _ in range(_WIDENINGS):
+            due_ns = (np.arange(requests + 1) * gap_s * 1e9).astype(np.int64)
+            recording = self._run(due_ns, _MOST_INSIDE, self._timeout_s)
+            ended_ns = np.where(recording.ended_ns >= 0, recording.ended_ns, due_ns + int(self._timeout_s * 1e9))
+            alone = np.empty(due_ns.size, np.bool_)
+            # The first one finds the target as the job before has left it.
+            alone[0] = False
+            alone[1:] = np.maximum.accumulate(ended_ns)[:-1] <= due_ns[1:]
+            alone &= recording.state == State.OK
+            if alone.sum() >= _LEAST_ALONE * requests:
+                return (ended_ns - due_ns)[alone] / 1e9, recording, gap_s
+            gap_s *= 2
+        raise UnavailableError(
+            f"requests {gap_s:.3g} s apart still meet each other; is somebody else asking, or the machine busy?"
+        )
 
     def _run(self, due_ns: NDArray[np.int64], connections: int, timeout_s: float) -> Recording:
         count = len(self._asking.questions)
@@ -239,27 +265,25 @@ def _enough_inside(loops: _Loops, instances: int, largest_batch: int, lone_s: fl
     inside = 2 * instances + 2
     if largest_batch > 1:
         return min(_MOST_INSIDE, 2 * instances * min(largest_batch, _LARGEST_FITTED) + 2)
-    rate = loops.closed(inside, _requests(inside, 0.3, 1.2 * instances / lone_s)).rate_per_s
+    rate = loops.closed(inside, loops.requests(inside, _LOOK_S)).rate_per_s
     # A request spends this many service times at the target: so many fit side by side in what is not the server.
     while inside < min(_MOST_INSIDE, 1.5 * lone_s * rate + instances):
         inside = min(2 * inside, _MOST_INSIDE)
-        rate = loops.closed(inside, _requests(inside, 0.3, rate)).rate_per_s
+        rate = loops.closed(inside, loops.requests(inside, _LOOK_S)).rate_per_s
     return inside
 
 
-def _requests(inside: int, length_s: float, rate_per_s: float) -> int:
-    """Of a loop of about that length."""
-    return int(min(50_000, max(3 * inside + 6, length_s * rate_per_s)))
-
-
-def _block(loops: _Loops, lone_s: float, inside: int, few: Sequence[int], block_s: float) -> _Block:
+def _block(loops: _Loops, inside: int, few: Sequence[int], block_s: float) -> _Block:
+    lone_s = loops.lone_s
     apart = _LONE_SHARE * block_s * _BLOCKS / _LEAST_SAMPLES / lone_s
     gap_s = lone_s * min(_APART, max(_LEAST_APART, apart))
-    latencies, recording = loops.lone(gap_s, max(3, math.ceil(_LONE_SHARE * block_s / gap_s)))
+    latencies, recording, gap_s = loops.lone(
+        gap_s, max(_LEAST_SAMPLES // _BLOCKS + 2, math.ceil(_LONE_SHARE * block_s / gap_s))
+    )
+    loops.lone_s = max(loops.lone_s, gap_s / _APART)
     share_s = (1 - _LONE_SHARE) * block_s / (len(few) + 2)
-    rates = {count: loops.closed(count, _requests(count, share_s, 0.9 * count / lone_s)).rate_per_s for count in few}
-    likely_per_s = max(rates.values(), default=1.2 / lone_s)
-    busy = loops.closed(inside, _requests(inside, 2 * share_s, likely_per_s))
+    rates = {count: loops.closed(count, loops.requests(count, share_s)).rate_per_s for count in few}
+    busy = loops.closed(inside, loops.requests(inside, 2 * share_s))
     return _Block(latencies, recording, busy, rates)
 
 
@@ -274,7 +298,10 @@ def _capacity_of_instances(found: Sequence[_Block], instances: int, base_s: floa
         return (most,)
     stay_s = [base_s]
     stay_s += [count / _typical([block.few_per_s[count] for block in found]) for count in range(2, instances + 1)]
-    beside_s = min(max(0.0, stay_s[-1] - instances / most), 0.9 * min(stay_s))
+    full_s = instances / most
+    if instances == 2:
+        return 1 / _service_alone_s(base_s, stay_s[1], full_s), most
+    beside_s = min(max(0.0, stay_s[-1] - full_s), 0.9 * min(stay_s))
     capacities: list[float] = []
     for count in range(1, instances):
         rate = count / (stay_s[count - 1] - beside_s)
@@ -282,6 +309,27 @@ def _capacity_of_instances(found: Sequence[_Block], instances: int, base_s: floa
         rate = min(max(rate, most * count / instances), most)
         capacities.append(max(rate, capacities[-1] if capacities else 0.0))
     return (*capacities, most)
+
+
+def _service_alone_s(base_s: float, stay_s: float, full_s: float) -> float:
+    """The service time of one of two instances while the other one is idle.
+
+    Args:
+        base_s: latency of a lone request.
+        stay_s: latency in a closed loop of two.
+        full_s: service time while both are busy.
+    """
+    low_s, high_s = full_s / 2, full_s
+    for _ in range(40):
+        alone_s = (low_s + high_s) / 2
+        in_service_s = stay_s - base_s + alone_s
+        # The other one is in service for this share of the time, and then this one gets on more slowly.
+        both = in_service_s / stay_s
+        if in_service_s * ((1 - both) / alone_s + both / full_s) > 1:
+            high_s = alone_s
+        else:
+            low_s = alone_s
+    return (low_s + high_s) / 2
 
 
 def _capacity_of_batches(found: Sequence[_Block], inside: int, largest: int) -> tuple[tuple[float, ...], int]:
