@@ -15,6 +15,7 @@ import pytest
 
 from edgewise.core.errors import InvalidArgumentError, UnavailableError
 from edgewise.study.engine.job import OTHER_ANSWER, Asking, Job, Question, State
+from edgewise.study.engine.outcome import STOP
 from edgewise.study.engine.process import Engine
 from support.sockets import free_port
 from support.waiting import WAIT_S, wait_for
@@ -362,6 +363,15 @@ def test_a_stopped_run_waits_for_what_never_comes_only_for_a_moment(engine, serv
     )
     assert states(recording) == ["LOST", "UNSENT"]
     assert recording.errors == {"the run was stopped before an answer came": 1}
+
+
+def test_a_wish_to_stop_that_comes_too_late_does_not_reach_the_next_run(engine, serving):
+    server = serving(lambda _c, _n, _head, _body: answer())
+    # As when a run ends between the wish and its delivery.
+    engine._connection.send(STOP)
+    recording = engine.run(job(server.port, [0, 10]))
+    assert states(recording) == ["OK"] * 2
+    assert not recording.stopped
 
 
 def test_a_run_of_nothing_is_over_at_once(engine):

@@ -46,7 +46,9 @@ def _serve(connection: "Connection[Any, Any]") -> None:
     scheduling = raise_priority()
     while True:
         try:
-            job: Job = connection.recv()
+            job: Job | str = connection.recv()
+            if isinstance(job, str):
+                continue  # the wish to stop a run came when that was just over
             fd = recv_handle(connection)
             requests: int = connection.recv()
         except EOFError:

@@ -216,7 +216,8 @@ def _check(job: Job) -> None:
     count = len(job.due_ns)
     wrong = {
         f"{count} due times for {len(job.question_index)} questions": count != len(job.question_index),
-        "the due times have to rise from 0 on": count and (job.due_ns[0] < 0 or np.any(np.diff(job.due_ns) < 0)),
+        "the due times have to rise from 0 on": count
+        and (job.due_ns[0] < 0 or np.any(job.due_ns[1:] < job.due_ns[:-1])),
         f"a question is asked for that is not there; there are {len(asking.questions)}, from 0 on": (
             len(job.question_index) and int(job.question_index.max()) >= len(asking.questions)
         ),
