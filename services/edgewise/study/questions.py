@@ -56,17 +56,20 @@ def make(asked: scenario.Scenario, cell: Cell, described: Mapping[str, Any] | by
     if model is None:
         raise InvalidArgumentError(f"the scenario has no model {cell.model!r}")
     signature = asked_signature(model, described)
-    return _asking(asked.inputs, asked.seed, model.served_as, cell.protocol, signature)
+    # What a network with constant weights says is neither right nor wrong.
+    return _asking(asked.inputs, asked.seed, model.served_as, cell.protocol, signature, labelled=model.kind != "zoo")
 
 
 @lru_cache(maxsize=16)
-def _asking(inputs: scenario.Inputs, seed: int, served_as: str, protocol: str, signature: Signature) -> Asking:
+def _asking(
+    inputs: scenario.Inputs, seed: int, served_as: str, protocol: str, signature: Signature, *, labelled: bool
+) -> Asking:
     """The runs of one cell after another ask the same; scaling and encoding it each time would take longer than a run."""
     if protocol not in PROTOCOLS:
         raise InvalidArgumentError(f"there is no protocol {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
     if takes_images(signature):
         shown = photographs.load(inputs, seed)
-        labels = [(one.label, one.name) for one in shown]
+        labels = [(one.label if labelled else "", one.name) for one in shown]
         if protocol == "rest-image":
             return _http(served_as, [one.content for one in shown], labels, _JPEG)
         rows = [{signature.inputs[0].name: _text(one.content)} for one in shown]

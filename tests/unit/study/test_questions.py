@@ -65,6 +65,12 @@ def test_a_photograph_as_it_is(images):
     assert (cat.body, cat.label) == ((images / "cat.jpg").read_bytes(), "cat")
 
 
+def test_a_network_without_training_is_neither_right_nor_wrong(images):
+    zoo = ModelSpec("resnet50", "resnet50", "zoo", network="resnet50")
+    asking = make(zoo, "rest-image", images, labels=images / "labels.csv")
+    assert {question.label for question in asking.questions} == {""}
+
+
 def test_a_photograph_in_each_protocol_is_the_same(images):
     photograph = (images / "aqueduct.jpg").read_bytes()
 
