@@ -273,7 +273,11 @@ class Network:
 
 
 def _run(job: MlperfJob, loadgen: Any, say: "_Say") -> MlperfOutcome:
-    with contextlib.closing(Network(job, loadgen)) as network:
+    try:
+        network = Network(job, loadgen)
+    except ValueError as error:
+        return MlperfOutcome("bad-settings", f"the target cannot be asked so: {error}")
+    with contextlib.closing(network):
         try:
             pace = network.run(network.look())
         except NoPredictionError as error:

@@ -21,7 +21,7 @@ from edgewise.net.exchange import Body
 from edgewise.net.grpc_client import GrpcClient
 from edgewise.net.grpc_client_answer import GrpcAnswer
 from edgewise.net.http_client_connection import ClientConnection, encode_request
-from edgewise.net.http_response_head import ResponseHead
+from edgewise.net.http_response_head import KnownHeads, ResponseHead
 from edgewise.study.engine.job import Asking
 
 _RECEIVE_BYTES: Final = 256 * 1024
@@ -40,6 +40,8 @@ class Sender:
     Args:
         window: samples in flight at once; further ones wait in line.
         timeout_s: for one sample, from when it is sent or a connection is opened for it.
+
+    Raises: ValueError: the path or a header cannot be sent as it is.
     """
 
     def __init__(self, asking: Asking, *, window: int, timeout_s: float) -> None:
@@ -107,13 +109,15 @@ class _HttpSender(Sender):
         self._port = asking.port
         host = f"[{asking.host}]" if ":" in asking.host else asking.host
         headers = [(name.encode(), value.encode()) for name, value in asking.headers]
-        headers.append((b"content-type", asking.content_type.encode()))
+        if asking.content_type:
+            headers.append((b"content-type", asking.content_type.encode()))
         # Encoded before anything is timed: the rules leave it to the query sample library.
         self._requests: list[list[Body]] = [
             encode_request(b"POST", asking.path.encode(), f"{host}:{asking.port}".encode(), headers, question.body)
             for question in asking.questions
         ]
         self._buffer = bytearray(_RECEIVE_BYTES)
+        self.known_heads = KnownHeads()
         self._idle: list[_Connection] = []
         self._opening: dict[asyncio.Task[None], tuple[int, Done]] = {}
         # In the order of their deadlines, since all wait equally long.
@@ -214,7 +218,9 @@ class _Connection(ClientConnection):
     __slots__ = ("_sender", "done", "tag")
 
     def __init__(self, sender: _HttpSender, buffer: bytearray) -> None:
-        super().__init__(buffer, max_head_bytes=_MAX_HEAD_BYTES, max_body_bytes=_MAX_ANSWER_BYTES)
+        super().__init__(
+            buffer, max_head_bytes=_MAX_HEAD_BYTES, max_body_bytes=_MAX_ANSWER_BYTES, known_heads=sender.known_heads
+        )
         self._sender = sender
         self.tag = 0
         self.done: Done
