@@ -200,12 +200,12 @@ def _profiles() -> "Mapping[str, NetworkProfile]":
     return {
         name: NetworkProfile(
             name,
-            rtt_ms=profile.conditions.rtt_ms,
-            up_kbit_s=profile.conditions.up_kbit_s or 0.0,
-            down_kbit_s=profile.conditions.down_kbit_s or 0.0,
-            jitter_ms=profile.conditions.jitter_ms,
-            loss_ratio=profile.conditions.loss_ratio,
-            path_spread_ms=profile.conditions.slots.spread_ms if profile.conditions.slots is not None else 0.0,
+            rtt_ms=float(profile.conditions.rtt_ms),
+            up_kbit_s=float(profile.conditions.up_kbit_s or 0),
+            down_kbit_s=float(profile.conditions.down_kbit_s or 0),
+            jitter_ms=float(profile.conditions.jitter_ms),
+            loss_ratio=float(profile.conditions.loss_ratio),
+            path_spread_ms=float(profile.conditions.slots.spread_ms) if profile.conditions.slots is not None else 0.0,
         )
         for name, profile in PROFILES.items()
     }

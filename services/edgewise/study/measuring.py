@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,7 @@ from edgewise.study.planning import Calibrated
 from edgewise.study.progress import Progress, run_text
 from edgewise.study.results import NetworkProfile, RunResult
 from edgewise.study.run_job import ended_text, question_order, schedule, why
-from edgewise.study.runs_left import RunsLeft, calibrated_as, calibration_s
+from edgewise.study.runs_left import STOPPED, RunsLeft, calibrated_as, calibration_s
 from edgewise.study.scenario import Scenario
 from edgewise.study.study_directory import RECORDS
 from edgewise.study.world_addresses import transport_of
@@ -202,9 +203,12 @@ class Measuring:
         return replace(asking, host=host, port=port)
 
     def _calibrate(self, kind: Calibrated, asking: Asking) -> None:
-        self._progress.step(f"calibrating {' '.join(filter(None, (kind.target, *self._world.serving, kind.protocol)))}")
+        """Calibrate; once more where it failed, since all cells of the kind hang on it."""
+        words = " ".join(filter(None, (kind.target, *self._world.serving, kind.protocol)))
+        self._progress.step(f"calibrating {words}")
         instances, largest_batch = self._world.batches(kind.target)
-        found = calibration.calibrate(
+        calibrate = partial(
+            calibration.calibrate,
             self._ask,
             asking,
             target=kind.target,
@@ -217,6 +221,13 @@ class Measuring:
             budget_s=calibration_s(self._scenario),
             seed=self._scenario.seed,
         )
+        try:
+            found = calibrate()
+        except UnavailableError as error:
+            self._world.check()
+            self._progress.say(f"calibrating {words} failed: {error.message}; once more")
+            self._world.settle()
+            found = calibrate()
         self._check_stop()
         self._stored(lambda: self._journal.calibration(found))
 
@@ -246,7 +257,10 @@ class Measuring:
             self._world.set_profile(cell.profile)
         self._world.check()
         result = analysis.run_result(run, recording, warmup_s=warmup_s, settings=self._scenario.run, right=served.right)
-        if clock.problem and not result.void:
+        if recording.stopped:
+            # Whatever else is wrong with a piece of a run comes from that.
+            result = replace(result, void=STOPPED)
+        elif clock.problem and not result.void:
             result = replace(result, void=f"the outage could not be made: {clock.problem}")
         self._write(recording, result, warmup_s, clock.told_text(recording.started_wall_s))
         self._left.note(result)

@@ -192,9 +192,7 @@ def _measured(
         return "it was stopped"
     except StorageError as error:
         return error.message
-    if opened.contents.runs or opened.contents.mlperf or not opened.contents.missing:
-        return ""
-    return f"nothing could be measured: {next(iter(opened.contents.missing.values()))}"
+    return ""
 
 
 def _concluded(directory: Path, opened: Journal, stopped_by: int, problem: str) -> Outcome:
@@ -206,6 +204,8 @@ def _concluded(directory: Path, opened: Journal, stopped_by: int, problem: str) 
     result: StudyResult | None = None
     try:
         result = conclude(directory, contents)
+        if not problem and not result.mlperf and all(cell.name in result.missing for cell in contents.heading.cells):
+            problem = f"nothing could be measured: {next(iter(result.missing.values()), 'nothing was planned')}"
         written = _written(directory, result)
         if not problem:
             opened.finished()

@@ -56,7 +56,7 @@ class RunsLeft:
         mine.made += 1
         mine.valid = mine.valid or not result.void
         # What the user stopped is no failed attempt.
-        mine.void += bool(result.void) and STOPPED not in result.void
+        mine.void += bool(result.void) and result.void != STOPPED
 
     def attempts(self, run: Run) -> int:
         """How often it was measured, stopped ones included."""

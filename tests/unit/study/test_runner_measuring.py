@@ -4,6 +4,7 @@ import io
 import threading
 from collections import Counter
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -169,7 +170,8 @@ def study(tmp_path, monkeypatch):
         return Asking("http", "", 0, f"/{cell.model}", (Question(b"1"), Question(b"2")))
 
     def calibrate(ask, asking, *, target, model, protocol, batching, **_words):
-        if model in getattr(study, "uncalibrated", ()):
+        study.tries[target, model] += 1
+        if model in study.uncalibrated or (study.tries[target, model] == 1 and target in study.disturbed):
             raise UnavailableError("it answers errors only")
         study.log.append(("calibrate", target, model))
         return Calibration(target, model, protocol, batching, 2.0, (2.0,) * 50, (500.0,), 0.1, 100, 100)
@@ -178,6 +180,10 @@ def study(tmp_path, monkeypatch):
     monkeypatch.setattr(measuring.calibration, "calibrate", calibrate)
 
     class Study:
+        uncalibrated = ()
+        disturbed = ()
+        tries: ClassVar[Counter] = Counter()
+
         def __init__(self, asked, *, resume=False):
             self.log = study.log = []
             self.directory = tmp_path / "study"
@@ -312,6 +318,15 @@ def test_a_target_that_cannot_be_calibrated_is_left_out(study):
     contents = made.measure()
     assert set(contents.missing.values()) == {"it answers errors only"}
     assert {line.result.run.cell.model for line in contents.runs} == {"one"}
+
+
+def test_a_calibration_that_failed_is_made_once_more(study):
+    made = study(scenario())
+    type(made).disturbed = ("cloud",)
+    contents = made.measure()
+    assert contents.missing == {}
+    assert len(contents.calibrations) == 6
+    assert "calibrating cloud one rest-json failed: it answers errors only; once more" in made.said.getvalue()
 
 
 def test_two_runs_in_a_row_without_a_prediction_give_a_cell_up(study):
