@@ -27,7 +27,7 @@ pytest.importorskip("mlperf_loadgen")
 
 QUESTIONS = 6
 INFER = "/inference.GRPCInferenceService/ModelInfer"
-SPEC = MlperfSpec((), target_latency_ms=200.0, target_qps=100.0, min_duration_s=0.5, min_queries=64)
+SPEC = MlperfSpec((), target_latency_ms=200.0, target_qps=100.0, min_duration_s=0.3, min_queries=64)
 
 
 def cell(protocol="rest-json"):
@@ -158,15 +158,14 @@ def test_queries_of_several_samples_are_asked_sample_by_sample(server, tmp_path,
     assert verdict.samples == 8 * verdict.queries if scenario == "MultiStream" else verdict.samples >= 64
 
 
-@pytest.mark.parametrize("scenario", ["SingleStream", "Offline"])
-def test_the_accuracy_mode_judges_the_answer_to_each_question(server, tmp_path, scenario):
+def test_the_accuracy_mode_judges_the_answer_to_each_question(server, tmp_path):
     judged = {}
 
     def right(index, body):
         judged[index] = json.loads(body)["predictions"]
         return None if index == 0 else index != 1
 
-    verdict = mlperf.run(scenario, cell(), over_rest(server.rest_port), SPEC, tmp_path, right=right)
+    verdict = mlperf.run("SingleStream", cell(), over_rest(server.rest_port), SPEC, tmp_path, right=right)
 
     assert sorted(judged) == list(range(QUESTIONS))
     assert all(math.isclose(sum(rows[0]), 1, abs_tol=1e-5) for rows in judged.values()), "tiny's own answers"
