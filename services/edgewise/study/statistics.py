@@ -25,6 +25,7 @@ NOTHING: Final = Estimate(math.nan, math.nan, math.nan)
 MAX_BLOCKS_PER_RUN: Final = 32
 MAX_BLOCKS: Final = 1024
 """Of all runs of a cell together: bounds the memory of the block histograms."""
+_LEAST_BLOCKS: Final = 8
 _WEIGHTS_AT_ONCE: Final = 250
 _INNER_REPLICATES: Final = 300
 _LEAST_MS: Final = 1e-6
@@ -84,8 +85,12 @@ class Blocks:
 
 
 def block_count(requests: int, runs: int) -> int:
-    """Into how many blocks to cut a run: fewer and longer than would be best for white noise, since queues remember."""
-    return max(1, min(math.isqrt(requests), MAX_BLOCKS_PER_RUN, max(1, MAX_BLOCKS // max(runs, 1))))
+    """Into how many blocks to cut a run: fewer and longer than would be best for white noise, since queues remember.
+
+    A run of a few requests is cut into single ones: two blocks that happened to be alike would feign certainty.
+    """
+    blocks_wanted = max(math.isqrt(requests), min(requests, _LEAST_BLOCKS))
+    return max(1, min(blocks_wanted, MAX_BLOCKS_PER_RUN, MAX_BLOCKS // max(runs, 1)))
 
 
 def blocks(latency_ns: NDArray[np.int64], answered: NDArray[np.bool_], count: int) -> Blocks:
@@ -200,7 +205,8 @@ class Resampled:
         doubt = (between**2 / between_degrees if between_degrees else 0.0) + (
             within**2 / self._within_degrees if self._within_degrees else 0.0
         )
-        width = student_t(0.5 + confidence / 2.0, max(variance**2 / doubt, _LEAST_DEGREES))
+        least = min(_LEAST_DEGREES, between_degrees + self._within_degrees)
+        width = student_t(0.5 + confidence / 2.0, max(variance**2 / doubt, least))
         stretch = width / NormalDist().inv_cdf(0.5 + confidence / 2.0) * math.sqrt(variance / drawn)
         limits = np.quantile(draws, [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])
         low, high = stretch * min(float(limits[0]), 0.0), stretch * max(float(limits[1]), 0.0)

@@ -71,6 +71,8 @@ def test_blocks_hold_every_request_and_answer():
 
 def test_blocks_are_as_many_as_the_run_can_carry():
     assert block_count(0, 1) == 1
+    assert block_count(6, 3) == 6
+    assert block_count(40, 3) == 8
     assert block_count(100, 3) == 10
     assert block_count(10**7, 3) == MAX_BLOCKS_PER_RUN
     assert block_count(10**7, 10**6) == 1
@@ -135,6 +137,14 @@ def test_two_runs_that_differ_still_say_something():
     # With one degree of freedom the limits would lie at a quarter and at four times the mean.
     assert 0.5 * found.value < found.low < 0.85 * found.value
     assert 1.15 * found.value < found.high < 2.0 * found.value
+
+
+def test_few_requests_feign_no_certainty():
+    # Two halves that are alike by chance: their means differ by a thousandth, the requests by a factor of two.
+    run = np.array([10.0, 20.0, 15.0, 20.015, 10.0, 15.015]) * 1e6
+    found = interval([run.astype(np.int64)], np.random.default_rng(1), "mean")
+    assert found.low < 0.9 * found.value
+    assert found.high > 1.1 * found.value
 
 
 def test_the_upper_limit_of_a_tail_exceeds_what_was_seen():
