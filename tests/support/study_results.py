@@ -148,7 +148,9 @@ def study(sweep: Sweep) -> StudyResult:
     random = np.random.default_rng(sweep.seed)
     cells = tuple(_cell(sweep, model, cell, random) for model, cell in planned(sweep))
     profiles = {profile.name: profile for profile in sweep.profiles}
-    predictions = [_prediction(sweep, model, cell) for model, cell in planned(sweep) if cell.target != GATEWAY]
+    predictions = [
+        _prediction(sweep, model, cell) for model, cell in planned(sweep) if cell.target != GATEWAY and not cell.outage
+    ]
     calibrations = [
         Calibration(
             target,
@@ -189,15 +191,17 @@ def study(sweep: Sweep) -> StudyResult:
 
 
 def planned(sweep: Sweep) -> Iterable[tuple[Model, Cell]]:
-    """Each cell of the sweep with its model."""
+    """Each cell of the sweep with its model; the edge once for all networks and outages."""
     for model in sweep.models:
         for load in sweep.loads:
-            for outage in sweep.outages or ("",):
-                for target in sweep.targets:
-                    crossed = [profile.name for profile in sweep.profiles] if target != EDGE else [""]
-                    rate = load * (sweep.pooled if target == CLOUD else 1)
-                    for profile in crossed:
-                        yield model, Cell(target, profile, model.name, sweep.protocol, load, rate, outage=outage)
+            for target in sweep.targets:
+                if target == EDGE:
+                    yield model, Cell(target, "", model.name, sweep.protocol, load, load)
+                    continue
+                rate = load * (sweep.pooled if target == CLOUD else 1)
+                for outage in sweep.outages or ("",):
+                    for profile in sweep.profiles:
+                        yield model, Cell(target, profile.name, model.name, sweep.protocol, load, rate, outage=outage)
 
 
 def _cell(sweep: Sweep, model: Model, cell: Cell, random: np.random.Generator) -> CellResult:
@@ -428,8 +432,8 @@ def inversion() -> StudyResult:
 
 
 def outage() -> StudyResult:
-    """A cut and a flapping link, on a 4g network."""
-    outages = {"cut": ((5.0, 12.0),), "flap": ((3.0, 5.0), (8.0, 10.0), (13.0, 15.0))}
+    """A cut and a flapping link on a 4g network, and the same without either."""
+    outages = {"calm": (), "cut": ((5.0, 12.0),), "flap": ((3.0, 5.0), (8.0, 10.0), (13.0, 15.0))}
     return study(Sweep("outage", [pets()], [PROFILES["4g"]], [30], duration_s=20, outages=outages))
 
 

@@ -7,14 +7,17 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from edgewise.study.cells import GATEWAY
+from edgewise.study.cells import CLOUD, GATEWAY
 from edgewise.study.report.conclusions_outcome import accuracy, availability, prediction, price
 from edgewise.study.report.conclusions_where import where_to_run
 from edgewise.study.report.contests import SERVES_RATIO, Contest, Metric, contest
+from edgewise.study.report.costs import answered_by
 from edgewise.study.report.findings import Conclusion, Kind, Strength
 from edgewise.study.report.index import Index, Setting, measured
 from edgewise.study.report.wording import count, listing, number, plural
 from edgewise.study.results import CellResult, StudyResult
+
+NEARLY_ALL_RATIO: Final = 0.95
 
 P99_NEEDS: Final = 1000
 """Answers below which a p99 rests on fewer than ten of them."""
@@ -22,10 +25,14 @@ P99_NEEDS: Final = 1000
 
 def conclude(result: StudyResult) -> list[Conclusion]:
     """All findings of a study, what to do first, what limits it last."""
-    index = Index(result)
+    return conclusions(Index(result))
+
+
+def conclusions(index: Index) -> list[Conclusion]:
+    """As `conclude`."""
     found = [*where_to_run(index), *_gateway(index), *availability(index), *accuracy(index), *price(index)]
-    found += [*prediction(result), *_cautions(index)]
-    if not any(measured(cell) for cell in result.cells):
+    found += [*prediction(index), *_cautions(index)]
+    if not any(measured(cell) for cell in index.result.cells):
         nothing = "Nothing was measured that counts, so there is nothing to conclude."
         found.insert(0, Conclusion(Kind.WHERE, Strength.CAUTION, nothing))
     elif not index.rivals():
@@ -40,7 +47,7 @@ def _gateway(index: Index) -> Iterator[Conclusion]:
     found = [
         _against_best(index, setting, profile, load)
         for setting in index.settings
-        if not setting.outage
+        if index.calm(setting)
         for load in index.loads(setting)
         for profile in index.profiles_of(setting)
     ]
@@ -50,11 +57,37 @@ def _gateway(index: Index) -> Iterator[Conclusion]:
     better = [one for one in known if one.winner == GATEWAY]
     worse = [one for one in known if one.winner not in {GATEWAY, ""}]
     level = len(known) - len(better) - len(worse)
-    said = [f"slower in {len(worse)}{_factors(worse)}"] if worse else []
-    said += [f"faster in {len(better)}{_factors(better)}"] if better else []
-    said += [f"in {level} no difference is shown"] if level else []
-    text = f"Against the better of the sites alone, by mean latency in {plural(len(known), 'cell')}, the gateway is {listing(said)}."
-    yield Conclusion(Kind.GATEWAY, Strength.NOT_SHOWN if level == len(known) else Strength.SHOWN, text)
+    of = plural(len(known), "cell")
+    said = [f"slower in {len(worse)} of {of}{_factors(worse)}"] if worse else []
+    said += [f"faster in {len(better)} of {of}{_factors(better)}"] if better else []
+    said += [f"no difference shown in {level} of {of}"] if level else []
+    lead = "The gateway against the better of the sites alone, mean latency"
+    strength = Strength.NOT_SHOWN if level == len(known) else Strength.PARTLY if level else Strength.SHOWN
+    yield Conclusion(Kind.GATEWAY, strength, lead, points=tuple(said))
+    yield from _added(index)
+
+
+def _added(index: Index) -> Iterator[Conclusion]:
+    """What the gateway adds to what the cloud takes, where the cloud gave nearly all of its answers."""
+    added, factors = [], []
+    for found in index.result.cells:
+        setting = Setting.of(found)
+        if found.cell.target != GATEWAY or not measured(found) or not index.calm(setting):
+            continue
+        direct = index.cell(setting, CLOUD, found.cell.profile, found.cell.load)
+        keeps_up = direct is not None and min(found.availability.value, direct.availability.value) >= SERVES_RATIO
+        if direct is not None and keeps_up and answered_by(found, CLOUD) >= NEARLY_ALL_RATIO:
+            added.append(found.mean_ms.value - direct.mean_ms.value)
+            factors.append(found.mean_ms.value / direct.mean_ms.value)
+    if added:
+        added.sort()
+        factors.sort()
+        text = (
+            f"Where the cloud gave nearly all of the gateway's answers ({plural(len(added), 'cell')}), the mean through the gateway is "
+            f"{number(added[len(added) // 2])} ms above that of the cloud asked directly in the median ({number(added[0])} to "
+            f"{number(added[-1])} ms, {number(factors[len(factors) // 2])} times in the median)."
+        )
+        yield Conclusion(Kind.GATEWAY, Strength.COMPUTED, text, headline=False)
 
 
 def _factors(found: Sequence[Contest]) -> str:
@@ -83,16 +116,17 @@ def _cautions(index: Index) -> Iterator[Conclusion]:
 def _limits(index: Index) -> Iterator[str]:
     result = index.result
     known = [found for found in result.cells if measured(found)]
-    planned = len(result.cells) + len(result.missing)
-    if result.missing:
-        yield f"{plural(len(result.missing), 'cell')} of {count(planned)} planned were not measured; the reasons are in the last section."
+    planned = index.planned()
     hollow = [found for found in result.cells if not measured(found)]
+    gone = len(set(result.missing) - {found.cell.name for found in result.cells})
+    if gone:
+        yield f"{plural(gone, 'cell')} of {count(planned)} planned {_were(gone)} not measured; why is in the last section."
     if hollow:
-        yield f"Nothing counts of {plural(len(hollow), 'cell')}, every run of which is void or empty: {_some(hollow)}."
+        yield f"Nothing counts of {plural(len(hollow), 'cell')} of {count(planned)}, every run of which is void or empty: {_some(hollow)}."
     runs = [run for found in result.cells for run in found.runs]
     void = [run for run in runs if run.void]
     if void:
-        yield f"{plural(len(void), 'run')} of {count(len(runs))} are void and count nowhere; why is in the last section."
+        yield f"{plural(len(void), 'run')} of {count(len(runs))} {'is' if len(void) == 1 else 'are'} void and {'counts' if len(void) == 1 else 'count'} nowhere; why is in the last section."
     wrong = [found for found in result.cells if residual(found)]
     if wrong:
         yield f"The ledger of {plural(len(wrong), 'cell')} does not add up ({_some(wrong)}): a fault of the measurement; do not rely on those."
@@ -112,6 +146,10 @@ def _limits(index: Index) -> Iterator[str]:
     loads = {found.cell.load for found in known}
     if known and len(loads) == 1 and len(index.profiles) < 2:
         yield "One load and one network were measured: nothing is known of others."
+
+
+def _were(number_of: int) -> str:
+    return "was" if number_of == 1 else "were"
 
 
 def _some(cells: Sequence[CellResult]) -> str:

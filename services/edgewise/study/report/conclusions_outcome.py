@@ -12,9 +12,7 @@ from edgewise.study.report.contests import SERVES_RATIO
 from edgewise.study.report.costs import Cost, costs
 from edgewise.study.report.findings import Conclusion, Kind, Strength
 from edgewise.study.report.index import Index, Setting, measured
-from edgewise.study.report.misses import mape, misses
 from edgewise.study.report.wording import count, listing, number, percent, plural, rate, rates, share
-from edgewise.study.results import StudyResult
 
 MOST_ALIKE: Final = 3
 """Sentences of one kind that are read first; of more, one for all of them is."""
@@ -25,11 +23,11 @@ SIGNIFICANT: Final = 0.05
 def availability(index: Index) -> Iterator[Conclusion]:
     """What was answered: through each outage, and without one."""
     for setting in index.settings:
-        if setting.outage:
+        if not index.calm(setting):
             for load in index.loads(setting):
                 for profile in index.profiles_of(setting):
                     yield from _through_outage(index, setting, profile, load)
-    calm = [found for found in index.result.cells if not found.cell.outage and measured(found)]
+    calm = [found for found in index.result.cells if index.calm(Setting.of(found)) and measured(found)]
     short = sorted(
         (found for found in calm if found.availability.value < SERVES_RATIO), key=lambda one: one.availability.value
     )
@@ -74,15 +72,20 @@ def _through_outage(index: Index, setting: Setting, profile: str, load: float) -
         said.append(
             f"shown to answer less than {best.cell.target}: {listing(less)}" if less else "no difference is shown"
         )
-    lead = f"{setting.model} through the outage {named}, {network(index, profile)} at {rate(load)}"
+    plain = index.label(Setting(*setting.kind))
+    lead = f"{plain} through the outage {named}, {network(index, profile)} at {rate(load)}"
     yield Conclusion(Kind.AVAILABILITY, Strength.SHOWN if less else Strength.NOT_SHOWN, lead, points=tuple(said))
 
 
 def accuracy(index: Index) -> Iterator[Conclusion]:
     """What a nearer variant costs; one sentence a model, and one for all of them where they are many."""
     found: list[tuple[float, Conclusion, str]] = []
+    strange = []
     for model in variants.models(index):
         by_target = {one.target: one for one in variants.accuracies(index, model)}
+        if by_target and not any(one.right for one in by_target.values()):
+            strange.append(model)
+            continue
         for near, far in index.rivals():
             if GATEWAY not in {near, far} and near in by_target and far in by_target:
                 differs = 100 * (by_target[near].estimate.value - by_target[far].estimate.value)
@@ -97,6 +100,12 @@ def accuracy(index: Index) -> Iterator[Conclusion]:
         yield Conclusion(Kind.ACCURACY, Strength.PARTLY if shown else Strength.NOT_SHOWN, text)
     for _, one, _ in found:
         yield replace(one, headline=len(found) <= MOST_ALIKE)
+    if strange:
+        text = (
+            f"Nothing is said of the accuracy of {listing(strange)}: none of the answers of {listing(strange) if len(strange) == 1 else 'these'} "
+            "is right, so they are not in the words of the labels."
+        )
+        yield Conclusion(Kind.ACCURACY, Strength.CAUTION, text, headline=not found)
 
 
 def _accuracy_of(index: Index, model: str, near: variants.Accuracy, far: variants.Accuracy) -> Conclusion:
@@ -124,7 +133,7 @@ def price(index: Index) -> Iterator[Conclusion]:
     """What a million predictions cost at the highest load at which targets can be compared; models together where they are many."""
     found = []
     for setting in index.settings:
-        by_target = _at_highest_load(index, setting) if index.result.prices and not setting.outage else {}
+        by_target = _at_highest_load(index, setting) if index.result.prices and index.calm(setting) else {}
         if by_target:
             found.append((index.label(setting), by_target))
     if len(found) > MOST_ALIKE:
@@ -164,17 +173,35 @@ def _range(values: Sequence[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def prediction(result: StudyResult) -> Iterator[Conclusion]:
+def prediction(index: Index) -> Iterator[Conclusion]:
     """How far off the predictions were."""
-    found = misses(result)
-    if not found:
-        return
-    worst = max(found, key=lambda one: abs(one.error_ratio))
-    inside = sum(one.inside for one in found)
-    left_out = sum(not math.isfinite(one.mean_ms) for one in result.predictions)
-    without = f" Left out: {plural(left_out, 'cell')} for which no steady state was predicted." if left_out else ""
-    text = (
-        f"Predictions from the calibration miss the measured means by {percent(mape(found), 1)} on average over {plural(len(found), 'cell')} "
-        f"(worst: {worst.cell.cell.name}, by {percent(abs(worst.error_ratio), 0)}); {count(inside)} of the means lie within the predicted bounds.{without}"
+    checked = index.checked
+    counted = [row for row in checked.rows if row.counted and not math.isnan(row.mean_error)]
+    left_out = len(checked.rows) - len(counted)
+    without = (
+        f" {plural(left_out, 'cell')} of {count(len(checked.rows))} {'is' if left_out == 1 else 'are'} left out: no steady state, or too little answered."
+        if left_out
+        else ""
     )
-    yield Conclusion(Kind.PREDICTION, Strength.COMPUTED, text)
+    if counted:
+        worst = max(counted, key=lambda row: abs(row.mean_error))
+        text = (
+            f"Predictions from the calibration miss the measured means by {percent(checked.mean_absolute_error, 1)} on average over "
+            f"{plural(len(counted), 'cell')}, medians by {percent(checked.p50_absolute_error, 1)}, p99 by "
+            f"{percent(checked.p99_absolute_error, 1)} (worst mean: {worst.cell.name}, by {percent(abs(worst.mean_error), 1)}).{without}"
+        )
+        yield Conclusion(Kind.PREDICTION, Strength.COMPUTED, text)
+    elif checked.rows:
+        yield Conclusion(Kind.PREDICTION, Strength.CAUTION, f"No prediction can be checked.{without}")
+    known = [one for one in checked.inversions if not math.isnan(one.difference)]
+    if known:
+        largest = max(known, key=lambda one: abs(one.difference))
+        text = (
+            f"The utilisation of the edge at which the cloud begins to win was predicted within {number(abs(largest.difference), 2)} of the measured "
+            f"one at {plural(len(known), 'crossover')}"
+        )
+        said = tuple(
+            f"{one.model} on {one.profile}: {number(one.measured.value, 2)} measured, {number(one.predicted.value, 2)} predicted"
+            for one in known
+        )
+        yield Conclusion(Kind.PREDICTION, Strength.COMPUTED, text, points=said)

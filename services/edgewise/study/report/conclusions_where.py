@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 
+from edgewise.study.cells import CLOUD, EDGE
+from edgewise.study.checking import Inversion
 from edgewise.study.report.contests import Contest, Crossover, Metric, contests, crossovers
 from edgewise.study.report.findings import Conclusion, Kind, Strength
 from edgewise.study.report.index import Index, Setting
 from edgewise.study.report.wording import listing, milliseconds, nominal, number, percent, rate, rates
+from edgewise.study.results import Estimate
 
 Points = list[tuple[float, Contest]]
 """Contests with their places on an axis, rising."""
@@ -31,7 +34,7 @@ def where_to_run(index: Index) -> Iterator[Conclusion]:
     subjects: dict[_Said, list[str]] = {}
     for pair in index.rivals():
         for setting in index.settings:
-            if not setting.outage:
+            if index.calm(setting):
                 for metric in (Metric.MEAN, Metric.P99):
                     for said in _of_pair(index, setting, pair, metric):
                         subjects.setdefault(said, []).append(index.label(setting))
@@ -56,7 +59,7 @@ def _of_pair(index: Index, setting: Setting, pair: tuple[str, str], metric: Metr
     loads_tell_more = 2 < len(by_rtt) > len(places)
     over_rtt, over_load = len(places) > 1, len(by_rtt) > 1 and (loads_tell_more or len(places) < 2)
     if over_load:
-        said = tuple(_over_load(index, pair, profile, points) for profile, points in by_load)
+        said = tuple(_over_load(index, pair, profile, points, metric) for profile, points in by_load)
         yield _Said(Kind.WHERE, strength, figure, said, first)
     if over_rtt:
         yield _Said(Kind.WHERE, strength, figure, _over_rtt(index, pair, by_rtt), first and not over_load)
@@ -141,24 +144,45 @@ def _crossing(index: Index, change: Crossover, points: Points) -> str:
     )
 
 
-def _over_load(index: Index, pair: tuple[str, str], profile: str, points: Points) -> str:
+def _over_load(index: Index, pair: tuple[str, str], profile: str, points: Points, metric: Metric) -> str:
     """Who wins over the loads of one network."""
     on, reach = network(index, profile), f"{points[0][0]:g} to {rate(points[-1][0])}"
     changes = crossovers(points)
     if len(changes) > 1:
         return f"{on} the winner changes {len(changes)} times between {reach}"
-    if changes and math.isnan(changes[0].at):
-        change = changes[0]
-        return f"{on} {change.below} wins up to {change.last_below:g}, {change.above} from {rate(change.first_above)}"
     if changes:
         change = changes[0]
-        about = f"{rate(float(f'{change.at:.3g}'))} ({number(change.low)} to {number(change.high)})"
-        return f"{on} {change.below} wins up to about {about}{_busy(index, points, change.at)}, {change.above} above"
+        found = _inversion(index, profile, points, change) if metric is Metric.MEAN and pair == (EDGE, CLOUD) else None
+        place = found.measured_load if found is not None else Estimate(change.at, change.low, change.high)
+        if math.isnan(place.value):
+            return (
+                f"{on} {change.below} wins up to {change.last_below:g}, {change.above} from {rate(change.first_above)}"
+            )
+        bounds = (
+            f"{number(place.low)} to {number(place.high)}"
+            if math.isfinite(place.high)
+            else f"{number(place.low)} or more"
+        )
+        where = f"{rate(float(f'{place.value:.3g}'))} ({bounds}){_busy(index, points, place.value, found)}"
+        return f"{on} {change.below} wins up to about {where}, {change.above} above"
     return f"{on} " + _without_change(pair, points, _Axis("load", reach, rate, "below", "above", "loads"))
 
 
-def _busy(index: Index, points: Points, load: float) -> str:
-    """The utilisation of the nearer site at a load, as far as there are predictions to take it from."""
+def _inversion(index: Index, profile: str, points: Points, change: Crossover) -> Inversion | None:
+    """The same crossover as `checking` has it, so that one study tells one figure."""
+    kind = points[0][1].setting.kind
+    for one in index.checked.inversions:
+        if (one.profile, (one.model, one.protocol, one.batching)) == (profile, kind):
+            inside = change.last_below <= one.measured_load.value <= change.first_above
+            return one if inside else None
+    return None
+
+
+def _busy(index: Index, points: Points, load: float, found: Inversion | None) -> str:
+    """The utilisation of the nearer site at a load, as far as a calibration or a prediction tells it."""
+    if found is not None and not math.isnan(found.measured.value):
+        expected = "" if math.isnan(found.predicted.value) else f" (predicted: {percent(found.predicted.value, 0)})"
+        return f", where {EDGE} is {percent(found.measured.value, 0)} busy{expected}"
     known = []
     for place, one in points:
         predicted = index.prediction(one.first)

@@ -23,11 +23,7 @@ from edgewise.study.results import Calibration, CellResult
 
 MILLION: Final = 1e6
 
-CLOUD_NODE_PER_HOUR: Final = "cloud_node_per_hour"
-EDGE_NODE_PER_HOUR: Final = "edge_node_per_hour"
 PER_GB: Final = "per_gb"
-CLOUD_NODE_WATTS: Final = "cloud_node_watts"
-EDGE_NODE_WATTS: Final = "edge_node_watts"
 DEVICE_WATTS: Final = "device_watts"
 
 
@@ -74,9 +70,8 @@ def cost(found: CellResult, prices: Mapping[str, float], size_bytes: float) -> C
     """
     rate = found.cell.rate * found.availability.value
     crossing = _crossing_ratio(found)
-    sites = _nodes(found)
-    hourly = sum(prices.get(f"{site}_node_per_hour", math.nan) for site in sites)
-    watts = sum(prices.get(f"{site}_node_watts", math.nan) for site in sites)
+    hourly = sum(_priced(prices, found, site, "node_per_hour") for site in _nodes(found))
+    watts = sum(_priced(prices, found, site, "node_watts") for site in _nodes(found))
     per_gb, device_watts = prices.get(PER_GB, math.nan), prices.get(DEVICE_WATTS, math.nan)
     transfer = 0.0 if crossing == 0 else crossing * size_bytes / 1e9 * per_gb * MILLION
     if not rate > 0:
@@ -97,17 +92,28 @@ def _nodes(found: CellResult) -> tuple[str, ...]:
     return (CLOUD,) if found.cell.profile else (EDGE,)
 
 
+def _priced(prices: Mapping[str, float], found: CellResult, tier: str, thing: str) -> float:
+    """Of the site by its name where it has a price of its own, else of its tier."""
+    named = prices.get(f"{found.cell.target}_{thing}") if found.cell.target != GATEWAY else None
+    return named if named is not None else prices.get(f"{tier}_{thing}", math.nan)
+
+
 def _crossing_ratio(found: CellResult) -> float:
     """Share of the answers that crossed the network to the cloud."""
     if found.cell.target != GATEWAY:
         return 1.0 if found.cell.profile else 0.0
+    return answered_by(found, CLOUD)
+
+
+def answered_by(found: CellResult, site: str) -> float:
+    """The share of a cell's answers that a site gave; nan where no answer says who gave it."""
     answers: dict[str, int] = {}
     for run in found.runs:
         if not run.void:
-            for site, times in run.sites.items():
-                answers[site] = answers.get(site, 0) + times
+            for name, times in run.sites.items():
+                answers[name] = answers.get(name, 0) + times
     known = sum(answers.values())
-    return answers.get(CLOUD, 0) / known if known else math.nan
+    return answers.get(site, 0) / known if known else math.nan
 
 
 def _calibration(index: Index, found: CellResult) -> Calibration | None:
@@ -130,5 +136,5 @@ def _with_capacity(index: Index, made: Cost) -> Cost:
     known = _calibration(index, made.cell)
     if known is None or not known.capacity_per_s or made.cell.cell.target == GATEWAY:
         return made
-    hourly = index.result.prices.get(f"{_nodes(made.cell)[0]}_node_per_hour", math.nan)
+    hourly = _priced(index.result.prices, made.cell, _nodes(made.cell)[0], "node_per_hour")
     return replace(made, busy_node=hourly / (3600 * known.capacity_per_s[-1]) * MILLION)

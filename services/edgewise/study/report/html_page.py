@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from edgewise.study.report import palette
-from edgewise.study.report.conclusions import conclude
+from edgewise.study.report.conclusions import conclusions
 from edgewise.study.report.drawings import Plot, Table
 from edgewise.study.report.findings import Conclusion, Kind, Strength
 from edgewise.study.report.html_parts import (
@@ -22,9 +22,11 @@ from edgewise.study.report.html_parts import (
     table,
 )
 from edgewise.study.report.index import Index, measured
+from edgewise.study.report.plots_check import inversion_table
 from edgewise.study.report.plots_latency import CELL_HEADER, quantile_rows
 from edgewise.study.report.plots_outcome import agreement_table, ledger_table
 from edgewise.study.report.wording import count, nominal, number, percent, plural
+from edgewise.study.results import MlperfVerdict
 
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """The page asks for nothing and runs nothing."""
@@ -47,6 +49,7 @@ HEADINGS: Final = {
     "availability": "Availability",
     "cost": "Cost and energy",
     "prediction": "Predicted against measured",
+    "mlperf": "MLPerf",
     "method": "How it was measured",
 }
 
@@ -66,16 +69,19 @@ def page(index: Index, plots: Mapping[str, Sequence[Plot]], scenario: str) -> st
     """
     result = index.result
     parts = {
-        "what": _what(conclude(result)),
+        "what": _what(conclusions(index)),
         "map": _shown(plots["map"], _no_map(index)),
         "latency": _latency(plots),
         "accuracy": _accuracy(index, plots["accuracy"]),
         "availability": _availability(index, plots["availability"]),
         "cost": _cost(index, plots["cost"]),
-        "prediction": _shown(plots["prediction"], _no_prediction(index)),
+        "prediction": _prediction(index, plots["prediction"]),
+        **({"mlperf": _mlperf(result.mlperf)} if result.mlperf else {}),
         "method": _method(index, plots["method"], scenario),
     }
-    contents = "".join(f'<li><a href="#{name}">{escape(heading)}</a></li>' for name, heading in HEADINGS.items())
+    contents = "".join(
+        f'<li><a href="#{name}">{escape(heading)}</a></li>' for name, heading in HEADINGS.items() if name in parts
+    )
     body = "\n".join(section(name, HEADINGS[name], inner) for name, inner in parts.items())
     return f"""<!doctype html>
 <html lang="en">
@@ -115,7 +121,7 @@ def _subtitle(index: Index) -> str:
     result = index.result
     runs = [run for found in result.cells for run in found.runs]
     known = sum(measured(found) for found in result.cells)
-    planned = len(result.cells) + len(result.missing)
+    planned = index.planned()
     requests = sum(found.requests for found in result.cells)
     words = [
         f"{count(known)} of {plural(planned, 'planned cell')} measured",
@@ -197,7 +203,9 @@ def _availability(index: Index, plots: Sequence[Plot]) -> Iterator[str]:
         if index.result.cells
         else "Nothing was measured.",
     )
-    if any(setting.outage for setting in index.settings) and not any(found.timeline for found in index.result.cells):
+    if any(not index.calm(setting) for setting in index.settings) and not any(
+        found.timeline for found in index.result.cells
+    ):
         yield paragraph("The seconds of the outages are not drawn: they are not in these results.")
     yield paragraph(
         "The ledger of every cell: requests = ok + rejected + expired + error + lost + unsent, so the residual is 0; anything else is a fault of the measurement."
@@ -221,6 +229,63 @@ def _no_prediction(index: Index) -> str:
     if not index.result.predictions:
         return "Nothing was predicted: the study was not calibrated."
     return "Fewer than two cells were both predicted, with a steady state, and measured."
+
+
+def _prediction(index: Index, plots: Sequence[Plot]) -> Iterator[str]:
+    yield from _shown(plots, _no_prediction(index))
+    found = inversion_table(index)
+    if found is not None:
+        yield "<h3>Where the cloud begins to win, with load</h3>"
+        yield paragraph(
+            "In utilisation of the edge by the requests of its place. Measured: where straight lines between the loads cross, with what 95 % of redraws of the "
+            "means give. Predicted: of the steady state, from the calibrations; for these runs: from the predictions of the same cells, which know how long they were."
+        )
+        yield table(found, "Crossover with load, measured and predicted")
+
+
+def _mlperf(verdicts: Sequence[MlperfVerdict]) -> Iterator[str]:
+    yield paragraph(
+        "What MLPerf's own load generator found under its rules. These are not submissions to MLPerf; nobody has reviewed them."
+    )
+    rows: list[tuple[str, ...]] = [
+        (
+            one.scenario,
+            one.model,
+            one.target,
+            one.profile or "–",
+            "valid" if one.valid else "INVALID",
+            "; ".join(one.reasons) or "–",
+            one.metric,
+            f"{number(one.value)} {one.unit}",
+            number(one.latencies_ms.get(0.9, math.nan)),
+            number(one.latencies_ms.get(0.99, math.nan)),
+            count(one.queries),
+            count(one.failed),
+            percent(one.accuracy),
+        )
+        for one in verdicts
+    ]
+    header = (
+        "scenario",
+        "model",
+        "target",
+        "network",
+        "verdict",
+        "reasons",
+        "metric",
+        "value",
+        "p90, ms",
+        "p99, ms",
+        "queries",
+        "failed",
+        "accuracy",
+    )
+    yield table(Table(header, rows, 7), "MLPerf verdicts")
+    for one in verdicts:
+        if one.lines:
+            text = "\n".join(one.lines)
+            name = ", ".join(word for word in (one.scenario, one.model, one.target, one.profile) if word)
+            yield folded(f"In its own words: {name}", f'<pre tabindex="0">{escape(text)}</pre>')
 
 
 def _method(index: Index, plots: Sequence[Plot], scenario: str) -> Iterator[str]:

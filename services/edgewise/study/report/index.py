@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from edgewise.study.cells import CLOUD, EDGE, GATEWAY
+from edgewise.study.checking import Check, check
 from edgewise.study.results import CellResult, NetworkProfile, Prediction, StudyResult
 
 
@@ -16,6 +17,11 @@ class Setting:
     protocol: str
     batching: str = ""
     outage: str = ""
+
+    @property
+    def kind(self) -> tuple[str, str, str]:
+        """Without the outage."""
+        return self.model, self.protocol, self.batching
 
     @classmethod
     def of(cls, found: CellResult) -> "Setting":
@@ -29,7 +35,8 @@ class Index:
     """A study's cells by setting, target, profile and load.
 
     Attributes:
-        settings, targets, profiles: those of cells that were measured. Profiles by rising RTT, then by falling bandwidth.
+        settings, targets, profiles: those of cells that were measured. Settings without those that are there only because a target
+            does not cross the network and was measured once for all outages. Profiles by rising RTT, then by falling bandwidth.
     """
 
     result: StudyResult
@@ -38,10 +45,12 @@ class Index:
     profiles: list[str] = field(init=False)
     _cells: dict[tuple[Setting, str, str, float], CellResult] = field(init=False)
     _predictions: dict[str, Prediction] = field(init=False)
+    _checked: Check | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         cells = self.result.cells
-        self.settings = list(dict.fromkeys(Setting.of(found) for found in cells))
+        found_settings = dict.fromkeys(Setting.of(found) for found in cells)
+        self.settings = [one for one in found_settings if not self._stands_in(one, found_settings)]
         self.targets = sorted({found.cell.target for found in cells}, key=_target_order)
         crossed = {found.cell.profile for found in cells} - {""}
         self.profiles = sorted(crossed, key=self._profile_order)
@@ -66,6 +75,21 @@ class Index:
         """Of a cell, where there is one."""
         return self._predictions.get(found.cell.name) if found is not None else None
 
+    @property
+    def checked(self) -> Check:
+        """Predictions beside what was measured."""
+        if self._checked is None:
+            self._checked = check(self.result)
+        return self._checked
+
+    def calm(self, setting: Setting) -> bool:
+        """Whether nothing happens to the link."""
+        return not setting.outage or self.result.outages.get(setting.outage, setting.outage).strip() == ""
+
+    def planned(self) -> int:
+        """Cells of the sweep, measured or not."""
+        return len({found.cell.name for found in self.result.cells} | set(self.result.missing))
+
     def loads(self, setting: Setting) -> list[float]:
         """Rising."""
         return sorted({found.cell.load for found in self.result.cells if Setting.of(found) == setting})
@@ -76,8 +100,9 @@ class Index:
         return [profile for profile in self.profiles if profile in crossed] or [""]
 
     def targets_of(self, setting: Setting) -> list[str]:
-        """In the order of `targets`."""
-        asked = {found.cell.target for found in self.result.cells if Setting.of(found) == setting}
+        """In the order of `targets`, with those measured once for all outages."""
+        alike = (setting, Setting(*setting.kind))
+        asked = {found.cell.target for found in self.result.cells if Setting.of(found) in alike}
         return [target for target in self.targets if target in asked]
 
     def rtt_ms(self, profile: str) -> float:
@@ -95,9 +120,8 @@ class Index:
 
     def label(self, setting: Setting) -> str:
         """What tells a setting from the others of this study; the model's name always."""
-        words = [setting.model]
-        if len({other.protocol for other in self.settings}) > 1:
-            words.append(setting.protocol)
+        several = len({other.protocol for other in self.settings}) > 1
+        words = [f"{setting.model} over {setting.protocol}" if several else setting.model]
         if setting.batching:
             words.append(f"batching {setting.batching}")
         if setting.outage:
@@ -110,6 +134,12 @@ class Index:
         if CLOUD in sites:
             return tuple((site, CLOUD) for site in sites if site != CLOUD) or _alone(self.targets)
         return tuple((site, sites[0]) for site in sites[1:]) or _alone(self.targets)
+
+    def _stands_in(self, setting: Setting, others: Iterable[Setting]) -> bool:
+        """Whether its cells stand for those of settings with an outage, and are shown there."""
+        alike = [one for one in others if one != setting and (one.model, one.protocol, one.batching) == setting.kind]
+        crosses = any(found.cell.profile for found in self.result.cells if Setting.of(found) == setting)
+        return not setting.outage and bool(alike) and not crosses
 
     def _profile_order(self, profile: str) -> tuple[float, float, str]:
         rtt_ms = self.rtt_ms(profile)
@@ -149,4 +179,4 @@ def _target_order(target: str) -> tuple[int, str]:
 
 
 def _without_rtt(profile: NetworkProfile) -> tuple[float, ...]:
-    return (profile.up_kbit_s, profile.down_kbit_s, profile.jitter_ms, profile.loss_ratio)
+    return (profile.up_kbit_s, profile.down_kbit_s, profile.jitter_ms, profile.loss_ratio, profile.path_spread_ms)

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from edgewise.study.checking import CheckRow
 from edgewise.study.report.drawings import Drawing, Table
 from edgewise.study.report.index import Index
-from edgewise.study.report.misses import Miss, mape, misses
 from edgewise.study.report.palette import AXIS, SHADE, STATES, series
 from edgewise.study.report.plots_style import key, logarithmic, panels
 from edgewise.study.report.wording import interval, number, percent
@@ -18,79 +18,118 @@ if TYPE_CHECKING:
 
 def predictions(index: Index) -> Iterator[Drawing]:
     """Every cell with a prediction: its mean, and how the miss depends on how busy the target is."""
-    found = misses(index.result)
+    checked = index.checked
+    found = [row for row in checked.rows if not math.isnan(row.mean_error)]
     if len(found) < 2:
         return
+    counted = sum(row.counted for row in found)
+    apart = (
+        f"{percent(checked.mean_absolute_error, 1)} of the measured over the {counted} cells that are counted (filled)"
+        if counted
+        else "that of no cell counted"
+    )
+    hollow = (
+        " Hollow: not counted, because there is no steady state or too little was answered."
+        if counted < len(found)
+        else ""
+    )
     yield Drawing(
         "prediction",
-        "Predicted against measured",
-        f"Mean latency of {len(found)} cells; the mean absolute error is {percent(mape(found), 1)} of the measured. On the line: as predicted; "
+        "Predicted against measured means",
+        f"Mean latency of {len(found)} cells; the mean absolute error is {apart}.{hollow} On the line: as predicted; "
         "the grey band is ±5 %. Bars: 95 % intervals of the measurement. Right: the error by the utilisation of the busiest stage.",
-        f"Scatter of predicted and measured means of {len(found)} cells, {percent(mape(found), 1)} apart on average.",
+        f"Scatter of predicted and measured means of {len(found)} cells; the mean absolute error is {apart}.",
         lambda: _draw_predictions(index, found),
         Table(
             (
                 "cell",
-                "utilisation",
                 "bottleneck",
+                "utilisation",
                 "predicted, ms",
                 "bounds, ms",
                 "measured, ms",
-                "error",
-                "within bounds",
+                "error of mean",
+                "error of p50",
+                "error of p99",
+                "counted",
+                "why",
             ),
-            [_row(one) for one in found],
+            [_row(row) for row in checked.rows],
+            2,
         ),
     )
 
 
-def _row(one: Miss) -> tuple[str, ...]:
-    predicted = one.prediction
+def _row(row: CheckRow) -> tuple[str, ...]:
+    predicted = row.prediction
     return (
-        one.cell.cell.name,
-        number(predicted.utilisation),
+        row.cell.name,
         predicted.bottleneck,
+        number(predicted.utilisation),
         number(predicted.mean_ms),
         f"{number(predicted.low_mean_ms)} to {number(predicted.high_mean_ms)}",
-        interval(one.cell.mean_ms),
-        percent(one.error_ratio, 1),
-        "yes" if one.inside else "no",
+        interval(row.mean_ms),
+        *(percent(error, 1) for error in (row.mean_error, row.p50_error, row.p99_error)),
+        "yes" if row.counted else "no",
+        row.reason or "–",
     )
 
 
-def _draw_predictions(index: Index, found: Sequence[Miss]) -> "Figure":
+def inversion_table(index: Index) -> Table | None:
+    """Where cloud and edge change places with load, measured and predicted; None where nothing can be said of it."""
+    rows = [
+        (
+            f"{one.model}{f', {one.protocol}' if len({other.protocol for other in index.checked.inversions}) > 1 else ''}",
+            one.profile,
+            one.said or "–",
+            number(one.way_over_service),
+            number(one.pooled),
+            interval(one.measured_load),
+            interval(one.measured),
+            interval(one.predicted),
+            number(one.predicted_here),
+            number(one.difference, 2),
+        )
+        for one in index.checked.inversions
+    ]
+    header = (
+        "model",
+        "network",
+        "remark",
+        "RTT / service time",
+        "places pooled",
+        "measured load, 1/s",
+        "measured utilisation",
+        "predicted",
+        "predicted for these runs",
+        "difference",
+    )
+    return Table(header, rows, 3) if rows else None
+
+
+def _draw_predictions(index: Index, found: Sequence[CheckRow]) -> "Figure":
     figure, axes = panels(1, 2, width_in=3.5, height_in=2.9)
     left, right = axes[0]
     looks = series(index.targets)
-    targets = [target for target in index.targets if any(one.cell.cell.target == target for one in found)]
-    values = [value for one in found for value in (one.prediction.mean_ms, one.cell.mean_ms.value)]
+    targets = [target for target in index.targets if any(row.cell.target == target for row in found)]
+    values = [value for row in found for value in (row.prediction.mean_ms, row.mean_ms.value)]
     ends = [min(values) * 0.8, max(values) * 1.25]
     left.fill_between(
         ends, [end * 0.95 for end in ends], [end * 1.05 for end in ends], color=SHADE.light, linewidth=0, zorder=0
     )
     left.plot(ends, ends, color=AXIS.light, linewidth=0.8)
-    for target in targets:
-        some, look = [one for one in found if one.cell.cell.target == target], looks[target]
-        measured = [one.cell.mean_ms for one in some]
-        for one, estimate in zip(some, measured, strict=True):
-            left.plot([one.prediction.mean_ms] * 2, [estimate.low, estimate.high], color=look.colour, linewidth=0.8)
-        places = [one.prediction.mean_ms for one in some]
-        left.plot(
-            places,
-            [estimate.value for estimate in measured],
-            look.marker,
-            color=look.colour,
-            markersize=3.5,
-            alpha=0.85,
-        )
-        right.plot(
-            [one.prediction.utilisation for one in some],
-            [100 * one.error_ratio for one in some],
-            look.marker,
-            color=look.colour,
-            markersize=3.5,
-            alpha=0.85,
-        )
+    for row in found:
+        look = looks[row.cell.target]
+        style: dict[str, Any] = {
+            "marker": look.marker,
+            "color": look.colour,
+            "markersize": 3.8,
+            "markerfacecolor": look.colour if row.counted else "none",
+        }
+        place, measured = row.prediction.mean_ms, row.mean_ms
+        left.plot([place] * 2, [measured.low, measured.high], color=look.colour, linewidth=0.8)
+        left.plot([place], [measured.value], linestyle="", **style)
+        right.plot([row.prediction.utilisation], [100 * row.mean_error], linestyle="", clip_on=False, **style)
     left.set_xlim(*ends)
     left.set_ylim(*ends)
     logarithmic(left, "x")
@@ -99,8 +138,16 @@ def _draw_predictions(index: Index, found: Sequence[Miss]) -> "Figure":
     left.set_ylabel("measured mean, ms")
     right.axhspan(-5, 5, color=SHADE.light, zorder=0, linewidth=0)
     right.axhline(0, color=AXIS.light, linewidth=0.8)
+    if max(abs(row.mean_error) for row in found) > 0.4:
+        # Equal steps near 0, where it matters; far away a decade is a step.
+        right.set_yscale("symlog", linthresh=10)
+        right.set_yticks(
+            [-100, -30, -10, -5, 0, 5, 10, 30, 100], [f"{tick:g}" for tick in (-100, -30, -10, -5, 0, 5, 10, 30, 100)]
+        )
+        furthest = 100 * max(abs(row.mean_error) for row in found) * 1.2
+        right.set_ylim(max(-110, -furthest), furthest)
     right.set_xlabel("utilisation of the busiest stage")
-    right.set_ylabel("predicted over measured, %")
+    right.set_ylabel("predicted over measured mean, %")
     key(figure, targets)
     return figure
 

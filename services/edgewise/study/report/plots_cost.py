@@ -21,7 +21,7 @@ MOST_SETTINGS: Final = 4
 
 def cost_drawings(index: Index) -> Iterator[Drawing]:
     """Against load where several were measured, else bars."""
-    settings = [setting for setting in index.settings if not setting.outage]
+    settings = [setting for setting in index.settings if index.calm(setting)]
     found = {setting: [one for one in costs(index, setting) if _known(one)] for setting in settings}
     found = {setting: some for setting, some in found.items() if some}
     if not found:

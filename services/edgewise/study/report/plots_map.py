@@ -106,7 +106,7 @@ def _row(index: Index, one: Contest, metric: Metric) -> tuple[str, ...]:
 
 
 def _maps(index: Index, pair: tuple[str, str], metric: Metric) -> list[_Map]:
-    settings = [setting for setting in index.settings if not setting.outage]
+    settings = [setting for setting in index.settings if index.calm(setting)]
     found = {setting: list(contests(index, setting, pair, metric)) for setting in settings}
     found = {setting: some for setting, some in found.items() if some}
     if not found:

@@ -1,11 +1,11 @@
 """The seconds of an outage: who answered, what was lost, and how long answers took."""
 
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from edgewise.core.errors import InvalidArgumentError
+from edgewise.study.outage_steps import read_steps
 from edgewise.study.report.drawings import Drawing, Table
 from edgewise.study.report.index import Index, Setting, spread
 from edgewise.study.report.palette import HATCHES, PAPER, SHADE, STATES, series
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 MOST_OUTAGES: Final = 6
 
-_STEP: Final = re.compile(r"([\d.]+)\s*(ms|s|m)?\s*:\s*([\w-]+)")
-_UNIT_S: Final = {"ms": 1e-3, "s": 1.0, "m": 60.0, None: 1.0}
 _SITE_HATCHES: Final = ("", "...", "xx")
 
 
@@ -38,14 +36,14 @@ def outages(index: Index) -> Iterator[Drawing]:
 
 def _settings(index: Index) -> list[Setting]:
     """Settings with an outage that has a timeline, at most a few of each model."""
-    found = [setting for setting in index.settings if setting.outage]
+    found = [setting for setting in index.settings if not index.calm(setting)]
     names = spread([f"{place}" for place in range(len(found))], MOST_OUTAGES)
     return [found[int(name)] for name in names]
 
 
 def _outage(index: Index, setting: Setting, profile: str, load: float, known: list[CellResult]) -> Drawing:
     steps = index.result.outages.get(setting.outage, "")
-    many = len([one for one in index.settings if one.outage]) > 1
+    many = len([one for one in index.settings if not index.calm(one)]) > 1
     rows = [
         (
             found.cell.target,
@@ -71,16 +69,26 @@ def _outage(index: Index, setting: Setting, profile: str, load: float, known: li
     )
 
 
-def faulty(steps: str) -> list[tuple[float, float]]:
-    """From when to when the link is at fault, by the words of a schedule; to infinity where it never heals."""
-    found = [(float(at) * _UNIT_S[unit or None], word) for at, unit, word in _STEP.findall(steps)]
+def faulty(text: str) -> list[tuple[float, float]]:
+    """From when to when the link is at fault, by the words of a schedule; to infinity where it never heals.
+
+    Returns: seconds; nothing where the words are not understood.
+    """
+    try:
+        steps = read_steps(text)
+    except InvalidArgumentError:
+        return []
     spans: list[tuple[float, float]] = []
-    for (at_s, word), (until_s, _) in pairwise([*sorted(found), (math.inf, "")]):
-        if word not in {"heal", "profile", "none"}:
-            if spans and spans[-1][1] == at_s:
-                spans[-1] = (spans[-1][0], until_s)
-            else:
-                spans.append((at_s, until_s))
+    faults = [step for step in steps if "fault" in step.said]
+    for place, step in enumerate(faults):
+        until_s = faults[place + 1].at_s if place + 1 < len(faults) else math.inf
+        until_s = min(until_s, step.at_s + step.said.get("for_s", math.inf))
+        if step.said["fault"] is None:
+            continue
+        if spans and spans[-1][1] == step.at_s:
+            spans[-1] = (spans[-1][0], until_s)
+        else:
+            spans.append((step.at_s, until_s))
     return spans
 
 

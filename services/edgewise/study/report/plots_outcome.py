@@ -111,9 +111,9 @@ def ledger_table(index: Index) -> Table:
 
 
 def ledger(index: Index) -> Iterator[Drawing]:
-    """Bars of what became of the requests, of cells with an outage or with requests that were not answered."""
+    """Bars of what became of the requests, of every cell of a study with outages, else of those with requests that were not answered."""
     cells = [found for found in index.result.cells if measured(found)]
-    with_outage = [found for found in cells if found.cell.outage]
+    with_outage = cells if any(found.cell.outage for found in cells) else []
     short = sorted(
         (found for found in cells if found.counts.get("ok", 0) < found.requests), key=lambda one: one.availability.value
     )

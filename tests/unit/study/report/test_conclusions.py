@@ -89,8 +89,8 @@ def test_wide_intervals_take_every_claim_away(inversion):
 
 def test_what_is_missing_void_or_thin_is_said():
     said = " ".join(texts(study_results.hollow(), Kind.CAUTION))
-    assert "1 cell of 10 planned were not measured" in said
-    assert "Nothing counts of 1 cell" in said
+    assert "1 cell of 10 planned was not measured" in said
+    assert "Nothing counts of 1 cell of 10" in said
     assert "4 runs of 27 are void" in said
     assert "rests on fewer than 1,000 answers" in said
 
@@ -176,10 +176,28 @@ def test_prices_are_of_the_highest_load_that_both_keep_up_with():
 
 def test_predictions_without_a_steady_state_are_left_out_and_counted():
     result = study_results.quick()
-    lost = replace(result.predictions[0], mean_ms=math.inf)
+    lost = replace(result.predictions[0], mean_ms=math.inf, utilisation=1.2)
     [said] = texts(replace(result, predictions=(lost, *result.predictions[1:])), Kind.PREDICTION)
     assert "over 5 cells" in said
-    assert "Left out: 1 cell for which no steady state was predicted." in said
+    assert "1 cell of 6 are left out" not in said
+    assert "1 cell of 6 is left out" in said
+
+
+def test_predicted_crossovers_stand_beside_the_measured(inversion):
+    [_, said] = of_kind(inversion, Kind.PREDICTION)
+    assert said.lead.endswith("at 4 crossovers")
+    assert all("measured" in point and "predicted" in point for point in said.points)
+
+
+def test_a_model_that_never_answers_rightly_is_not_compared():
+    result = study_results.quick()
+    wrong = tuple(
+        replace(found, judgements=tuple(replace(one, verdict="n01440764") for one in found.judgements))
+        for found in result.cells
+    )
+    [said] = of_kind(replace(result, cells=wrong), Kind.ACCURACY)
+    assert said.strength is Strength.CAUTION
+    assert "none of the answers of pets is right" in said.text
 
 
 def test_overload_is_told_apart_from_latency():
