@@ -83,17 +83,6 @@ def verdicts(protocol: str, recording: Recording) -> dict[int, str]:
     return {question: counts.most_common(1)[0][0] for question, counts in found.items()}
 
 
-def agreement(some: Mapping[int, str], others: Mapping[int, str]) -> tuple[int, int]:
-    """How often two variants say the same of the same question.
-
-    Args:
-        some, others: as `verdicts` gives them.
-    Returns: questions on which they agree, and questions that both answered.
-    """
-    both = some.keys() & others.keys()
-    return sum(some[question] == others[question] for question in both), len(both)
-
-
 def _outputs(protocol: str, body: bytes) -> dict[str, Any]:
     """Arrays by name, of the first example at least."""
     if protocol in ("rest-json", "rest-image"):

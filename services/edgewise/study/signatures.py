@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import quote
 
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.core.requests import DEFAULT_SIGNATURE
@@ -38,7 +39,8 @@ def metadata_paths(served_as: str) -> tuple[str, ...]:
 
     TensorFlow Serving names all signatures; the Open Inference Protocol the default one.
     """
-    return f"/v1/models/{served_as}/metadata", f"/v2/models/{served_as}"
+    name = quote(served_as, safe="")
+    return f"/v1/models/{name}/metadata", f"/v2/models/{name}"
 
 
 def asked_signature(model: ModelSpec, described: Mapping[str, Any] | bytes | None) -> Signature:

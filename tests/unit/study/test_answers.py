@@ -116,8 +116,3 @@ def test_verdicts_are_those_of_what_was_answered():
         [cat, dog, b"unreadable"],
     )
     assert answers.verdicts("rest-json", found) == {0: "dog", 1: "cat"}
-
-
-def test_agreement_counts_what_both_answered():
-    assert answers.agreement({0: "cat", 1: "dog", 2: "cat"}, {1: "dog", 2: "other", 3: "cat"}) == (1, 2)
-    assert answers.agreement({}, {0: "cat"}) == (0, 0)

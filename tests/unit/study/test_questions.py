@@ -152,6 +152,13 @@ def test_the_same_is_asked_again_for_the_same_seed(images):
     assert make(OTHER, "oip-grpc", images, NUMBERS, limit=3) == make(OTHER, "oip-grpc", images, NUMBERS, limit=3)
 
 
+def test_a_name_that_is_no_path_is_asked_about_all_the_same(images):
+    assert signatures.metadata_paths("a b/c") == ("/v1/models/a%20b%2Fc/metadata", "/v2/models/a%20b%2Fc")
+    odd = ModelSpec("odd", "a b/c", "pets")
+    assert make(odd, "rest-image", images).path == "/v1/models/a%20b%2Fc:predict"
+    assert make(odd, "rest-binary", images).path == "/v2/models/a%20b%2Fc/infer"
+
+
 @pytest.mark.parametrize(
     ("described", "name"),
     [
