@@ -6,6 +6,7 @@ Nothing of gevent is here, and nothing of asyncio there. Standard input: a frame
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import os
 import signal
@@ -240,6 +241,9 @@ class LiveEngine:
                 self._output.write(frame(batch))
             if over:
                 self._legs.remove(leg)
+                # A driver that ends gives the collector back to whoever comes next, which is the other driver here.
+                if self._legs:
+                    gc.disable()
                 leg.task.result()
 
 

@@ -17,7 +17,7 @@ import locust.stats
 from locust.runners import MasterRunner, WorkerRunner
 from shapes import shape_of
 
-from edgewise.core.errors import EdgewiseError
+from edgewise.core.errors import EdgewiseError, InvalidArgumentError
 from swarm import comparison, csv_files, options
 from swarm.asking import asking_for, target_of
 from swarm.engine_messages import Batch
@@ -107,6 +107,7 @@ class Session:
 
     def _test_start(self, **_: Any) -> None:
         self.figures.clear()
+        self._environment.process_exit_code = None
         if not self._is_worker:
             vars(self.options)[_USERS] = self.options.num_users or 1
             vars(self.options)[_RUN_TIME_S] = float(self.options.run_time or 0.0)
@@ -141,6 +142,8 @@ class Session:
         for user_class in self._environment.user_classes:
             protocol = user_class.protocol
             target = target_of(self._environment.host or user_class.host, protocol)
+            if target.tls and said.engine != "closed":
+                raise InvalidArgumentError(f"the open-loop engine speaks no TLS: ask {target.url} with --engine closed")
             asking = asking_for(
                 protocol, target, said.model, images=Path(said.images), seed=said.seed, timeout_s=said.timeout_s
             )
@@ -337,7 +340,8 @@ def _watch_form(environment: Any, web_ui: Any) -> None:
             return None
         said = environment.parsed_options
         form = {**vars(said), **request.form.to_dict()}
-        complaint = options.complaint(form)
+        picked = form.get("shape_class", "Default") != "Default"
+        complaint = options.complaint({**form, "shape": form["shape"] or ("constant" if picked else "")})
         if complaint:
             return jsonify({"success": False, "message": complaint, "host": environment.host})
         if not said.class_picker and not environment.runner.shape_greenlet:

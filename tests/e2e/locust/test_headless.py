@@ -6,7 +6,7 @@ LOCUSTFILES = {
     "rest_json": ("REST", "rest-json", "tfs-rest", "tiny"),
     "rest_image": ("REST", "rest-image", "tfs-rest", "pets"),
     "rest_binary": ("REST", "rest-binary", "oip-rest", "pets"),
-    "tfs_grpc": ("gRPC", "tfs-grpc", "tfs-grpc", "tiny"),
+    "tfs_grpc": ("gRPC", "tfs-grpc", "tfs-grpc", "pets"),
     "oip_grpc": ("gRPC", "oip-grpc", "oip-grpc", "pets"),
 }
 
@@ -51,52 +51,44 @@ def test_both_engines_ask_and_every_answer_is_a_prediction(five, answered, locus
     assert run.failures() == {}
 
 
-def test_the_ordinary_way_has_one_row_a_protocol_and_model(start_locust, host):
-    run = start_locust(
-        "rest_json", "--host", host("rest_json"), "--model", "tiny", "--headless", "-u", 3, "-r", 3, "-t", "1s"
-    )
-    assert run.end() == 0, run.text
-    assert run.rows().keys() == {"rest-json tiny", "Aggregated"}
-    assert run.engines().keys() == {"closed"}
+@pytest.fixture(scope="module")
+def three(five, start_locust, serving, answered):
+    """Runs of other kinds, side by side, when the server has done with the five."""
+    for run, _ in five.values():
+        run.end()
+    rest = ("--host", serving.rest_url, "--model", "tiny", "--headless")
+    grpc = ("--host", serving.grpc_target, "--model", "tiny", "--headless")
+    shape = ("--engine", "open", "--rate", 50, "--shape", "steps 0.2,1,0.2", "--html", "report.html")
+    return {
+        "before": answered("tfs-grpc", "tiny"),
+        "shape": start_locust("tfs_grpc", *grpc, "-u", 10, "-t", "4s", *shape),
+        "paced": start_locust("rest_json", *rest, "-u", 4, "-r", 4, "-t", "3s", "--rate", 20),
+        "together": start_locust(
+            "rest_json,rest_binary,shapes", *rest, "-u", 2, "-r", 2, "-t", "4s", "--engine", "open", "--rate", 40
+        ),
+    }
 
 
-def test_a_shape_moves_the_open_loops_rate(start_locust, serving, answered):
-    before = answered("tfs-grpc", "tiny")
-    words = (
-        "--host",
-        serving.grpc_target,
-        "--model",
-        "tiny",
-        "--headless",
-        "-u",
-        10,
-        "-t",
-        "3s",
-        "--html",
-        "report.html",
-    )
-    run = start_locust("tfs_grpc", *words, "--engine", "open", "--rate", 50, "--shape", "steps 0.2,1,0.2")
+def test_a_shape_moves_the_open_loops_rate(three, answered):
+    run = three["shape"]
     assert run.end() == 0, run.text
-    assert [line.split("Ramping to ")[1].split(" ")[0] for line in run.text.splitlines() if "Ramping to" in line] == [
-        "2",
-        "10",
-        "2",
-    ]
+    ramps = [line.split("Ramping to ")[1].split(" ")[0] for line in run.text.splitlines() if "Ramping to" in line]
+    assert ramps == ["2", "10", "2"]
     requests = int(run.rows()["tfs-grpc tiny"]["Request Count"])
-    assert answered("tfs-grpc", "tiny") - before == requests > 0
+    assert answered("tfs-grpc", "tiny") - three["before"] == requests > 0
     assert "tfs-grpc tiny" in (run.directory / "report.html").read_text()
 
 
-def test_users_pace_themselves_in_the_closed_loop(start_locust, host):
-    words = ("--host", host("rest_json"), "--model", "tiny", "--headless", "-u", 4, "-r", 4, "-t", "2s", "--rate", 20)
-    run = start_locust("rest_json", *words)
+def test_the_ordinary_way_has_one_row_a_protocol_and_model_and_users_pace_themselves(three):
+    run = three["paced"]
     assert run.end() == 0, run.text
+    assert run.rows().keys() == {"rest-json tiny", "Aggregated"}
+    assert run.engines().keys() == {"closed"}
     # Four users of five a second each; unpaced they ask hundreds of times.
-    assert 0 < int(run.rows()["rest-json tiny"]["Request Count"]) <= 20 * 2 + 4
+    assert 0 < int(run.rows()["rest-json tiny"]["Request Count"]) <= 20 * 3 + 4
 
 
-def test_locustfiles_go_together(start_locust, serving):
-    words = ("--host", serving.rest_url, "--model", "tiny", "--headless", "-u", 2, "-r", 2, "-t", "2s")
-    run = start_locust("rest_json,rest_binary,shapes", *words, "--engine", "open", "--rate", 40)
+def test_locustfiles_go_together(three):
+    run = three["together"]
     assert run.end() == 0, run.text
     assert run.rows().keys() == {"rest-json tiny", "rest-binary tiny", "Aggregated"}
