@@ -35,6 +35,7 @@ class Kept:
         lag_ms: p50, p99, p99.9 and the greatest.
         latency_ms: p50 and p99.
         share: of one core, that the engine used.
+        waited_ms: that it was ready to run and had no core.
         resident_bytes: of the engine, the most so far.
     """
 
@@ -43,6 +44,7 @@ class Kept:
     lag_ms: tuple[float, ...]
     latency_ms: tuple[float, ...]
     share: float
+    waited_ms: float
     scheduling: str
     resident_bytes: int
 
@@ -90,6 +92,7 @@ def keep(engine: Engine, asking: Asking, rate: float, duration_s: float, *, seed
         lag_ms=tuple(np.quantile(recording.lag_ns(), (0.5, 0.99, 0.999, 1), method="inverted_cdf") / MS),
         latency_ms=tuple(np.quantile(recording.latency_ns(), (0.5, 0.99), method="inverted_cdf") / MS),
         share=recording.cpu_s / duration_s,
+        waited_ms=recording.waited_s * 1e3,
         scheduling=recording.scheduling,
         resident_bytes=_most_resident(engine.pid),
     )

@@ -58,3 +58,9 @@ def test_cores_that_are_not_there_are_named_with_those_that_are(monkeypatch):
     assert cores.use((2,)) == (2,)
     assert cores.use(()) == (0, 2)
     assert used == [{2}, {0, 2}]
+
+
+def test_waiting_for_a_core_only_grows():
+    before_s = scheduling.waited_s()
+    assert before_s >= 0
+    assert scheduling.waited_s() >= before_s

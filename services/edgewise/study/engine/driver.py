@@ -20,6 +20,7 @@ from edgewise.study.engine.http_asker import HttpAsker, SocketAddress
 from edgewise.study.engine.job import Job, State
 from edgewise.study.engine.ledger import Ledger
 from edgewise.study.engine.outcome import Outcome
+from edgewise.study.engine.scheduling import waited_s
 from edgewise.study.engine.timer import ScheduleTimer
 
 _AT_ONCE: Final = 64  # requests sent before the loop looks at answers again
@@ -71,7 +72,7 @@ class Driver:
         try:
             ledger.start_ns = monotonic_ns()
             await self._asker.start(self._warm_connections())
-            began_s, cpu_s = time(), process_time()
+            began_s, cpu_s, core_s = time(), process_time(), waited_s()
             ledger.start_ns = monotonic_ns() + _LEAD_NS
             self._counters[4] = ledger.start_ns
             gc.collect()
@@ -89,6 +90,7 @@ class Driver:
                 errors=ledger.errors,
                 started_wall_s=began_s + _LEAD_NS / 1e9,
                 cpu_s=process_time() - cpu_s,
+                waited_s=waited_s() - core_s,
                 stopped=bool(self._stopped_ns),
                 opened=self._asker.opened,
                 resent=self._asker.resent,

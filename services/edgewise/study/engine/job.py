@@ -108,6 +108,7 @@ class Recording:
         errors: distinct texts of what was not a prediction, with their counts, at most 64.
         started_wall_s: `time.time()` at the start, for people.
         cpu_s: of the engine's process, from the start to the end.
+        waited_s: that this process was ready to run and had no core, where the system tells: what of its lag is not its own.
         stopped: the run was stopped before it was over.
         opened: connections made, those before the start too.
         resent: requests sent a second time, since the server had closed an idle connection before it took them.
@@ -133,6 +134,7 @@ class Recording:
     stopped: bool = False
     opened: int = 0
     resent: int = 0
+    waited_s: float = 0.0
     scheduling: str = ""
     cpus: tuple[int, ...] = ()
 

@@ -16,6 +16,7 @@ class Outcome:
     errors: dict[str, int]
     started_wall_s: float
     cpu_s: float
+    waited_s: float
     stopped: bool
     opened: int
     resent: int

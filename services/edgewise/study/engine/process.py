@@ -101,6 +101,7 @@ class Engine:
             errors=answer.errors,
             started_wall_s=answer.started_wall_s,
             cpu_s=answer.cpu_s,
+            waited_s=answer.waited_s,
             stopped=answer.stopped,
             opened=answer.opened,
             resent=answer.resent,

@@ -1,6 +1,7 @@
 """The engine's place among the processes of the machine: its cores and its priority."""
 
 import os
+from pathlib import Path
 from typing import Final
 
 from edgewise.core.errors import InvalidArgumentError
@@ -25,6 +26,17 @@ def raise_priority() -> str:
     except OSError:
         return "normal"
     return f"nice {_NICE}"
+
+
+def waited_s() -> float:
+    """How long this process was ready to run and had no core, since it started; 0 where the system does not tell.
+
+    Source: Linux, `Documentation/scheduler/sched-stats.rst`.
+    """
+    try:
+        return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 class Cores:
