@@ -134,13 +134,13 @@ def _model(name: str, table: Table, sites: Sequence[SiteSpec], directory: Path) 
         network = table.choice("network", tuple(ZOO), name if name in ZOO else None)
     return ModelSpec(
         name,
-        served_as=table.text("served_as", network or (name if kind == "repository" else kind)),
+        served_as=_served_as(table, kind, network or (name if kind == "repository" else kind)),
         kind=kind,
         network=network,
         variants=_variants(table.table("variants", tuple(site.name for site in sites)), sites)
         if kind == "pets"
         else {},
-        directory=_directory(table, directory) if kind == "repository" else None,
+        directory=_directory(name, table, directory) if kind == "repository" else None,
         batching=read_batching(table.table("batching", _BATCHING_KEYS)),
         config=_config(table, network),
     )
@@ -155,6 +155,13 @@ def _kind(name: str, table: Table) -> ModelKind:
     elif "directory" in table:
         implied_kind = "repository"
     return cast("ModelKind", table.choice("kind", KINDS, implied_kind))
+
+
+def _served_as(table: Table, kind: ModelKind, default: str) -> str:
+    """What is built becomes a directory of this name; what is there already is called as it is."""
+    if "served_as" not in table:
+        return default
+    return table.text("served_as") if kind == "repository" else table.name_of("served_as")
 
 
 def _config(table: Table, network: str) -> str:
@@ -174,16 +181,16 @@ def _variants(table: Table, sites: Sequence[SiteSpec]) -> Mapping[str, str]:
     return {**_variants_by_tier(sites), **said}
 
 
-def _directory(table: Table, directory: Path) -> Path | None:
+def _directory(name: str, table: Table, directory: Path) -> Path | None:
     """A repository's place; without one, every site has to be there already, which `scenario_checks` looks at."""
     if "directory" not in table:
         return None
     path = directory / table.text("directory")
-    served_as = table.text("served_as", "")
+    served_as = table.text("served_as", name)
     if not path.is_dir():
         raise table.error("directory", f"there is no directory {path}")
     models = sorted(one.name for one in path.iterdir() if one.is_dir())
-    if served_as and served_as not in models:
+    if served_as not in models:
         raise table.error(
             "served_as",
             f"there is no model {served_as!r} in {path}{hint(served_as, models)}; there are {', '.join(models[:10]) or 'none'}",

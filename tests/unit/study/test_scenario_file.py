@@ -223,6 +223,10 @@ def test_file_names_in_it_can_begin_elsewhere(tmp_path):
         ("[run]\ntrace = 'a.csv'\n" + SMALLEST, "run.trace: goes with arrivals = \"trace\", and this is 'poisson'"),
         ("[run]\nshape = 'ramps 1..2'\n" + SMALLEST, "run.shape: the load shape 'ramps 1..2' is not understood"),
         ("[model.pets]\nkind = 'pet'\n" + SMALLEST, "model.pets.kind: found 'pet', expected one of 'pets', 'zoo'"),
+        (
+            "[model.pets]\nserved_as = '../up'\n" + SMALLEST,
+            "model.pets.served_as: found '../up', expected a name of 1 to 64",
+        ),
         ("[model.mine]\n" + SMALLEST, "model.mine.kind: missing, expected one of 'pets', 'zoo', 'tiny', 'repository'"),
         (
             "[model.pets]\nnetwork = 'resnet50'\n" + SMALLEST,
@@ -361,6 +365,19 @@ def test_a_repository_that_is_there_already_needs_no_directory(tmp_path):
         ),
     )
     assert scenario.models[0].directory is None
+
+
+def test_a_model_that_its_repository_does_not_hold_is_refused(tmp_path):
+    (tmp_path / "models" / "animals").mkdir(parents=True)
+    said = "[model.mine]\ndirectory = 'models'\nserved_as = '{}'\n"
+    for name in ("animal", "../models/animals"):
+        message = refusal(tmp_path, with_sweep(models='["mine"]', more=said.format(name)))
+        assert f"model.mine.served_as: there is no model {name!r} in " in message
+        assert "there are animals" in message
+    assert load(tmp_path, with_sweep(models='["mine"]', more=said.format("animals"))).models[0].served_as == "animals"
+    assert "there is no model 'mine'" in refusal(
+        tmp_path, with_sweep(models='["mine"]', more="[model.mine]\ndirectory = 'models'\n")
+    )
 
 
 def test_a_protocol_that_a_model_cannot_answer_can_be_left_out(tmp_path):
