@@ -1,6 +1,6 @@
 """The formulas of `edgewise.core.queueing` against a discrete-event simulation of the same queues.
 
-    python loadtests/simulate_queues.py [--requests 12000000] [--seed 1] [--only TEXT]
+    python loadtests/simulate_queues.py [--requests 4000000] [--seed 1] [--only TEXT]
 
 Each row: the formula, the simulation's mean over independent replications, their ratio, the simulation's 95 % interval as a share of
 its mean, and what the formula claims. Exits with 1 when one that is exact is further from the simulation than 2 % and its noise.
@@ -267,7 +267,7 @@ GROUPS: dict[str, Callable[[np.random.Generator, int], Iterator[Row]]] = {
 def main() -> int:
     """Simulate, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=12_000_000, help="simulated for each row, about")
+    parser.add_argument("--requests", type=int, default=4_000_000, help="simulated for each row, about")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help=f"groups whose name holds this: {', '.join(GROUPS)}")
     arguments = parser.parse_args()
