@@ -48,6 +48,13 @@ _EXPECTED_LATENCY_RATIO: Final = 0.5
 _EXPECTED_RATE_RATIO: Final = 1.4
 
 
+_MAX_DRAWN: Final = 2_000_000
+"""Samples that loadgen draws on a guess; it takes some 0.4 kB for a query of one."""
+
+# Distinct ones: servers may put a number of the request in theirs.
+_MAX_REASONS: Final = 64
+
+
 class NoPredictionError(Exception):
     """The target gave no prediction before the run."""
 
@@ -78,13 +85,16 @@ def user_conf(job: MlperfJob, pace: Pace) -> str:
         "min_query_count": job.min_queries,
     }
     if job.scenario in {"SingleStream", "MultiStream"}:
-        settings["target_latency"] = expected_ms * _EXPECTED_LATENCY_RATIO
+        # A quicker target than this runs out of queries in a long run, and loadgen says so.
+        streams = STREAMS if job.scenario == "MultiStream" else 1
+        least_ms = 2.0 * job.min_duration_s * 1000.0 * streams / _MAX_DRAWN
+        settings["target_latency"] = max(expected_ms * _EXPECTED_LATENCY_RATIO, least_ms)
     elif job.scenario == "Server":
         settings["target_qps"] = job.target_qps
         # Loadgen reads whole milliseconds here; `_measured` sets what is exact.
         settings["target_latency"] = math.ceil(job.target_latency_ms)
     else:
-        settings["target_qps"] = pace.rate * _EXPECTED_RATE_RATIO
+        settings["target_qps"] = min(pace.rate * _EXPECTED_RATE_RATIO, _MAX_DRAWN / job.min_duration_s)
     return "".join(f"*.{job.scenario}.{key} = {_number(value)}\n" for key, value in settings.items())
 
 
@@ -178,6 +188,8 @@ class Network:
         size = 0
         if problem:
             self.failed += 1
+            if problem not in self.failures and len(self.failures) >= _MAX_REASONS:
+                problem = "another reason"
             self.failures[problem] = self.failures.get(problem, 0) + 1
         else:
             size = len(body)
@@ -217,7 +229,8 @@ class Network:
         if self._job.scenario == "MultiStream":
             query_s = await self._quickest(STREAMS)
         elif self._job.scenario == "Offline":
-            rate = await self._full_rate()
+            # A look that another process disturbed must not make the query too small.
+            rate = max(await self._full_rate(), 1.0 / lone_s)
         elif self._job.scenario == "Server":
             await self._asked(min(self._job.window, STREAMS))
         return Pace(lone_s, query_s or lone_s, rate or 1.0 / lone_s)

@@ -81,6 +81,21 @@ def test_the_settings_of_a_scenario_are_those_of_its_job(scenario, lines):
 
 
 @pytest.mark.parametrize(
+    ("scenario", "line"),
+    [
+        # Loadgen draws for twice the duration: 2 × 600 s / 0.6 ms are two million.
+        ("SingleStream", "target_latency = 0.600000"),
+        ("MultiStream", "target_latency = 4.800000"),
+        ("Offline", "target_qps = 3333.333333"),
+    ],
+)
+def test_a_long_run_of_a_quick_target_draws_a_bounded_number_of_samples(scenario, line):
+    said = user_conf(a_job(scenario, min_duration_s=600.0), Pace(0.0001, 0.0002, 50_000.0)).splitlines()
+
+    assert f"*.{scenario}.{line}" in said
+
+
+@pytest.mark.parametrize(
     ("scenario", "seconds"), [("SingleStream", 10.0), ("MultiStream", 50.0), ("Server", 20.0), ("Offline", 6.25)]
 )
 def test_a_run_takes_as_long_as_its_queries_do(scenario, seconds):
