@@ -202,6 +202,7 @@ def _file_metadata(pyarrow: ModuleType, recording: Recording, metadata: Mapping[
         "stopped": recording.stopped,
         "opened": recording.opened,
         "resent": recording.resent,
+        "waited_s": recording.waited_s,
         "scheduling": recording.scheduling,
         "cpus": list(recording.cpus),
         "answer_bytes": [len(answer) for answer in recording.answers],
@@ -247,6 +248,7 @@ def _read(path: Path, pyarrow: ModuleType, parquet: ModuleType, file: BinaryIO) 
             stopped=bool(about["stopped"]),
             opened=int(about.get("opened", 0)),
             resent=int(about.get("resent", 0)),
+            waited_s=float(about.get("waited_s", 0.0)),
             scheduling=str(about.get("scheduling", "")),
             cpus=tuple(int(cpu) for cpu in about.get("cpus", [])),
         )

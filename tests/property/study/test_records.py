@@ -43,6 +43,7 @@ def recordings(draw):
         stopped=draw(st.booleans()),
         opened=draw(st.integers(0, 10**6)),
         resent=draw(st.integers(0, 10**6)),
+        waited_s=draw(st.floats(0, 1e6)),
         scheduling=draw(TEXT),
         cpus=tuple(draw(st.lists(st.integers(0, 255), max_size=4))),
     )

@@ -38,6 +38,7 @@ def recording(**changed):
         "stopped": True,
         "opened": 5,
         "resent": 1,
+        "waited_s": 0.0625,
         "scheduling": "nice -10",
         "cpus": (0, 3),
     }
