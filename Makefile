@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint con
 say = @printf '\n\033[1m==> %s\033[0m\n' "$(1)"
 
 .DEFAULT_GOAL := help
-.PHONY: help compiled interpreted simulate up down test lint format bench-serve bench-failover bench-gateway protos check-protos conformance slow images e2e-containers e2e-cluster clean
+.PHONY: help compiled interpreted simulate simulate-queues study bench-engine bench-analysis up down test lint format bench-serve bench-failover bench-gateway protos check-protos conformance slow images e2e-containers e2e-cluster clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,25 @@ e2e-containers: $(VENV)/.installed-dev ## build the images, look into them, run 
 e2e-cluster: $(VENV)/.installed-dev ## install on a Kubernetes cluster; roll out and kill and drain and cut it under load
 	$(call say,Running the cluster suite)
 	$(BIN)/python -m pytest tests/e2e/cluster -v -s $(CLUSTER)
+
+$(VENV)/.installed-study: $(VENV)/.installed-run
+	$(call say,Installing what studies need: Locust and pyarrow and matplotlib among it (about 300 MB; a minute))
+	$(PIP) --editable '.[models,grpc,compile,study]'
+	@touch $@
+
+SCENARIO ?= quick
+study: $(VENV)/.installed-study compiled ## cloud or edge, measured: the report in .edgewise/studies/quick; SCENARIO=tradeoff takes a quarter of an hour
+	$(call say,Measuring the scenario $(SCENARIO))
+	$(BIN)/edgewise study run $(SCENARIO) --out .edgewise/studies/$(notdir $(basename $(SCENARIO))) --force
+
+bench-engine: $(VENV)/.installed-study compiled ## how late the load engine is; what it tells of a server that stalls and what Locust tells
+	$(BIN)/python loadtests/bench_engine.py $(BENCH)
+
+bench-analysis: $(VENV)/.installed-study ## ten million recorded requests analysed: time and memory
+	$(BIN)/python loadtests/bench_analysis.py $(BENCH)
+
+simulate-queues: $(VENV)/.installed-study ## the waiting-time formulas against a discrete-event simulation
+	$(BIN)/python loadtests/simulate_queues.py $(SIMULATE)
 
 simulate: $(VENV)/.installed-dev compiled ## a million virtual requests through a hundred failing sites
 	$(BIN)/python loadtests/simulate_routing.py $(SIMULATE)
