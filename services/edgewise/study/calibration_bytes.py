@@ -12,7 +12,7 @@ _GRPC_REQUEST: Final = 9 + 9 + 5 + 16
 # HEADERS, DATA, trailers.
 _GRPC_RESPONSE: Final = 9 + 9 + 9 + 5 + 30
 # Status line, content type and length, date, and the headers that say which version of which site answered.
-_HTTP_RESPONSE: Final = 220
+_HTTP_RESPONSE: Final = 240
 
 
 def request_bytes(asking: Asking) -> tuple[int, float]:

@@ -84,7 +84,7 @@ def predict(
     asked = Runs(cell.rate, arrival_scv, requests or _BATCH_REQUESTS, warmup, runs, schedules_s, warmup_s)
     if (requests or schedules_s or model.server.batches) and cell.rate > 0:
         error = calibration.capacity_error_ratio
-        waits = simulate(asked, model.path, model.server, speed_error=error, seed=seed)
+        waits = simulate(asked, model.path, model.simulated_server(times), speed_error=error, seed=seed)
     mean_ms, low_ms, high_ms = model.mean_ms(cell.rate, times, waits, asked, seed)
     spread = model.spread(times, waits)
     p50, p95, p99 = (spread.quantile_ms(ratio) for ratio in (0.5, 0.95, 0.99))

@@ -76,7 +76,7 @@ class Model:
             notes += [_ROUTES[route]] if route in _ROUTES else []
         if target == EDGE or (target == GATEWAY and route in _STAYING):
             profile = None
-        batches = calibration.largest_batch > 1
+        batches = calibration.largest_batch > 1 and len(calibration.capacity_per_s) > 1
         if batches:
             notes.append(_BATCHES)
         path = path_of(calibration, profile, base_rtt_ms) if profile is not None else None
@@ -153,10 +153,9 @@ class Model:
                 float(min(mean_ms, np.quantile(drawn, 0.025, method="nearest"))),
                 float(max(mean_ms, np.quantile(drawn, 0.975, method="nearest"))),
             )
-        stretch = self._stretch(times)
         unqueued_ms = self.unqueued_ms(times)
-        mean_ms = unqueued_ms + stretch * float(waits.means_ms.mean())
-        means = unqueued_ms + stretch * waits.moved_means_ms(runs.requests)
+        mean_ms = unqueued_ms + float(waits.means_ms.mean())
+        means = unqueued_ms + waits.moved_means_ms(runs.requests)
         count = means.size
         service_ms = 1e3 / self.calibration.capacity_per_s[0]
         means = means + rng.standard_normal(count) * math.hypot(
@@ -168,17 +167,19 @@ class Model:
         low_ms, high_ms = (float(np.quantile(means, ratio, method="nearest")) for ratio in (0.025, 0.975))
         return mean_ms, min(mean_ms, low_ms), max(mean_ms, high_ms)
 
-    def _stretch(self, times: Sequence[StageTime]) -> float:
-        """By what waits are longer than simulated: there, servers are always as slow as when all of them work."""
+    def simulated_server(self, times: Sequence[StageTime]) -> Server:
+        """The server as a simulation takes it: always as slow as when all of it works, and waits made shorter for that."""
         capacity = self.server.capacity_per_s
         if len(capacity) == 1 or self.server.batches:
-            return 1.0
+            return self.server
         served = next(time for time in times if time.name == SERVER)
         even = tuple(capacity[-1] * (count + 1) / len(capacity) for count in range(len(capacity)))
         rate = served.utilisation * capacity[-1] / self.factor
-        plain_s = time_at(Stage(SERVER, even, self.server.service_scv), rate, served.arrival_scv).wait_s
-        actual_s = time_at(Stage(SERVER, capacity, self.server.service_scv), rate, served.arrival_scv).wait_s
-        return actual_s / plain_s if plain_s > 0 else 1.0
+        plain_s, actual_s = (
+            time_at(Stage(SERVER, rates, self.server.service_scv), rate, served.arrival_scv).wait_s
+            for rates in (even, capacity)
+        )
+        return replace(self.server, wait_ratio=actual_s / plain_s if plain_s > 0 else 1.0)
 
     def spread(self, times: Sequence[StageTime], waits: Waits | None) -> Spread:
         """Distribution of the sum."""
@@ -193,7 +194,7 @@ class Model:
         if self.path is not None:
             total = total.plus(self.path.spread(step_ms))
         if waits is not None:
-            return total.plus(prediction_spread.of_values(self._stretch(times) * waits.waits_ms, None, step_ms))
+            return total.plus(prediction_spread.of_values(waits.waits_ms, None, step_ms))
         for time in times:
             scv = (self.server.service_scv if time.name == SERVER else 0.0) + max(0.0, time.arrival_scv - 1)
             total = total.plus(

@@ -31,11 +31,13 @@ class Server:
         capacity_per_s: with 1, 2, ... in service.
         service_scv: of its service times.
         batches: whether those in service are one batch, which begins and ends together.
+        wait_ratio: put on what requests wait at it.
     """
 
     capacity_per_s: tuple[float, ...]
     service_scv: float
     batches: bool = False
+    wait_ratio: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +205,7 @@ class _Draws:
             begin = np.maximum(arrivals[:, request], free[rows, first])
             begins[:, request] = begin
             free[rows, first] = begin + service[:, request]
-        return begins - arrivals, begins + service
+        return server.wait_ratio * (begins - arrivals), begins + service
 
 
 def fifo_departures(arrivals: Array, services: Array) -> Array:
