@@ -30,7 +30,9 @@ def conclude(result: StudyResult) -> list[Conclusion]:
 
 def conclusions(index: Index) -> list[Conclusion]:
     """As `conclude`."""
-    found = [*where_to_run(index), *_gateway(index), *availability(index), *accuracy(index), *price(index)]
+    # Where to run, of every model, before the same by network.
+    where = sorted(where_to_run(index), key=lambda one: one.kind is Kind.NETWORK)
+    found = [*where, *_gateway(index), *availability(index), *accuracy(index), *price(index)]
     found += [*prediction(index), *_cautions(index)]
     if not any(measured(cell) for cell in index.result.cells):
         nothing = "Nothing was measured that counts, so there is nothing to conclude."

@@ -118,7 +118,7 @@ def _accuracy_of(index: Index, model: str, near: variants.Accuracy, far: variant
     shown = False
     if pairwise is not None:
         text += f"; they say the same of {count(pairwise.same)} of {count(pairwise.inputs)} inputs"
-    if pairwise is not None and pairwise.labelled:
+    if pairwise is not None and pairwise.only_first + pairwise.only_second:
         shown = pairwise.p_value < SIGNIFICANT
         text += (
             f"; only {near.target} is right on {pairwise.only_first}, only {far.target} on {pairwise.only_second} "

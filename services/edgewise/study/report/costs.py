@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from edgewise.study.cells import CLOUD, EDGE, GATEWAY
-from edgewise.study.report.index import Index, Setting, measured
+from edgewise.study.report.index import Index, Setting
 from edgewise.study.results import Calibration, CellResult
 
 MILLION: Final = 1e6
@@ -57,7 +57,7 @@ class Cost:
 
 def costs(index: Index, setting: Setting) -> list[Cost]:
     """Of the measured cells of a setting, in their order."""
-    found = [one for one in index.result.cells if Setting.of(one) == setting and measured(one)]
+    found = index.cells_of(setting)
     return [_with_capacity(index, cost(one, index.result.prices, _size_bytes(index, one))) for one in found]
 
 

@@ -1,6 +1,7 @@
 """The page: what to do first, then what it rests on, then how it was measured."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -52,6 +53,9 @@ HEADINGS: Final = {
     "mlperf": "MLPerf",
     "method": "How it was measured",
 }
+
+_UNIT: Final = re.compile(r"(?<=\d) (?=%|ms\b|kWh\b|requests/s)")
+_WINS: Final = re.compile(r"([\w.-]+) wins\b")
 
 FORMULAS: Final = """node, per million     = price per hour of the nodes that have to run / (3600 × answers per s) × 10⁶
 transfer, per million = bytes of question and answer / 10⁹ × price per GB × 10⁶ (what crosses the network)
@@ -138,7 +142,7 @@ def _what(found: Sequence[Conclusion]) -> Iterator[str]:
     yield listed([_finding(one) for one in first], "findings") if first else ""
     if cautions:
         yield "<h3>What limits this</h3>"
-        yield listed([escape(one.text) for one in cautions])
+        yield listed([_bound(one.text) for one in cautions])
     if also:
         yield folded(f"Also found ({len(also)})", listed([_finding(one) for one in also], "findings"))
     yield folded(
@@ -153,10 +157,19 @@ def _what(found: Sequence[Conclusion]) -> Iterator[str]:
 
 
 def _finding(one: Conclusion) -> str:
+    points = [_bound(point) for point in one.points]
+    lead = _bound(one.lead) + (":" if points else "")
+    said = f"<p>{lead} {points[0]}</p>" if len(points) == 1 else f"<p>{lead}</p>{listed(points) if points else ''}"
     return (
         f'<span class="what {CLASSES[one.strength]}">{escape(one.kind.capitalize())}<span class="tag">{escape(one.strength)}</span></span>'
-        f"<div><p>{escape(one.lead)}{':' if one.points else ''}</p>{listed([escape(point) for point in one.points]) if one.points else ''}</div>"
+        f"<div>{said}</div>"
     )
+
+
+def _bound(text: str) -> str:
+    """Escaped, with numbers kept beside their units, and who wins in bold."""
+    kept = _UNIT.sub("&nbsp;", escape(text))
+    return _WINS.sub(r"<strong>\1 wins</strong>", kept)
 
 
 def _shown(plots: Sequence[Plot], otherwise: str) -> Iterator[str]:
@@ -218,7 +231,7 @@ def _cost(index: Index, plots: Sequence[Plot]) -> Iterator[str]:
     why = "the scenario has no prices" if not prices else "the prices do not name what was measured"
     yield from _shown(plots, f"Nothing was computed: {why}.")
     if prices:
-        yield f'<p class="formulas">{escape(FORMULAS)}</p>'
+        yield f'<pre class="formulas" tabindex="0">{escape(FORMULAS)}</pre>'
         yield paragraph(
             "One node a site, which costs and uses as much while it waits. Through the gateway the nodes of both tiers run."
         )

@@ -75,6 +75,14 @@ class Index:
         """Of a cell, where there is one."""
         return self._predictions.get(found.cell.name) if found is not None else None
 
+    def cells_of(self, setting: Setting) -> list[CellResult]:
+        """The measured cells of a setting, and those that stand in for targets that do not cross the network."""
+        own = [found for found in self.result.cells if Setting.of(found) == setting and measured(found)]
+        asked = {found.cell.target for found in own}
+        plain = Setting(*setting.kind)
+        others = [found for found in self.result.cells if Setting.of(found) == plain and measured(found)]
+        return own + [found for found in others if found.cell.target not in asked and not found.cell.profile]
+
     @property
     def checked(self) -> Check:
         """Predictions beside what was measured."""

@@ -41,7 +41,9 @@ def cost_drawings(index: Index) -> Iterator[Drawing]:
             f"Cost and energy of a million predictions{title}",
             "Computed, not measured: from the scenario's prices, one node a site, that runs whether it is asked or not. "
             + (
-                "Middle of the networks; the band reaches over all of them." if over_load else "Middle of the networks."
+                "Middle of the networks; the band reaches over all of them."
+                if over_load
+                else "Plain: the nodes; hatched: what is transferred, and the waiting device. Middle of the networks at the highest load."
             ),
             f"Cost and energy of a million predictions by target{title}: {_in_words(index, chosen)}.",
             _drawer(index, chosen, over_load=over_load),
@@ -117,7 +119,7 @@ def _drawer(index: Index, chosen: dict[Setting, list[Cost]], *, over_load: bool)
         for axis, label, _ in _sides(axes[0]):
             _draw_bars(axis, index, chosen, energy="kWh" in label)
             axis.set_xlabel(label)
-        key(figure, index.targets, markers=False)
+        key(figure, index.targets, areas=True)
         return figure
 
     return made
@@ -193,5 +195,6 @@ def _draw_bars(axis: "Axes", index: Index, chosen: dict[Setting, list[Cost]], *,
             names.append(f"{index.label(setting)}, {target}" if len(chosen) > 1 else target)
             row += 1
     axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(-0.6, len(names) - 0.4)
     axis.margins(x=0.18)
     axis.grid(visible=False, axis="y")

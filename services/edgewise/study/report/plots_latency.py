@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from edgewise.study.report.contests import Metric
 from edgewise.study.report.drawings import Drawing, Table
-from edgewise.study.report.index import Index, Setting, measured, spread, spread_loads
+from edgewise.study.report.index import Index, Setting, spread, spread_loads
 from edgewise.study.report.palette import series
 from edgewise.study.report.plots_panels import (
     MOST_COLUMNS,
@@ -49,7 +49,7 @@ _TOLD: Final = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1.0)
 
 def distributions(index: Index) -> Iterator[Drawing]:
     """The share of requests answered within a time, by target."""
-    settings = [setting for setting in index.settings if any(found.cdf_ms for found in _cells(index, setting))]
+    settings = [setting for setting in index.settings if any(found.cdf_ms for found in index.cells_of(setting))]
     for name, title, chosen, grid in figures(index, settings, _distribution_grid):
         rows = [row for setting in chosen for row in _distribution_rows(index, setting)]
         yield Drawing(
@@ -115,7 +115,7 @@ class _Axis:
 def _against(index: Index, settings: list[Setting], axis: _Axis) -> Iterator[Drawing]:
     for name, title, chosen, grid in figures(index, settings, axis.grid_of):
         one_row = len(grid) == 1 and len(grid[0]) <= MOST_COLUMNS
-        predicted = any(index.prediction(found) is not None for one in chosen for found in _cells(index, one))
+        predicted = any(index.prediction(found) is not None for one in chosen for found in index.cells_of(one))
         caption = (
             "Lines: measured, with 95 % confidence bands. "
             + ("Thin lines without marks: predicted before the sweep. " if predicted else "")
@@ -317,18 +317,12 @@ def _predicted(index: Index, found: CellResult | None, metric: Metric) -> float:
     return named.get(metric, predicted.mean_ms)
 
 
-def _cells(index: Index, setting: Setting) -> Iterator[CellResult]:
-    for found in index.result.cells:
-        if Setting.of(found) == setting and measured(found):
-            yield found
-
-
 def _ratio_name(ratio: float) -> str:
     return "max" if ratio == 1 else f"p{100 * ratio:g}"
 
 
 def _distribution_rows(index: Index, setting: Setting) -> Iterator[tuple[str, ...]]:
-    for found in _cells(index, setting):
+    for found in index.cells_of(setting):
         if found.cdf_ms:
             yield (
                 index.label(setting),
@@ -348,7 +342,7 @@ def _at(cdf_ms: Sequence[float], ratio: float) -> float:
 
 def quantile_rows(index: Index, setting: Setting) -> Iterator[tuple[str, ...]]:
     """Rows of a table: every cell of a setting with its figures."""
-    for found in _cells(index, setting):
+    for found in index.cells_of(setting):
         cell = found.cell
         yield (
             index.label(setting),

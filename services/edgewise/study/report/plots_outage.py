@@ -93,6 +93,8 @@ def faulty(text: str) -> list[tuple[float, float]]:
 
 
 def _draw_outage(index: Index, known: list[CellResult], spans: list[tuple[float, float]]) -> "Figure":
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - loaded only when something is drawn
+
     figure, axes = panels(len(known) + 1, 1, width_in=6.8, height_in=1.15, sharex=True, top_in=0.3)
     end = max(second.second for found in known for second in found.timeline) + 1
     sites = list(dict.fromkeys(site for found in known for second in found.timeline for site in second.sites))
@@ -112,19 +114,13 @@ def _draw_outage(index: Index, known: list[CellResult], spans: list[tuple[float,
             linestyle=look.dashes,
             marker=look.marker,
             markersize=3,
+            label=found.cell.target,
         )
-        finite = [
-            (place, second.p99_ms)
-            for place, second in zip(places, found.timeline, strict=True)
-            if not math.isnan(second.p99_ms)
-        ]
-        if finite:
-            last.annotate(
-                f" {found.cell.target}", finite[-1], color=look.colour, va="center", fontsize=7.5, annotation_clip=False
-            )
+    last.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7.5, handlelength=1.8, labelcolor="linecolor")
     logarithmic(last, "y")
     last.set_ylabel("p99, ms")
     last.set_xlabel("seconds of the run")
+    last.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=12))
     for (axis,) in axes:
         for begin_s, until_s in spans:
             axis.axvspan(begin_s, min(until_s, end), color=SHADE.light, zorder=0, linewidth=0)

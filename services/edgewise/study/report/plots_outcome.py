@@ -181,6 +181,7 @@ def _draw_ledger(chosen: Sequence[CellResult]) -> "Figure":
     for row, found in enumerate(rows):
         axis.text(101, row, percent(found.availability.value), va="center", fontsize=7.5)
     axis.set_xlim(0, 112)
+    axis.set_ylim(-0.6, len(rows) - 0.4)
     axis.set_xticks([0, 25, 50, 75, 100])
     axis.set_xlabel("requests, %")
     axis.grid(visible=False, axis="y")

@@ -125,13 +125,18 @@ def panels(
     return figure, figure.subplots(rows, columns, squeeze=False, **options).tolist()
 
 
-def key(figure: "Figure", targets: Sequence[str], *, markers: bool = True) -> None:
-    """Names of the series on top, each with its line."""
+def key(figure: "Figure", targets: Sequence[str], *, markers: bool = True, areas: bool = False) -> None:
+    """Names of the series on top, each with its line, its marker or both, or with its area."""
     from matplotlib.lines import Line2D  # noqa: PLC0415 - loaded only when something is drawn
+    from matplotlib.patches import Patch  # noqa: PLC0415
 
     looks = series(targets)
-    handles = [
-        Line2D([], [], color=look.colour, linestyle=look.dashes, marker=look.marker if markers else "", label=target)
+    handles: list[Line2D | Patch] = [
+        Patch(facecolor=look.colour, label=target)
+        if areas
+        else Line2D(
+            [], [], color=look.colour, linestyle=look.dashes, marker=look.marker if markers else "", label=target
+        )
         for target, look in looks.items()
     ]
     legend = figure.legend(
@@ -139,7 +144,7 @@ def key(figure: "Figure", targets: Sequence[str], *, markers: bool = True) -> No
         loc="upper left",
         ncols=min(6, len(handles)),
         bbox_to_anchor=(0, 1),
-        handlelength=2.6,
+        handlelength=1.4 if areas else 2.6,
         columnspacing=1.6,
     )
     for text, look in zip(legend.get_texts(), looks.values(), strict=True):
