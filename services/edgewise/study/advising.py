@@ -11,7 +11,7 @@ from typing import Final, TextIO
 
 from edgewise.core.errors import CancelledError, EdgewiseError, FailedPreconditionError, UnavailableError
 from edgewise.study import prediction, study_directory
-from edgewise.study.cells import CLOUD, EDGE, Cell
+from edgewise.study.cells import CLOUD, EDGE, GATEWAY, Cell
 from edgewise.study.engine.process import Engine
 from edgewise.study.journal import Contents, Heading
 from edgewise.study.measuring import Measuring
@@ -23,7 +23,7 @@ from edgewise.study.scenario import Scenario
 from edgewise.study.study_directory import Taking
 from edgewise.study.world import World
 
-_OVERLOADED: Final = "overloaded"
+_HEADS: Final = ("load", "choose", "target", "mean ms", "p50 ms", "p99 ms", "busy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,20 +124,13 @@ def advice_text(advice: Advice, scenario: Scenario) -> str:
     lines += [_calibration_line(one) for one in advice.calibrations]
     for setting in dict.fromkeys(_setting(one.cell) for one in advice.predictions):
         of_setting = [one for one in advice.predictions if _setting(one.cell) == setting]
-        lines += ["", f"{' '.join(filter(None, setting))}:"]
         for profile in dict.fromkeys(one.cell.profile for one in of_setting if one.cell.profile) or [""]:
-            lines += [f"  {_network(advice, profile)}"]
-            lines += _profile_lines(advice, scenario, profile, of_setting)
-    notes = dict.fromkeys(one.note for one in advice.predictions if one.note and not math.isinf(one.mean_ms))
-    lines += ["", *(f"note: {note}" for note in notes)]
-    lines += [f"not predicted: {cell}: {reason}" for cell, reason in advice.missing.items()]
-    outages = sum(bool(cell.outage) for cell in advice.heading.cells)
-    if outages:
-        lines.append(f"not predicted: {outages} cells with outages; measure them with `edgewise study run`")
-    lines += [
-        "sure to: means with bounds that hold for 95 % of calibrations; `edgewise study run` measures, `check` compares"
-    ]
-    return "\n".join(line for line in lines if line is not None).rstrip() + "\n"
+            here = [one for one in of_setting if one.cell.profile in {"", profile}]
+            lines += ["", f"{' '.join(filter(None, setting))}, {_network(advice, profile)}"]
+            lines += _table(here)
+            lines += _turning(advice, scenario, profile, setting)
+    lines += ["", *_notes(advice)]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def _setting(cell: Cell) -> tuple[str, str, str]:
@@ -156,47 +149,43 @@ def _calibration_line(found: Calibration) -> str:
 def _network(advice: Advice, profile: str) -> str:
     known = advice.heading.profiles.get(profile)
     if known is None:
-        return "without a network:" if not profile else f"{profile}:"
+        return f"{profile}:" if profile else "no network between:"
     return f"{profile} ({known.rtt_ms:g} ms RTT):"
 
 
-def _profile_lines(advice: Advice, scenario: Scenario, profile: str, of_setting: Sequence[Prediction]) -> Iterator[str]:
-    here = [one for one in of_setting if one.cell.profile in {"", profile}]
-    for load in dict.fromkeys(one.cell.load for one in here):
-        yield f"    {load:g}/s: {_choice([one for one in here if one.cell.load == load])}"
-    yield from _turning(advice, scenario, profile, of_setting)
+def _table(ones: Sequence[Prediction]) -> Iterator[str]:
+    rows: list[tuple[str, ...]] = [_HEADS]
+    for load in dict.fromkeys(one.cell.load for one in ones):
+        ranked = sorted((one for one in ones if one.cell.load == load), key=lambda one: one.mean_ms)
+        for place, one in enumerate(ranked):
+            first = (f"{load:g}/s", _choice(ranked)) if place == 0 else ("", "")
+            rows.append((*first, *_figures(one)))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS))]
+    for row in rows:
+        yield "  " + "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()
 
 
-def _choice(ones: Sequence[Prediction]) -> str:
-    """Who is best by the mean, whether that is sure, and what each comes to."""
-    ranked = sorted(ones, key=lambda one: one.mean_ms)
-    shown = ", ".join(_figures(one) for one in ranked)
+def _choice(ranked: Sequence[Prediction]) -> str:
+    """Who is best by the mean, and whether that is sure."""
     best = ranked[0]
     if math.isinf(best.mean_ms):
-        return f"none can take it: {shown}"
-    if len(ranked) == 1:
-        return shown
+        return "none can take it"
     rival = next((one for one in ranked[1:] if not math.isinf(one.mean_ms)), None)
     sure = rival is None or best.high_mean_ms < rival.low_mean_ms
-    return f"{best.cell.target}{'' if sure else ' (not sure)'}: {shown}"
+    return best.cell.target if sure else f"{best.cell.target}, not sure"
 
 
-def _figures(one: Prediction) -> str:
+def _figures(one: Prediction) -> tuple[str, ...]:
+    busy = f"{one.utilisation:.0%} {one.bottleneck}"
     if math.isinf(one.mean_ms):
-        return f"{one.cell.target} {_OVERLOADED} ({one.bottleneck} {one.utilisation:.0%})"
-    return (
-        f"{one.cell.target} mean {one.mean_ms:.1f} [{one.low_mean_ms:.1f}, {one.high_mean_ms:.1f}] "
-        f"p50 {one.p50_ms:.1f} p99 {one.p99_ms:.1f} ms at {one.utilisation:.0%}"
-    )
+        return one.cell.target, "overloaded", "-", "-", busy
+    mean = f"{one.mean_ms:.1f} [{one.low_mean_ms:.1f}, {one.high_mean_ms:.1f}]"
+    return one.cell.target, mean, f"{one.p50_ms:.1f}", f"{one.p99_ms:.1f}", busy
 
 
-def _turning(advice: Advice, scenario: Scenario, profile: str, of_setting: Sequence[Prediction]) -> Iterator[str]:
+def _turning(advice: Advice, scenario: Scenario, profile: str, setting: tuple[str, str, str]) -> Iterator[str]:
     network = advice.heading.profiles.get(profile)
-    by_target = {
-        one.target: one
-        for one in advice.calibrations
-        if (one.model, one.protocol, one.batching) == _setting(of_setting[0].cell)
-    }
+    by_target = {one.target: one for one in advice.calibrations if (one.model, one.protocol, one.batching) == setting}
     edge, cloud = by_target.get(EDGE), by_target.get(CLOUD)
     if network is None or edge is None or cloud is None:
         return
@@ -206,9 +195,28 @@ def _turning(advice: Advice, scenario: Scenario, profile: str, of_setting: Seque
             edge, cloud, network, pooled=pooled, arrival_scv=advice.heading.arrival_scv, seed=advice.heading.seed
         )
     except EdgewiseError as error:
-        yield f"    no crossover: {error.message}"
+        yield f"  no crossover: {error.message}"
         return
-    yield f"    {crossover_text(found)}"
+    yield f"  {crossover_text(found)}"
+
+
+def _notes(advice: Advice) -> Iterator[str]:
+    yield 'Means with bounds that hold for 95 % of calibrations, of the steady state; "not sure" where the best two overlap.'
+    for note in dict.fromkeys(one.note for one in advice.predictions if one.note and not math.isinf(one.mean_ms)):
+        yield f"Note: {note}"
+    for cell, reason in advice.missing.items():
+        yield f"Not predicted: {cell}: {reason}"
+    predicted = {one.cell for one in advice.predictions}
+    left = [cell for cell in advice.heading.cells if cell not in predicted and cell.name not in advice.missing]
+    outages = [cell for cell in left if cell.outage]
+    if outages:
+        yield f"Not predicted: {len(outages)} cells with an outage; measure them with `edgewise study run`."
+    routed = [cell for cell in left if not cell.outage and cell.target == GATEWAY]
+    if routed:
+        yield (
+            f"Not predicted: {len(routed)} cells of the gateway, whose route {advice.heading.route} depends on what it finds; "
+            "measure them with `edgewise study run`."
+        )
 
 
 def crossover_text(found: Crossover | None) -> str:

@@ -184,7 +184,7 @@ class Measuring:
             )
             self._served[kind] = _Served(asking, right)
             self._stored(lambda: self._journal.questions(kind.model, kind.protocol, asking.questions))
-            if self._scenario.calibrate and kind not in self._left.calibrated():
+            if self._left.wants_calibration(kind.target) and kind not in self._left.calibrated():
                 self._calibrate(kind, asking)
         except (CancelledError, StorageError):
             raise

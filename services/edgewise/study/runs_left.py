@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgewise.study import planning
-from edgewise.study.cells import Cell, Run
+from edgewise.study.cells import GATEWAY, Cell, Run
 from edgewise.study.journal import Contents
 from edgewise.study.planning import Calibrated
 from edgewise.study.progress import TimeLeft, duration_text
@@ -14,6 +14,9 @@ from edgewise.study.scenario import Scenario
 
 STOPPED: Final = "it was stopped before its schedule was over"
 """How a run ends that its user stopped: it is void, and no fault of the generator."""
+
+PREDICTED_ROUTES: Final = ("prefer-cloud", "prefer-edge", "cloud-only", "edge-only")
+"""Those of a gateway of which one knows beforehand which site answers; the others are not predicted, and need no calibration."""
 
 _ROUND_TRIPS: Final = 3
 _CALIBRATION_S: Final = (3.0, 7.0)
@@ -86,6 +89,11 @@ class RunsLeft:
             for found in self._contents.calibrations
         }
 
+    def wants_calibration(self, target: str) -> bool:
+        """Whether predictions of a target are wanted and can be made."""
+        routed = target != GATEWAY or self._scenario.gateway.route in PREDICTED_ROUTES
+        return self._scenario.calibrate and routed
+
     def warmup_s(self, cell: Cell) -> float:
         """Of a cell's runs: over a long way, connections and queues take some round trips to become what they stay."""
         return warmup_s(self._scenario, self._profiles.get(cell.profile))
@@ -102,7 +110,9 @@ class RunsLeft:
         changes = len({(run.cell.model, run.cell.batching) for run in ahead} - {self._serving(ahead)})
         left_s += changes * overheads.model_s
         if self._scenario.calibrate:
-            wanted = {calibrated_as(run.cell) for run in ahead} - self.calibrated()
+            wanted = {
+                calibrated_as(run.cell) for run in ahead if self.wants_calibration(run.cell.target)
+            } - self.calibrated()
             left_s += len(wanted) * overheads.calibration_s
         return left_s
 

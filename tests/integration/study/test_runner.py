@@ -237,5 +237,5 @@ def test_advice_is_given_without_a_sweep(tmp_path, cache):
     assert {one.cell.target for one in advice.predictions} == {"cloud", "edge"}
     text = advising.advice_text(advice, scenario)
     assert "fibre (4 ms RTT):" in text
-    assert "30/s: edge" in text
+    assert "30/s  edge    edge" in text
     assert "crossover: " in text

@@ -44,7 +44,7 @@ def scenario(**words):
         run=run,
         models=tuple(ModelSpec(name, name, "tiny") for name in ("one", "two")),
         sites=(SiteSpec("cloud", "cloud"), SiteSpec("edge", "edge")),
-        gateway=GatewaySpec(),
+        gateway=words.pop("gateway", GatewaySpec()),
         inputs=Inputs(Path()),
         sweep=Sweep(**sweep),
         **words,
@@ -260,6 +260,13 @@ def test_a_scenario_without_calibration_is_measured_at_once(study):
     made = study(scenario(calibrate=False))
     assert made.measure().calibrations == []
     assert not [step for step in made.log if step[0] == "calibrate"]
+
+
+def test_a_gateway_that_cannot_be_predicted_is_not_calibrated(study):
+    made = study(scenario(gateway=GatewaySpec(route="fastest")))
+    contents = made.measure()
+    assert {one.target for one in contents.calibrations} == {"cloud", "edge"}
+    assert {line.result.run.cell.target for line in contents.runs} == {"cloud", "edge", "gateway"}
 
 
 def test_over_a_long_way_the_warm_up_is_longer_and_the_requests_that_count_are_the_same(study):
