@@ -237,14 +237,21 @@ class Session:
     def _finish_for_master(self, **_: Any) -> None:
         self._finish_engines()
         # What the engines said last has to be there before the master draws its tables.
-        self._runner._send_stats()  # noqa: SLF001 - locust has no public way to report early
+        self._send_stats()
         self._runner.send_message(_FINISHED, {})
+
+    def _send_stats(self) -> None:
+        self._runner._send_stats()  # noqa: SLF001 - locust has no public way to report early
 
     def _worker_finished(self, **_: Any) -> None:
         self._workers_left -= 1
 
     def _quitting(self, **_: Any) -> None:
-        if not self._is_master:
+        if self._is_worker:
+            # Before locust's own listener: the master takes no reports from a worker that has said that it quits.
+            self._runner.stop()
+            self._send_stats()
+        elif not self._is_master:
             self._finish_engines()
 
     def _quit(self, **_: Any) -> None:

@@ -1,5 +1,7 @@
 """A master and two workers."""
 
+import os
+import signal
 import socket
 
 import pytest
@@ -24,8 +26,13 @@ def distributed(start_locust, serving, answered):
         return master, [start_locust("rest_binary", "--worker", *place, csv_files=False) for _ in range(2)]
 
     before = answered("oip-rest", "tiny")
+    port = free_port()
+    several = ("--processes", 2, "--master-bind-port", port, "--master-port", port, "--headless")
+    asking = ("--host", serving.grpc_target, "--model", "tiny", "-u", 4, "-r", 4, "--engine", "open", "--rate", 40)
+    interrupted = start_locust("tfs_grpc", *several, *asking), [], answered("tfs-grpc", "tiny")
     words = ("--model", "tiny", "-t", "4s", "--engine", "both", "--rate", 40, "--arrivals", "constant")
     return {
+        "interrupted": interrupted,
         "well": (*start(*words), before),
         "nope": (*start("--model", "nope", "-t", "60s", "--engine", "open"), before),
     }
@@ -55,3 +62,14 @@ def test_a_worker_that_cannot_ask_ends_the_test(distributed):
         assert worker.end() in {0, 1}, worker.text
     assert "describes no model 'nope'" in master.text
     assert any("describes no model 'nope'" in text for text in master.failures())
+
+
+def test_an_interrupted_test_counts_what_all_workers_sent(distributed, answered):
+    run, _, before = distributed["interrupted"]
+    run.wait_for(lambda: answered("tfs-grpc", "tiny") > before + 40, "requests are answered")
+    os.killpg(run.process.pid, signal.SIGINT)
+    assert run.end() == 0, run.text
+    row = run.rows()["tfs-grpc tiny"]
+    assert int(row["Request Count"]) == int(run.engines()["open"]["requests"]) == answered("tfs-grpc", "tiny") - before
+    assert row["Failure Count"] == "0"
+    assert "Traceback" not in run.text
