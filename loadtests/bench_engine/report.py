@@ -113,7 +113,8 @@ def _stalls(rounds: StallRounds) -> list[str]:
             f"It answers at once, and does nothing at all for {rounds.stall_s * 1e3:g} ms of every {rounds.every_s:g} s; "
             f"{rounds.rate:g} requests/s. The truth follows from its own clock and the schedule alone: who comes during a stall waits "
             "to its end, everybody else not at all (so it has none of the 0.2 ms or so of an exchange). A closed loop stops asking "
-            "while it waits, and so asks the fewest when the most would have had to wait."
+            "while it waits, and so asks the fewest when the most would have had to wait. wrk adds to its figures what it believes "
+            "to have left out (`stats_correct` in its source); with the users of locust it is their number that decides."
         ),
         "",
         f"| told by | requests a round | {head} |",

@@ -27,6 +27,7 @@ MAX_REQUESTS: Final = 50_000_000
 
 _MAX_FACTOR: Final = 1e6
 _MAX_ROWS: Final = 10_000_000
+_CHUNK: Final = 1 << 20  # values inverted at once, which take ten times their memory
 _DAY_POINTS: Final = 97  # one a quarter of an hour
 _NUMBER: Final = r"(\d+(?:\.\d*)?|\.\d+)"
 _RANGE: Final = re.compile(rf"{_NUMBER}\s*\.\.\s*{_NUMBER}")
@@ -83,17 +84,10 @@ class Shape:
         cumulative = self._cumulative(at_s, factor)
         wanted = arrivals / rate
         wanted = wanted[: int(np.searchsorted(wanted, cumulative[-1], side="left"))]
-        # Behind a point where several meet, since nothing is due where the rate is zero.
-        index = np.clip(np.searchsorted(cumulative, wanted, side="right") - 1, 0, len(at_s) - 2)
-        length_s = at_s[index + 1] - at_s[index]
-        # Rounding may not take it out of its part, however short that is.
-        missing = np.clip(wanted - cumulative[index], 0.0, cumulative[index + 1] - cumulative[index])
-        mean = np.divide(missing, length_s, out=np.zeros_like(missing), where=length_s > 0)
-        first, change = factor[index], factor[index + 1] - factor[index]
-        # The form of the root that stays exact as the change goes to zero.
-        root = first + np.sqrt(np.maximum(first**2 + 2 * change * mean, 0.0))
-        within_s = length_s * np.divide(2 * mean, root, out=np.zeros_like(missing), where=root > 0)
-        times_s: NDArray[np.float64] = at_s[index] + np.clip(within_s, 0.0, length_s)
+        times_s = np.empty_like(wanted)
+        for start in range(0, len(wanted), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            times_s[part] = _inverse(wanted[part], cumulative, at_s, factor)
         return np.maximum.accumulate(times_s) if len(times_s) else times_s
 
     def _points(self, duration_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -109,6 +103,30 @@ class Shape:
     def _cumulative(at_s: NDArray[np.float64], factor: NDArray[np.float64]) -> NDArray[np.float64]:
         areas = (factor[1:] + factor[:-1]) / 2 * np.diff(at_s)
         return np.concatenate(([0.0], np.cumsum(areas)))
+
+
+def _inverse(
+    wanted: NDArray[np.float64], cumulative: NDArray[np.float64], at_s: NDArray[np.float64], factor: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """When the integral of the factor reaches each wanted value.
+
+    Args:
+        wanted: float64 [n], within those of `cumulative`.
+        cumulative, at_s, factor: float64 [points]: the integral, the time and the factor at each.
+    Returns: float64 [n], seconds.
+    """
+    # Behind a point where several meet, since nothing is due where the rate is zero.
+    index = np.clip(np.searchsorted(cumulative, wanted, side="right") - 1, 0, len(at_s) - 2)
+    length_s = at_s[index + 1] - at_s[index]
+    # Rounding may not take it out of its part, however short that is.
+    missing = np.clip(wanted - cumulative[index], 0.0, cumulative[index + 1] - cumulative[index])
+    mean = np.divide(missing, length_s, out=np.zeros_like(missing), where=length_s > 0)
+    first, change = factor[index], factor[index + 1] - factor[index]
+    # The form of the root that stays exact as the change goes to zero.
+    root = first + np.sqrt(np.maximum(first**2 + 2 * change * mean, 0.0))
+    within = np.divide(2 * mean, root, out=np.zeros_like(missing), where=root > 0)
+    times_s: NDArray[np.float64] = at_s[index] + length_s * np.clip(within, 0.0, 1.0)
+    return times_s
 
 
 CONSTANT: Final = Shape("constant", (0.0, 1.0), (1.0, 1.0))

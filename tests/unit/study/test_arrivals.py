@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edgewise.core.errors import InvalidArgumentError
+from edgewise.study import arrivals
 from edgewise.study.arrivals import CONSTANT, arrival_scv, parse_shape, read_trace, schedule
 
 
@@ -207,3 +208,10 @@ def test_a_trace_without_gaps_has_no_pace():
 def test_the_spread_of_gaps_needs_gaps():
     assert math.isnan(arrival_scv(np.array([1, 2], np.int64)))
     assert math.isnan(arrival_scv(np.zeros(5, np.int64)))
+
+
+def test_a_long_schedule_is_made_in_parts_that_fit_together(monkeypatch):
+    shape = parse_shape("ramp 0.5..2")
+    whole = schedule("poisson", 100, 50, shape, 4)
+    monkeypatch.setattr(arrivals, "_CHUNK", 7)
+    assert schedule("poisson", 100, 50, shape, 4).tobytes() == whole.tobytes()

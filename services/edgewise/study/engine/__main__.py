@@ -73,6 +73,8 @@ def _serve(connection: "Connection[Any, Any]") -> None:
 
 def main() -> None:
     """Run jobs until nobody asks any more."""
+    if len(sys.argv) != 2 or not sys.argv[1].isdigit():
+        sys.exit("this is a part of `edgewise study`, which starts it by itself")
     # Ctrl-C reaches the whole terminal: who asked decides what becomes of the run.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_freed_memory()
