@@ -32,7 +32,7 @@ def table(made: Table, label: str) -> str:
 
 
 def folded(summary: str, inner: str) -> str:
-    """Closed until it is asked for; printed open where the browser can."""
+    """Closed until it is asked for; on paper only what was opened appears."""
     return f"<details><summary>{escape(summary)}</summary>\n{inner}\n</details>"
 
 

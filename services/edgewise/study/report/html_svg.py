@@ -7,7 +7,7 @@ from typing import Final
 from edgewise.study.report import palette
 from edgewise.study.report.drawings import Plot
 
-PX_PER_PT: Final = 1.42
+PX_PER_PT: Final = 1.5
 """Of a plot at its widest: its smallest words are then about 10 px high."""
 
 NARROW_PX_PER_PT: Final = 1.06

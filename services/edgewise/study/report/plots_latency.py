@@ -118,7 +118,7 @@ def _against(index: Index, settings: list[Setting], axis: _Axis) -> Iterator[Dra
         predicted = any(index.prediction(found) is not None for one in chosen for found in index.cells_of(one))
         caption = (
             "Lines: measured, with 95 % confidence bands. "
-            + ("Thin lines without marks: predicted before the sweep. " if predicted else "")
+            + ("Thin lines without marks: predicted from the calibration. " if predicted else "")
             + (
                 "A level line without marks: a target that does not cross the network, measured once. "
                 if axis.name == "rtt"

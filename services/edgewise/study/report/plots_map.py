@@ -151,7 +151,7 @@ def _by_model(index: Index, by_setting: dict[Setting, list[Contest]]) -> _Map:
 
 def _about_lines(index: Index, made: Sequence[_Map], pair: tuple[str, str], metric: Metric) -> str:
     if any(_border(index, one, metric) for one in made):
-        return f" Line: where the prediction made before the sweep sees {pair[0]} and {pair[1]} level."
+        return f" Line: where the prediction from the calibration sees {pair[0]} and {pair[1]} level."
     if not index.result.predictions:
         return " Nothing was predicted, so there is no predicted line."
     return " The prediction sees no crossover within the map."
