@@ -77,8 +77,9 @@ class Inversion:
 
     @property
     def difference(self) -> float:
-        """Predicted less measured; nan where one is missing."""
-        return self.predicted.value - self.measured.value
+        """Predicted less measured, both for these runs; of the steady state where some cell has no prediction; or nan."""
+        predicted = self.predicted_here if math.isfinite(self.predicted_here) else self.predicted.value
+        return predicted - self.measured.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,12 +370,12 @@ def _inversion_line(inversion: Inversion) -> str:
     pooled = f", {inversion.pooled:g} places pooled" if inversion.pooled != 1 else ""
     measured = _utilisation(inversion.measured)
     predicted = _utilisation(inversion.predicted)
-    here = f" (for runs like these {inversion.predicted_here:.2f})" if math.isfinite(inversion.predicted_here) else ""
+    here = f", {inversion.predicted_here:.2f} in these runs" if math.isfinite(inversion.predicted_here) else ""
     difference = f", off by {inversion.difference:+.2f}" if math.isfinite(inversion.difference) else ""
     said = f"; {inversion.said}" if inversion.said else ""
     return (
         f"{name}{pooled}, round trip {inversion.way_over_service:.2f} service times: "
-        f"predicted {predicted}{here}, measured {measured}{difference}{said}"
+        f"predicted {predicted} in the steady state{here}; measured {measured}{difference}{said}"
     )
 
 

@@ -141,7 +141,7 @@ def test_where_the_edge_always_wins_that_is_said():
     (found,) = checking.check(as_predicted(edge_slower=0.2)).inversions
     assert math.isnan(found.measured.value)
     assert found.said == "the edge wins at every load up to 90/s"
-    assert "measured never; the edge wins" in checking.render(checking.check(as_predicted(edge_slower=0.2)))
+    assert "; measured never; the edge wins" in checking.render(checking.check(as_predicted(edge_slower=0.2)))
 
 
 def test_where_the_cloud_always_wins_that_is_said():
@@ -185,7 +185,8 @@ def test_the_table_is_for_people():
     assert "-2.0%" in lines[1]
     assert "mean absolute error over 10 of 10 cells: mean 2.0%, p50 2.0%, p99 2.0%" in text
     assert "where the cloud begins to win (utilisation of the edge)" in text
-    assert "near pets rest-image, 2 places pooled, round trip 1.00 service times: predicted 0.7" in text
+    assert "] in the steady state, 0.79 in these runs; measured 0.79 [" in text
+    assert "near pets rest-image, 2 places pooled, round trip 1.00 service times: predicted 0.79 [" in text
     assert text.endswith("\n")
     assert max(map(len, lines[: len(LOADS) * 2])) < 150
 
