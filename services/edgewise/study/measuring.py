@@ -347,10 +347,12 @@ class Measuring:
                 except CancelledError:
                     raise
                 except EdgewiseError as error:
-                    self._progress.say(f"MLPerf {name} of {cell.model} at {cell.target}: {error.message}")
+                    what = f"MLPerf {name}, {cell.model} at {cell.target}"
+                    self._journal_missing(what, error.message)
+                    self._progress.say(f"{what}: {error.message}")
                     continue
                 self._stored(lambda found=verdict: self._journal.mlperf(found))  # type: ignore[misc]
-                self._progress.say(mlperf.in_a_line(verdict))
+                self._progress.say(f"MLPerf {name}, {cell.model} at {cell.target}: {mlperf.in_a_line(verdict)}")
 
     def _prepare_mlperf(self, cell: Cell) -> None:
         if self._world.serving != (cell.model, cell.batching):
@@ -367,10 +369,13 @@ class Measuring:
         """Note that these cells are not measured, and go on with the others."""
         fresh = [cell for cell in cells if not self._left.is_missing(cell)]
         for cell in fresh:
-            self._stored(lambda name=cell.name: self._journal.missing(name, reason))  # type: ignore[misc]
+            self._journal_missing(cell.name, reason)
         if fresh:
             which = fresh[0].name if len(fresh) == 1 else f"{fresh[0].name} and {len(fresh) - 1} more"
             self._progress.say(f"cannot measure {which}: {reason}")
+
+    def _journal_missing(self, name: str, reason: str) -> None:
+        self._stored(lambda: self._journal.missing(name, reason))
 
     def _check_stop(self) -> None:
         if self._stop.is_set():

@@ -123,4 +123,5 @@ def run_text(place: int, of: int, name: str, *, counts: tuple[int, int, int], le
         counts: requests sent, ended, failed.
     """
     sent, ended, failed = counts
-    return f"run {place} of {of}, {name}: {sent} sent, {ended} ended, {failed} failed; {duration_text(left_s)} left"
+    left = duration_text(left_s)
+    return f"run {place} of {of}, {left} left: {name}: {sent} sent, {ended} ended, {failed} failed"

@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+from edgewise.study.mlperf import in_a_line
 from edgewise.study.report.conclusions import conclude
-from edgewise.study.results import CellResult, Estimate, StudyResult
+from edgewise.study.results import CellResult, Estimate, MlperfVerdict, StudyResult
 
 _MOST_MISSING: Final = 10
 _MOST_CELLS: Final = 60
@@ -18,10 +19,7 @@ def result_text(result: StudyResult) -> str:
     lines += ["", *_table(result.cells[:_MOST_CELLS])]
     if len(result.cells) > _MOST_CELLS:
         lines.append(f"and {len(result.cells) - _MOST_CELLS} more cells: see summary.csv")
-    for verdict in result.mlperf:
-        lines.append(
-            f"MLPerf {verdict.scenario}, {verdict.model} at {verdict.target}: {'VALID' if verdict.valid else 'INVALID'}"
-        )
+    lines += [_mlperf_line(verdict) for verdict in result.mlperf]
     missing = list(result.missing.items())
     if missing:
         lines += ["", f"{len(missing)} cells are missing:"]
@@ -29,6 +27,11 @@ def result_text(result: StudyResult) -> str:
         if len(missing) > _MOST_MISSING:
             lines.append(f"  and {len(missing) - _MOST_MISSING} more: see the report")
     return "\n".join(lines) + "\n\n"
+
+
+def _mlperf_line(verdict: MlperfVerdict) -> str:
+    where = f"{verdict.target} over {verdict.profile}" if verdict.profile else verdict.target
+    return f"MLPerf {verdict.scenario}, {verdict.model} at {where}, {verdict.protocol}: {in_a_line(verdict)}"
 
 
 def _table(cells: Sequence[CellResult]) -> list[str]:

@@ -83,4 +83,4 @@ def test_what_runs_take_beyond_their_schedule_is_learned():
 
 def test_a_run_is_told_with_its_place_and_counts():
     text = run_text(3, 24, "edge_pets_r0", counts=(10, 9, 1), left_s=65)
-    assert text == "run 3 of 24, edge_pets_r0: 10 sent, 9 ended, 1 failed; 1 min 05 s left"
+    assert text == "run 3 of 24, 1 min 05 s left: edge_pets_r0: 10 sent, 9 ended, 1 failed"
