@@ -153,6 +153,9 @@ def test_on_paper_it_is_light_and_whole(browser, pages):
     )
     assert browser.run("return getComputedStyle(document.querySelector('nav')).display") == "none"
     assert browser.run("return getComputedStyle(document.querySelector('figure .scroll')).overflowX") == "visible"
+    # A page of A4 within its margins.
+    devtools(browser, "Emulation.setDeviceMetricsOverride", width=720, height=1000, deviceScaleFactor=1, mobile=False)
+    assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_it_is_drawn_without_a_display_or_a_home(tmp_path):

@@ -96,7 +96,10 @@ def _factors(found: Sequence[Contest]) -> str:
     factors = sorted(one.factor for one in found if not math.isnan(one.factor))
     if not factors:
         return ""
-    return f" ({number(factors[len(factors) // 2])} times in the median, {number(factors[-1])} at most)"
+    if len(factors) == 1:
+        return f" ({number(factors[0])} times)"
+    median = f", {number(factors[len(factors) // 2])} in the median" if len(factors) > 4 else ""
+    return f" ({number(factors[0])} to {number(factors[-1])} times{median})"
 
 
 def _against_best(index: Index, setting: Setting, profile: str, load: float) -> Contest | None:
