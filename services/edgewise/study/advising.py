@@ -210,12 +210,12 @@ def _notes(advice: Advice) -> Iterator[str]:
     left = [cell for cell in advice.heading.cells if cell not in predicted and cell.name not in advice.missing]
     outages = [cell for cell in left if cell.outage]
     if outages:
-        yield f"Not predicted: {len(outages)} cells with an outage; measure them with `edgewise study run`."
+        yield f"Not predicted: {len(outages)} of the cells have an outage; measure them with `edgewise study run`."
     routed = [cell for cell in left if not cell.outage and cell.target == GATEWAY]
     if routed:
         yield (
-            f"Not predicted: {len(routed)} cells of the gateway, whose route {advice.heading.route} depends on what it finds; "
-            "measure them with `edgewise study run`."
+            f"Not predicted: the gateway ({len(routed)} of the cells): what its route {advice.heading.route} does depends on "
+            "what it finds; measure it with `edgewise study run`."
         )
 
 

@@ -186,7 +186,8 @@ def _prediction(heading: Heading, cell: Cell, calibrated: Calibration, known: Sc
 def _why_nothing(lines: Sequence[RunLine]) -> str:
     if not lines:
         return NOT_REACHED
-    return f"each of its {len(lines)} runs is void: {lines[-1].result.void}"
+    which = "its only run is void" if len(lines) == 1 else f"each of its {len(lines)} runs is void"
+    return f"{which}: {lines[-1].result.void}"
 
 
 def _kind_of(reason: str) -> str:

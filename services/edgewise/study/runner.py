@@ -121,7 +121,12 @@ def rebuilt(directory: Path) -> Outcome:
     contents = journal.read(study_directory.found(directory) / study_directory.JOURNAL)
     result = conclude(directory, contents)
     try:
-        return Outcome(result, _written(directory, result))
+        try:
+            return Outcome(result, _written(directory, result))
+        except (OSError, FailedPreconditionError):
+            # A study that was killed on a full disk left room for this.
+            study_directory.release(directory)
+            return Outcome(result, _written(directory, result))
     except OSError as error:
         raise FailedPreconditionError(f"{directory} cannot be written: {error.strerror or error}") from None
 

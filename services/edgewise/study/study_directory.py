@@ -131,6 +131,9 @@ def _resumed(directory: Path, heading: Heading) -> Journal:
     opened = Journal(there)
     try:
         (directory / RECORDS).mkdir(exist_ok=True)
+        # What a study that was killed had not finished writing.
+        for partial in (directory / RECORDS).glob(".*.partial"):
+            partial.unlink()
         reserve(directory)
     except BaseException:
         opened.close()

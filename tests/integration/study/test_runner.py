@@ -164,7 +164,7 @@ def test_a_study_that_is_stopped_keeps_what_it_has_and_goes_on(study, monkeypatc
     assert outcome.result.missing
     assert set(outcome.result.missing.values()) <= {
         "the study ended before it was measured",
-        "each of its 1 runs is void: it was stopped before its schedule was over",
+        "its only run is void: it was stopped before its schedule was over",
     }
 
     again, said = study(text, resume=True)

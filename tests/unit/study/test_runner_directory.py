@@ -95,6 +95,14 @@ def test_only_the_same_scenario_goes_on(tmp_path):
     assert (tmp_path / "journal.jsonl").read_bytes() == before
 
 
+def test_what_a_killed_study_had_half_written_is_taken_away(tmp_path):
+    taken(tmp_path)
+    (tmp_path / "records" / ".a_r0.parquet.77.partial").write_bytes(b"half")
+    (tmp_path / "records" / "b_r0.parquet").write_bytes(b"whole")
+    taken(tmp_path, resume=True)
+    assert [path.name for path in (tmp_path / "records").iterdir()] == ["b_r0.parquet"]
+
+
 def test_there_has_to_be_something_to_go_on_with(tmp_path):
     with pytest.raises(NotFoundError, match="leave --resume out"):
         taken(tmp_path / "none", resume=True)
