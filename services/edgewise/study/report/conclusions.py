@@ -33,8 +33,8 @@ def conclusions(index: Index) -> list[Conclusion]:
     # Where to run, of every model, before the same by network.
     where = sorted(where_to_run(index), key=lambda one: one.kind is Kind.NETWORK)
     found = [*where, *_gateway(index), *availability(index), *accuracy(index), *price(index)]
-    found += [*prediction(index), *_cautions(index)]
-    if not any(measured(cell) for cell in index.result.cells):
+    found += [*prediction(index), *_mlperf(index), *_cautions(index)]
+    if not any(measured(cell) for cell in index.result.cells) and not index.result.mlperf:
         nothing = "Nothing was measured that counts, so there is nothing to conclude."
         found.insert(0, Conclusion(Kind.WHERE, Strength.CAUTION, nothing))
     elif not index.rivals():
@@ -90,6 +90,20 @@ def _added(index: Index) -> Iterator[Conclusion]:
             f"{number(added[-1])} ms, {number(factors[len(factors) // 2])} times in the median)."
         )
         yield Conclusion(Kind.GATEWAY, Strength.COMPUTED, text, headline=False)
+
+
+def _mlperf(index: Index) -> Iterator[Conclusion]:
+    verdicts = index.result.mlperf
+    if not verdicts:
+        return
+    said = []
+    for one in verdicts:
+        on = f" on {one.profile}" if one.profile else ""
+        value = "" if math.isnan(one.value) else f", {number(one.value)} {one.unit} ({one.metric})"
+        said.append(f"{one.scenario}, {one.model} at {one.target}{on}: {'valid' if one.valid else 'not valid'}{value}")
+    valid = sum(one.valid for one in verdicts)
+    lead = f"By the rules of MLPerf's load generator, {valid} of {plural(len(verdicts), 'result')} {'is' if valid == 1 else 'are'} valid"
+    yield Conclusion(Kind.MLPERF, Strength.MEASURED, lead, points=tuple(said))
 
 
 def _factors(found: Sequence[Contest]) -> str:

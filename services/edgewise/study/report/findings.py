@@ -14,6 +14,7 @@ class Kind(StrEnum):
     ACCURACY = "accuracy"
     PRICE = "price"
     PREDICTION = "prediction"
+    MLPERF = "MLPerf"
     CAUTION = "caution"
 
 
@@ -24,6 +25,7 @@ class Strength(StrEnum):
     PARTLY = "partly shown"
     NOT_SHOWN = "no difference shown"
     COMPUTED = "computed"
+    MEASURED = "measured"
     CAUTION = "caution"
 
 

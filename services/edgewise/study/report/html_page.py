@@ -39,6 +39,7 @@ CLASSES: Final = {
     Strength.PARTLY: "partly",
     Strength.NOT_SHOWN: "open",
     Strength.COMPUTED: "computed",
+    Strength.MEASURED: "shown",
     Strength.CAUTION: "caution",
 }
 
@@ -161,7 +162,7 @@ def _finding(one: Conclusion) -> str:
     lead = _bound(one.lead) + (":" if points else "")
     said = f"<p>{lead} {points[0]}</p>" if len(points) == 1 else f"<p>{lead}</p>{listed(points) if points else ''}"
     return (
-        f'<span class="what {CLASSES[one.strength]}">{escape(one.kind.capitalize())}<span class="tag">{escape(one.strength)}</span></span>'
+        f'<span class="what {CLASSES[one.strength]}">{escape(one.kind[0].upper() + one.kind[1:])}<span class="tag">{escape(one.strength)}</span></span>'
         f"<div>{said}</div>"
     )
 
@@ -267,7 +268,6 @@ def _mlperf(verdicts: Sequence[MlperfVerdict]) -> Iterator[str]:
             one.target,
             one.profile or "–",
             "valid" if one.valid else "INVALID",
-            "; ".join(one.reasons) or "–",
             one.metric,
             f"{number(one.value)} {one.unit}",
             number(one.latencies_ms.get(0.9, math.nan)),
@@ -275,6 +275,7 @@ def _mlperf(verdicts: Sequence[MlperfVerdict]) -> Iterator[str]:
             count(one.queries),
             count(one.failed),
             percent(one.accuracy),
+            "; ".join(one.reasons) or "–",
         )
         for one in verdicts
     ]
@@ -284,7 +285,6 @@ def _mlperf(verdicts: Sequence[MlperfVerdict]) -> Iterator[str]:
         "target",
         "network",
         "verdict",
-        "reasons",
         "metric",
         "value",
         "p90, ms",
@@ -292,8 +292,9 @@ def _mlperf(verdicts: Sequence[MlperfVerdict]) -> Iterator[str]:
         "queries",
         "failed",
         "accuracy",
+        "reasons",
     )
-    yield table(Table(header, rows, 7), "MLPerf verdicts")
+    yield table(Table(header, rows, 6), "MLPerf verdicts")
     for one in verdicts:
         if one.lines:
             text = "\n".join(one.lines)

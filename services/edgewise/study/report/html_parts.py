@@ -2,9 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import Final
 
 from edgewise.study.report.drawings import Plot, Table
 from edgewise.study.report.html_svg import inline
+
+LONG: Final = 48
+"""Letters of a cell of a table from which on it gets room to be broken into lines."""
 
 
 def paragraph(text: str, kind: str = "") -> str:
@@ -67,7 +71,9 @@ def listed(items: Sequence[str], kind: str = "") -> str:
 
 def _row(made: Table, row: Sequence[str]) -> str:
     cells = [f'<th scope="row">{escape(row[0])}</th>']
-    cells += [f"<td{_class('n' if at >= made.words else '')}>{escape(word)}</td>" for at, word in enumerate(row[1:], 1)]
+    for at, word in enumerate(row[1:], 1):
+        kind = "long" if len(word) > LONG else "n" if at >= made.words else ""
+        cells.append(f"<td{_class(kind)}>{escape(word)}</td>")
     return f"<tr>{''.join(cells)}</tr>"
 
 

@@ -98,6 +98,8 @@ def render(drawing: Drawing) -> Plot:
         picture, text = io.BytesIO(), io.StringIO()
         FigureCanvasSVG(figure)
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        # Laid out once: the second time would give the same.
+        figure.set_layout_engine("none")
         FigureCanvasAgg(figure)
         figure.savefig(picture, format="png", dpi=PNG_DPI, metadata={"Software": None})
     return Plot(drawing, text.getvalue(), picture.getvalue(), figure.get_figwidth() * 72)

@@ -8,7 +8,7 @@ import pytest
 from edgewise.study.report.conclusions import conclude
 from edgewise.study.report.findings import Kind, Strength
 from edgewise.study.report.wording import interval, listing, number, percent, rates, share
-from edgewise.study.results import Estimate, NetworkProfile
+from edgewise.study.results import Estimate, MlperfVerdict, NetworkProfile
 from support import study_results
 from support.study_results import Model, Served, Sweep, study
 
@@ -198,6 +198,16 @@ def test_a_model_that_never_answers_rightly_is_not_compared():
     [said] = of_kind(replace(result, cells=wrong), Kind.ACCURACY)
     assert said.strength is Strength.CAUTION
     assert "none of the answers of pets is right" in said.text
+
+
+def test_mlperf_verdicts_are_told_as_they_are():
+    verdicts = (
+        MlperfVerdict("SingleStream", "edge", "", "pets", "rest-image", True, value=14.2, unit="ms", metric="p90"),
+        MlperfVerdict("Server", "cloud", "4g", "pets", "rest-image", False, reasons=("too slow",)),
+    )
+    [said] = of_kind(replace(study_results.quick(), mlperf=verdicts), Kind.MLPERF)
+    assert said.lead.endswith("1 of 2 results is valid")
+    assert said.points == ("SingleStream, pets at edge: valid, 14.2 ms (p90)", "Server, pets at cloud on 4g: not valid")
 
 
 def test_overload_is_told_apart_from_latency():

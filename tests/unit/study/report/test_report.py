@@ -1,11 +1,13 @@
 """The page as a file: whole, escaped, small, and asking for nothing."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from edgewise.study import report
+from edgewise.study.results import MlperfVerdict
 from support import study_results
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
@@ -114,6 +116,16 @@ def test_gaps_are_in_the_page(tmp_path):
     assert "the engine was late: 4.20 ms at p99" in text
     assert "the scenario has no prices" in text
     assert "the study was not calibrated" in text
+
+
+def test_mlperf_has_a_part_of_its_own(tmp_path):
+    verdict = MlperfVerdict(
+        "Server", "cloud", "4g", "pets", "rest-image", False, reasons=("<too> slow",), lines=("Result is : INVALID",)
+    )
+    _, text = written(tmp_path, replace(study_results.empty(), mlperf=(verdict,)))
+    assert "mlperf" in [attrs["id"] for attrs in Page(text).tags("section")]
+    assert "INVALID" in text
+    assert "&lt;too&gt; slow" in text
 
 
 def test_a_study_of_nothing_is_a_page_too(tmp_path):
