@@ -14,7 +14,7 @@ from edgewise.study import prediction, study_directory
 from edgewise.study.cells import CLOUD, EDGE, GATEWAY, Cell
 from edgewise.study.engine.process import Engine
 from edgewise.study.journal import Contents, Heading
-from edgewise.study.measuring import Measuring
+from edgewise.study.measuring import NOT_CALIBRATED, Measuring
 from edgewise.study.prediction import Crossover
 from edgewise.study.progress import Progress
 from edgewise.study.results import Calibration, NetworkProfile, Prediction
@@ -34,7 +34,7 @@ class Advice:
         heading: of the study that would be measured.
         calibrations: what it rests on.
         predictions: of the steady state of every cell that can be predicted.
-        missing: cells that could not be calibrated, with the reason.
+        missing: what could not be calibrated, with the reason.
     """
 
     heading: Heading
@@ -87,10 +87,17 @@ def advise(
                 raise
         progress.close()
         contents = journal.contents
+    missing = {**contents.missing, **_uncalibrated(contents)}
     if not contents.calibrations:
-        reason = next(iter(contents.missing.values()), "the scenario has nothing to calibrate")
+        reason = next(iter(missing.values()), "the scenario has nothing to calibrate")
         raise UnavailableError(f"nothing could be calibrated: {reason}")
-    return Advice(heading, tuple(contents.calibrations), steady(contents), dict(contents.missing))
+    return Advice(heading, tuple(contents.calibrations), steady(contents), missing)
+
+
+def _uncalibrated(contents: Contents) -> dict[str, str]:
+    """What answers, and could not be calibrated."""
+    notes = contents.notes.items()
+    return {name.removeprefix(NOT_CALIBRATED).strip(): text for name, text in notes if name.startswith(NOT_CALIBRATED)}
 
 
 def steady(contents: Contents) -> tuple[Prediction, ...]:
@@ -204,8 +211,8 @@ def _notes(advice: Advice) -> Iterator[str]:
     yield 'Means with bounds that hold for 95 % of calibrations, of the steady state; "not sure" where the best two overlap.'
     for note in dict.fromkeys(one.note for one in advice.predictions if one.note and not math.isinf(one.mean_ms)):
         yield f"Note: {note}"
-    for cell, reason in advice.missing.items():
-        yield f"Not predicted: {cell}: {reason}"
+    for what, reason in advice.missing.items():
+        yield f"Not predicted: {what}: {reason}"
     predicted = {one.cell for one in advice.predictions}
     left = [cell for cell in advice.heading.cells if cell not in predicted and cell.name not in advice.missing]
     outages = [cell for cell in left if cell.outage]

@@ -9,24 +9,31 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from edgewise.core.errors import CancelledError, EdgewiseError, UnavailableError
 from edgewise.study import analysis, answers, arrivals, calibration, mlperf, outage_steps, questions, records
 from edgewise.study.cells import GATEWAY, Cell, Run
-from edgewise.study.engine.job import Asking, Job, Recording
+from edgewise.study.engine.job import Asking, Job, Recording, State
 from edgewise.study.journal import Journal, RunLine
 from edgewise.study.measured_port import Asks, Measured
 from edgewise.study.outage_clock import OutageClock
 from edgewise.study.planning import Calibrated
 from edgewise.study.progress import Progress, run_text
 from edgewise.study.results import NetworkProfile, RunResult
-from edgewise.study.run_job import ended_text, question_order, schedule, why
+from edgewise.study.run_job import ended_text, engine_text, question_order, run_metadata, schedule, why
 from edgewise.study.runs_left import STOPPED, RunsLeft, calibrated_as, calibration_s
 from edgewise.study.scenario import Scenario
 from edgewise.study.study_directory import RECORDS
 from edgewise.study.world_addresses import transport_of
 
 _FAILURES_IN_A_ROW: Final = 2
+NOT_CALIBRATED: Final = "not calibrated:"
+"""How the note in the journal begins of what could not be calibrated and is measured all the same."""
+
 _LONE_TIMEOUT_S: Final = 10.0
+_LONE_REQUESTS: Final = 3
+_LONE_GAP_S: Final = 0.2
 _KNOWN_BY_KIND: Final = ("pets", "zoo")
 """Kinds of models whose questions need no word of the server."""
 
@@ -222,14 +229,29 @@ class Measuring:
             seed=self._scenario.seed,
         )
         try:
-            found = calibrate()
+            try:
+                found = calibrate()
+            except UnavailableError as error:
+                self._world.check()
+                self._progress.say(f"calibrating {words} failed: {error.message}; once more")
+                self._world.settle()
+                found = calibrate()
         except UnavailableError as error:
-            self._world.check()
-            self._progress.say(f"calibrating {words} failed: {error.message}; once more")
-            self._world.settle()
-            found = calibrate()
+            if not self._answers(asking):
+                raise
+            # A busy machine spoils a calibration, which is no reason to measure nothing.
+            self._progress.say(f"{words} is not predicted: {error.message}")
+            reason = error.message
+            self._stored(lambda: self._journal.note(f"{NOT_CALIBRATED} {words}", reason))
+            return
         self._check_stop()
         self._stored(lambda: self._journal.calibration(found))
+
+    def _answers(self, asking: Asking) -> bool:
+        """Whether any of a few lone requests gets a prediction."""
+        due_ns = np.arange(_LONE_REQUESTS, dtype=np.int64) * round(_LONE_GAP_S * 1e9)
+        job = Job(asking, due_ns, np.zeros(_LONE_REQUESTS, np.uint16), timeout_s=_LONE_TIMEOUT_S)
+        return bool((self._ask(job).state == State.OK).any())
 
     def _ask(self, job: Job) -> Recording:
         recording = self._engine.run(replace(job, cpus=self._cpus), None, self._stop)
@@ -300,10 +322,7 @@ class Measuring:
         file = f"{RECORDS}/{name}.parquet"
         metadata = {
             "study": self._scenario.title,
-            "run": run.name,
-            **{word: f"{getattr(run.cell, word)}" for word in run.cell.__slots__},
-            "repeat": str(run.repeat),
-            "seed": str(run.seed),
+            **run_metadata(run),
             "warmup_s": f"{warmup_s:g}",
             "void": result.void,
             "outage_told": outage,
@@ -389,9 +408,3 @@ class Measuring:
             raise StorageError(error.message) from error
         except OSError as error:
             raise StorageError(f"the journal cannot be written: {error.strerror or error}") from error
-
-
-def engine_text(recording: Recording) -> str:
-    """Where the engine ran, for people."""
-    cores = ", ".join(map(str, recording.cpus))
-    return f"{recording.scheduling or 'normal'} priority" + (f", core {cores}" if cores else "")

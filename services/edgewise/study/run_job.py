@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from edgewise.study import arrivals
 from edgewise.study.cells import Run
+from edgewise.study.engine.job import Recording
 from edgewise.study.progress import run_text
 from edgewise.study.results import RunResult
 from edgewise.study.scenario import Arrivals, Scenario
@@ -58,3 +59,15 @@ def ended_text(place: int, of: int, result: RunResult, left_s: float) -> str:
     if not result.counts["ok"]:
         return text
     return f"{text}; p50 {result.quantiles_ms[0.5]:.1f} ms, p99 {result.quantiles_ms[0.99]:.1f} ms"
+
+
+def run_metadata(run: Run) -> dict[str, str]:
+    """What a run's records say of it."""
+    cell = {word: str(getattr(run.cell, word)) for word in run.cell.__slots__}
+    return {"run": run.name, **cell, "repeat": str(run.repeat), "seed": str(run.seed)}
+
+
+def engine_text(recording: Recording) -> str:
+    """Where the engine ran, for people."""
+    cores = ", ".join(map(str, recording.cpus))
+    return f"{recording.scheduling or 'normal'} priority" + (f", core {cores}" if cores else "")

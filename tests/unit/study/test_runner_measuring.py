@@ -319,12 +319,24 @@ def test_a_model_that_cannot_be_served_leaves_its_cells_out(study):
     assert [step for step in made.log if step[:2] == ("serve", "one")] == [("serve", "one", "")]
 
 
-def test_a_target_that_cannot_be_calibrated_is_left_out(study):
+def test_a_target_that_cannot_be_calibrated_and_answers_nothing_is_left_out(study):
+    made = study(scenario())
+    type(made).uncalibrated = ("one", "two")
+    made.engine.ends = {"always": failing}
+    contents = made.measure()
+    assert set(contents.missing.values()) == {"it answers errors only"}
+    assert contents.runs == []
+
+
+def test_what_answers_is_measured_though_it_cannot_be_calibrated(study):
     made = study(scenario())
     type(made).uncalibrated = ("two",)
     contents = made.measure()
-    assert set(contents.missing.values()) == {"it answers errors only"}
-    assert {line.result.run.cell.model for line in contents.runs} == {"one"}
+    assert contents.missing == {}
+    assert len(contents.runs) == len(planning.runs(made.asked))
+    assert {one.model for one in contents.calibrations} == {"one"}
+    assert contents.notes["not calibrated: cloud two rest-json"] == "it answers errors only"
+    assert "cloud two rest-json is not predicted: it answers errors only" in made.said.getvalue()
 
 
 def test_a_calibration_that_failed_is_made_once_more(study):
