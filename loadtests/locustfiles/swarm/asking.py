@@ -14,6 +14,7 @@ from edgewise.study.cells import Cell
 from edgewise.study.engine.job import Asking
 from edgewise.wire import inference_pb2, serving_pb2
 from swarm import answers
+from swarm.figures import CLOSED
 
 GRPC_PROTOCOLS = ("tfs-grpc", "oip-grpc")
 _SITE = "host"
@@ -41,10 +42,12 @@ class Target:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def target_of(host: str | None, protocol: str) -> Target:
+def target_of(host: str | None, protocol: str, engine: str = CLOSED) -> Target:
     """The target that `--host` names.
 
-    Raises: InvalidArgumentError: it names none that this protocol reaches.
+    Args:
+        engine: of `options.ENGINES`; only the closed one speaks TLS.
+    Raises: InvalidArgumentError: it names none that this protocol and engine reach.
     """
     grpc = protocol in GRPC_PROTOCOLS
     schemes = ("grpc", "http") if grpc else ("http", "https")
@@ -59,6 +62,8 @@ def target_of(host: str | None, protocol: str) -> Target:
     if parts.scheme not in schemes or not parts.hostname or not port or parts.path.strip("/") or parts.query:
         raise InvalidArgumentError(f"--host {host!r} is no address for {protocol}: expected one such as {example}")
     target = Target("", parts.hostname, port, parts.scheme == "https")
+    if target.tls and engine != CLOSED:
+        raise InvalidArgumentError(f"the open-loop engine speaks no TLS: ask {host} with --engine closed")
     return replace(target, url=f"{parts.scheme}://{target.authority}")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import gevent
+from gevent.queue import Queue
 
 from swarm.engine_messages import Batch, Setup, empty_batch, frame, read_frame
 
@@ -36,27 +37,30 @@ class OpenLoop:
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))},
         )
+        self._outbox: Queue[bytes] = Queue()
+        # Questions of megabytes fill the pipe until the process has started to read; the test goes on meanwhile.
+        self._writer = gevent.spawn(self._write)
         self._reader = gevent.spawn(self._read)
-        self._write(frame(setup))
+        self._outbox.put(frame(setup))
 
     def set_rate(self, rate: float) -> None:
         """Requests a second from now on, give or take a tenth of a second."""
         if rate != self._rate and not self._finished:
             self._rate = rate
-            self._write(f"rate {rate!r}\n".encode())
+            self._outbox.put(f"rate {rate!r}\n".encode())
 
     def finish(self) -> None:
         """Send nothing more, and wait until everything has ended: at most the asker's patience, and a moment."""
         if not self._finished:
             self._finished = True
-            self._write(b"finish\n")
+            self._outbox.put(b"finish\n")
         self._reader.join(self._timeout_s + _ENDING_S)
         self.kill()
 
     def kill(self) -> None:
         """End the process, whatever it does."""
         self._finished = True
-        self._reader.kill()
+        gevent.killall([self._reader, self._writer])
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
@@ -65,11 +69,12 @@ class OpenLoop:
             with contextlib.suppress(OSError):
                 pipe.close()
 
-    def _write(self, data: bytes) -> None:
+    def _write(self) -> None:
         # Where it has died, the reader tells.
         with contextlib.suppress(OSError):
-            self._process.stdin.write(data)
-            self._process.stdin.flush()
+            for data in self._outbox:
+                self._process.stdin.write(data)
+                self._process.stdin.flush()
 
     def _read(self) -> None:
         ended = False

@@ -17,7 +17,7 @@ import locust.stats
 from locust.runners import MasterRunner, WorkerRunner
 from shapes import shape_of
 
-from edgewise.core.errors import EdgewiseError, InvalidArgumentError
+from edgewise.core.errors import EdgewiseError
 from swarm import comparison, csv_files, options
 from swarm.asking import asking_for, target_of
 from swarm.engine_messages import Batch
@@ -49,6 +49,7 @@ class Session:
         self._lanes: dict[str, Lane] = {}
         self._engines: dict[str, OpenLoop] = {}
         self._rater: gevent.Greenlet | None = None
+        self._ending: gevent.Greenlet | None = None
         self._workers_left = 0
         self._locust_bucket = getattr(locust.stats, "bucket_response_time", None)
         self._is_master = isinstance(self._runner, MasterRunner)
@@ -108,6 +109,7 @@ class Session:
     def _test_start(self, **_: Any) -> None:
         self.figures.clear()
         self._environment.process_exit_code = None
+        self._ending = None
         if not self._is_worker:
             vars(self.options)[_USERS] = self.options.num_users or 1
             vars(self.options)[_RUN_TIME_S] = float(self.options.run_time or 0.0)
@@ -118,7 +120,7 @@ class Session:
         self._end_engines()
         self._lanes = {}
         try:
-            self._lanes = self._made_lanes()
+            self._lanes, phases = self._made_lanes()
         except EdgewiseError as error:
             self._fail(str(error))
             return
@@ -126,8 +128,9 @@ class Session:
             for name, lane in self._lanes.items():
                 self._engines[name] = self._started_engine(lane)
             self._rater = gevent.spawn(self._set_rates)
+        phases.begin()
 
-    def _made_lanes(self) -> dict[str, Lane]:
+    def _made_lanes(self) -> tuple[dict[str, Lane], Phases]:
         said = self.options
         phases = Phases(
             said.engine,
@@ -141,15 +144,12 @@ class Session:
         lanes = {}
         for user_class in self._environment.user_classes:
             protocol = user_class.protocol
-            target = target_of(self._environment.host or user_class.host, protocol)
-            if target.tls and said.engine != "closed":
-                raise InvalidArgumentError(f"the open-loop engine speaks no TLS: ask {target.url} with --engine closed")
+            target = target_of(self._environment.host or user_class.host, protocol, said.engine)
             asking = asking_for(
                 protocol, target, said.model, images=Path(said.images), seed=said.seed, timeout_s=said.timeout_s
             )
             lanes[user_class.__name__] = Lane(protocol, target, asking, phases, said, worker=self._runner.worker_index)
-        phases.begin()
-        return lanes
+        return lanes, phases
 
     def _started_engine(self, lane: Lane) -> OpenLoop:
         teller = BatchTeller(lane, self.figures, self._environment.events.request.fire, lambda: gevent.sleep(0))
@@ -183,10 +183,16 @@ class Session:
             )
             break
         if self._is_worker:
+            # The failure before the message: the master ends the test on it.
+            self._send_stats()
             self._runner.send_message(_FAILED, {"text": text})
         else:
-            # Not here: the greenlet that starts the test is one of those that its end kills.
-            gevent.spawn(self._end_test)
+            self._end_soon()
+
+    def _end_soon(self) -> None:
+        """Not now: the greenlet that starts the test is one of those that its end kills."""
+        if self._ending is None:
+            self._ending = gevent.spawn(self._end_test)
 
     def _end_test(self) -> None:
         if self.options.headless:
@@ -197,7 +203,7 @@ class Session:
     def _worker_failed(self, msg: Any, **_: Any) -> None:
         _LOG.error("worker %s: %s", msg.node_id, msg.data["text"])
         self._environment.process_exit_code = 1
-        gevent.spawn(self._end_test)
+        self._end_soon()
 
     # --- the end of a test ---
 

@@ -19,8 +19,6 @@ def doomed(start_locust, serving):
         "dead gRPC server": ("oip_grpc", "--host", "127.0.0.1:9", "--engine", "closed"),
         "bad model": ("rest_json", "--host", rest, "--model", "nope", "--engine", "open"),
         "bad gRPC model": ("tfs_grpc", "--host", grpc, "--model", "nope"),
-        "TLS": ("rest_json", "--host", "https://127.0.0.1:9", "--engine", "open"),
-        "no photographs": ("rest_image", "--host", rest, "--model", "tiny"),
     }
     return {name: start_locust(file, *more, *ASKING, "-t", "60s") for name, (file, *more) in words.items()}
 
@@ -32,8 +30,6 @@ def doomed(start_locust, serving):
         ("dead gRPC server", "127.0.0.1:9 does not answer"),
         ("bad model", "describes no model 'nope' (404: Servable not found"),
         ("bad gRPC model", "describes no model 'nope' (NOT_FOUND: Servable not found"),
-        ("TLS", "the open-loop engine speaks no TLS: ask https://127.0.0.1:9 with --engine closed"),
-        ("no photographs", "the model 'tiny' takes no photographs"),
     ],
 )
 def test_a_test_that_cannot_be_ends_at_once_and_says_why(doomed, which, said):

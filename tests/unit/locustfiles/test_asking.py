@@ -54,6 +54,13 @@ def test_grpc_needs_a_port_and_is_not_spoken_over_tls():
             target_of(host, "tfs-grpc")
 
 
+@pytest.mark.parametrize("engine", ["open", "both"])
+def test_tls_is_for_the_closed_loop(engine):
+    assert target_of("https://somewhere", "rest-json", "closed").tls
+    with pytest.raises(InvalidArgumentError, match="speaks no TLS: ask https://somewhere with --engine closed"):
+        target_of("https://somewhere", "rest-json", engine)
+
+
 @pytest.mark.parametrize("host", ["", None])
 def test_no_host_is_told(host):
     with pytest.raises(InvalidArgumentError, match="name the server, such as --host"):
