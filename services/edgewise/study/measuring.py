@@ -12,7 +12,17 @@ from typing import Final
 import numpy as np
 
 from edgewise.core.errors import CancelledError, EdgewiseError, UnavailableError
-from edgewise.study import analysis, answers, arrivals, calibration, mlperf, outage_steps, questions, records
+from edgewise.study import (
+    analysis,
+    answers,
+    arrivals,
+    calibration,
+    mlperf,
+    mlperf_runs,
+    outage_steps,
+    questions,
+    records,
+)
 from edgewise.study.cells import GATEWAY, Cell, Run
 from edgewise.study.engine.job import Asking, Job, Recording, State
 from edgewise.study.journal import Journal, RunLine
@@ -337,50 +347,24 @@ class Measuring:
                 return outage_steps.read_steps(outage.steps)
         return ()
 
-    # ---- MLPerf
-
     def _mlperf(self) -> None:
-        spec = self._scenario.mlperf
-        if spec is None:
-            return
-        done = {(found.scenario, found.model, found.target) for found in self._journal.contents.mlperf}
-        for cell in mlperf.cells(self._scenario):
-            for name in spec.scenarios:
-                if (name, cell.model, cell.target) in done:
-                    continue
-                self._check_stop()
-                self._progress.step(f"MLPerf {name}: {cell.model} at {cell.target}, {cell.protocol}")
-                try:
-                    self._prepare_mlperf(cell)
-                    asking = self._asking(cell)
-                    verdict = mlperf.run(
-                        name,
-                        cell,
-                        asking,
-                        spec,
-                        self._directory,
-                        timeout_s=self._scenario.run.timeout_s,
-                        right=answers.judge(cell.protocol, asking.questions),
-                        stop=self._stop,
-                    )
-                except CancelledError:
-                    raise
-                except EdgewiseError as error:
-                    what = f"MLPerf {name}, {cell.model} at {cell.target}"
-                    self._journal_missing(what, error.message)
-                    self._progress.say(f"{what}: {error.message}")
-                    continue
-                self._stored(lambda found=verdict: self._journal.mlperf(found))  # type: ignore[misc]
-                self._progress.say(f"MLPerf {name}, {cell.model} at {cell.target}: {mlperf.in_a_line(verdict)}")
-
-    def _prepare_mlperf(self, cell: Cell) -> None:
-        if self._world.serving != (cell.model, cell.batching):
-            self._world.prepare(cell.model)
-            self._world.serve(cell.model, cell.batching)
-        self._world.settle()
-        self._world.set_profile(cell.profile)
-        if cell.target == GATEWAY:
-            self._world.fresh_gateway()
+        """What the scenario asks of MLPerf's load generator."""
+        found = mlperf_runs.measured(
+            self._scenario,
+            self._directory,
+            self._world,
+            done={(one.scenario, one.model, one.target) for one in self._journal.contents.mlperf},
+            asking_of=self._asking,
+            stop=self._stop,
+            step=self._progress.step,
+        )
+        for what, verdict in found:
+            if isinstance(verdict, str):
+                self._journal_missing(what, verdict)
+                self._progress.say(f"{what}: {verdict}")
+            else:
+                self._stored(lambda one=verdict: self._journal.mlperf(one))  # type: ignore[misc]
+                self._progress.say(f"{what}: {mlperf.in_a_line(verdict)}")
 
     # ---- how it ends
 
