@@ -51,7 +51,8 @@ _OFF_RATIO: Final = 0.03
 _OFF_DEVIATIONS: Final = 3.0
 # A gap longer than this many medians is a stall of the machine and not a service time.
 _STALL: Final = 5.0
-_LEAST_ERROR: Final = 0.004
+# The speed of a machine is not the same some minutes later.
+_LEAST_ERROR: Final = 0.01
 
 
 def calibrate(
