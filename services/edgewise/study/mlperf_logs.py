@@ -22,7 +22,8 @@ _METRICS: Final = {
         "ms",
         "early_stopping_latency_ms",
     ),
-    "Server": ("scheduled samples per second", "samples/s", "result_scheduled_samples_per_sec"),
+    # The scheduled rate was the metric until v4.0. Source: mlcommons/inference, `submission_checker`, RESULT_FIELD_NEW.
+    "Server": ("completed samples per second", "samples/s", "result_completed_samples_per_sec"),
     "Offline": ("samples per second", "samples/s", "result_samples_per_second"),
 }
 _RATIOS: Final = {"50.00": 0.5, "90.00": 0.9, "95.00": 0.95, "97.00": 0.97, "99.00": 0.99, "99.90": 0.999}
@@ -116,6 +117,9 @@ def judge(verdict: MlperfVerdict, summary: Summary, outcome: MlperfOutcome) -> M
     metric, unit, key = _METRICS[verdict.scenario]
     scale = 1e-6 if unit == "ms" else 1.0
     number = summary.values.get(key)
+    scheduled = summary.values.get("result_scheduled_samples_per_sec")
+    if scheduled is not None:
+        metric = f"{metric} ({float(scheduled):.4g} scheduled)"
     # Loadgen writes 0 for an estimate that it could not make.
     value = float(number) * scale if number else math.nan
     kind = "per_query_latency" if verdict.scenario == "MultiStream" else "latency"

@@ -145,7 +145,7 @@ def test_a_server_scenario_keeps_loadgens_own_schedule_over_grpc(server, tmp_pat
 
     assert consistent(verdict)
     assert verdict.valid, verdict.reasons
-    assert verdict.value == pytest.approx(600, rel=0.15), "a Poisson schedule, whatever the server does"
+    assert verdict.value == pytest.approx(600, rel=0.2), "a Poisson schedule, whatever the server does"
     assert verdict.queries >= 459
 
 

@@ -174,7 +174,7 @@ def test_a_verdict_reads_well():
         "rest-image",
         valid=False,
         reasons=("3 of 100 samples got no prediction (3: HTTP 503: full)", "loadgen: Early stopping satisfied: NO"),
-        metric="scheduled samples per second",
+        metric="completed samples per second (9.9 scheduled)",
         value=9.8765,
         unit="samples/s",
         latencies_ms={0.5: 40.0, 0.99: 112.34},
@@ -186,7 +186,7 @@ def test_a_verdict_reads_well():
     lines = mlperf.render([verdict]).splitlines()
 
     assert lines[0] == (
-        "MLPerf Server, pets at cloud over 4g, rest-image: INVALID, scheduled samples per second 9.877 samples/s, "
+        "MLPerf Server, pets at cloud over 4g, rest-image: INVALID, completed samples per second (9.9 scheduled) 9.877 samples/s, "
         "p99 112.3 ms, accuracy 0.9643 of 28"
     )
     assert lines[1:3] == ["    Completed samples per second    : 9.80", "    Result is : INVALID"]
