@@ -133,3 +133,21 @@ def test_the_same_seed_asks_the_same():
     calibrated(first)
     calibrated(second)
     assert all((a.question_index == b.question_index).all() for a, b in zip(first.jobs, second.jobs, strict=True))
+
+
+def test_a_target_that_hangs_is_not_waited_for_long():
+    target = SimulatedTarget()
+    calibrated(target, timeout_s=2.0)
+    assert max(job.timeout_s for job in target.jobs) < 60
+
+
+def test_requests_that_always_meet_are_no_lone_requests():
+    class Slowing(SimulatedTarget):
+        def __call__(self, job):
+            # Slower, the farther apart it is asked.
+            if job.due_ns[-1]:
+                self.service_s = 3 * float(job.due_ns[1] - job.due_ns[0]) / 1e9
+            return super().__call__(job)
+
+    with pytest.raises(UnavailableError, match="apart still meet each other; is somebody else asking"):
+        calibrated(Slowing())
