@@ -18,22 +18,20 @@ def runs(directory):
 
 
 def test_a_study_from_the_command_to_the_report_and_what_the_other_verbs_make_of_it(study, scenario, tmp_path):
-    text = (
-        scenario.read_text()
-        .replace("calibrate = false", "calibrate = true")
-        .replace('models = ["tiny"]', 'models = ["pets"]')
-    )
+    text = scenario.read_text().replace("calibrate = false", "calibrate = true").replace('"tiny"', '"pets"')
+    text = text.replace('"gateway"]', '"gateway"]\nwithout = [{ target = "gateway", protocol = "oip-grpc" }]')
     scenario.write_text(
-        text.replace('"rest-json"', '"rest-image", "oip-grpc"') + "[inputs]\nshort_side_px = 160\nlimit = 10\n"
+        text.replace('"rest-json"', '"rest-image", "oip-grpc"')
+        + "[inputs]\nshort_side_px = 160\nlimit = 10\n[gateway]\nroute = 'fastest'\n"
     )
     code, said, errors = study("run", scenario, "--out", tmp_path / "a").ended(300)
     assert code == 0, errors
     assert said.startswith("typed\n")
     assert "cloud_fibre_pets_rest-image_30" in said
     assert said.rstrip().endswith(f"report: {tmp_path / 'a' / 'report.html'}")
-    assert "run 12 of 12" in errors
-    assert len(summary.read(tmp_path / "a").cells) == 6
-    assert (tmp_path / "a" / "summary.csv").read_text().count("\n") == 7
+    assert "run 10 of 10" in errors
+    assert len(summary.read(tmp_path / "a").cells) == 5
+    assert (tmp_path / "a" / "summary.csv").read_text().count("\n") == 6
     assert "<html" in (tmp_path / "a" / "report.html").read_text()
 
     code, said, _ = study("check", tmp_path / "a").ended()
