@@ -37,6 +37,8 @@ _LONE_SHARE: Final = 0.4
 # not that of the runs.
 _APART: Final = 1.6
 _LEAST_APART: Final = 1.25
+# Nor closer than this: what takes a fraction of a millisecond meets a machine that has done something else, or nothing, in between.
+_LEAST_GAP_S: Final = 0.01
 # A block this much off, or this many standard deviations, was disturbed.
 _OFF_RATIO: Final = 0.03
 _OFF_DEVIATIONS: Final = 3.0
@@ -160,11 +162,12 @@ def _enough_inside(loops: Loops, instances: int, largest_batch: int, lone_s: flo
 def _block(loops: Loops, inside: int, few: Sequence[int], block_s: float) -> _Block:
     lone_s = loops.lone_s
     apart = _LONE_SHARE * block_s * _BLOCKS / _LEAST_SAMPLES / lone_s
-    gap_s = lone_s * min(_APART, max(_LEAST_APART, apart))
+    gap_s = max(_LEAST_GAP_S, lone_s * min(_APART, max(_LEAST_APART, apart)))
     latencies, recording, gap_s = loops.lone(
         gap_s, max(_LEAST_SAMPLES // _BLOCKS + 2, math.ceil(_LONE_SHARE * block_s / gap_s))
     )
-    loops.lone_s = max(loops.lone_s, gap_s / _APART)
+    if gap_s > _LEAST_GAP_S:
+        loops.lone_s = max(loops.lone_s, gap_s / _APART)
     share_s = (1 - _LONE_SHARE) * block_s / (len(few) + 2)
     rates = {count: loops.closed(count, loops.requests(count, share_s)).rate_per_s for count in few}
     busy = loops.closed(inside, loops.requests(inside, 2 * share_s))
