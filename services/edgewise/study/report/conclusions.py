@@ -78,7 +78,12 @@ def _added(index: Index) -> Iterator[Conclusion]:
             continue
         direct = index.cell(setting, CLOUD, found.cell.profile, found.cell.load)
         keeps_up = direct is not None and min(found.availability.value, direct.availability.value) >= SERVES_RATIO
-        if direct is not None and keeps_up and answered_by(found, CLOUD) >= NEARLY_ALL_RATIO:
+        if (
+            direct is not None
+            and direct.mean_ms.value > 0
+            and keeps_up
+            and answered_by(found, CLOUD) >= NEARLY_ALL_RATIO
+        ):
             added.append(found.mean_ms.value - direct.mean_ms.value)
             factors.append(found.mean_ms.value / direct.mean_ms.value)
     if added:
