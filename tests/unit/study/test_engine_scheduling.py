@@ -47,6 +47,24 @@ def test_as_everybody_else_where_nothing_is_allowed(asked):
     assert scheduling.raise_priority() == "normal"
 
 
+def test_what_was_raised_is_lowered_again(monkeypatch):
+    calls = []
+    monkeypatch.setattr(os, "sched_setscheduler", lambda _pid, policy, parameter: calls.append(policy))
+    monkeypatch.setattr(os, "getpriority", lambda _which, _who: -10)
+    monkeypatch.setattr(os, "setpriority", lambda _which, _who, value: calls.append(value))
+    scheduling.lower_priority()
+    assert calls == [os.SCHED_OTHER, 0]
+
+
+def test_a_niceness_that_somebody_else_chose_is_left(monkeypatch):
+    calls = []
+    monkeypatch.setattr(os, "sched_setscheduler", lambda _pid, policy, parameter: calls.append(policy))
+    monkeypatch.setattr(os, "getpriority", lambda _which, _who: 19)
+    monkeypatch.setattr(os, "setpriority", lambda _which, _who, value: calls.append(value))
+    scheduling.lower_priority()
+    assert calls == [os.SCHED_OTHER]
+
+
 def test_cores_that_are_not_there_are_named_with_those_that_are(monkeypatch):
     used = []
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2})

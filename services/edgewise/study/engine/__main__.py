@@ -18,11 +18,17 @@ from edgewise.study.engine.columns import Columns
 from edgewise.study.engine.driver import Driver, resolve
 from edgewise.study.engine.job import Job
 from edgewise.study.engine.outcome import Outcome
-from edgewise.study.engine.scheduling import Cores, raise_priority
+from edgewise.study.engine.scheduling import Cores, lower_priority, raise_priority
 
 
 async def _run(job: Job, columns: Columns, connection: "Connection[Any, Any]") -> Outcome:
-    driver = Driver(job, columns, resolve(job.asking.host, job.asking.port))
+    scheduling = ""
+
+    def hurry() -> None:
+        nonlocal scheduling
+        scheduling = raise_priority()
+
+    driver = Driver(job, columns, resolve(job.asking.host, job.asking.port), hurry)
     loop = asyncio.get_running_loop()
 
     def told() -> None:
@@ -34,8 +40,10 @@ async def _run(job: Job, columns: Columns, connection: "Connection[Any, Any]") -
 
     loop.add_reader(connection.fileno(), told)
     try:
-        return await driver.run()
+        outcome = await driver.run()
+        return replace(outcome, scheduling=scheduling)
     finally:
+        lower_priority()
         loop.remove_reader(connection.fileno())
         # The loop does not wait on what it watches; between runs this process does.
         os.set_blocking(connection.fileno(), True)
@@ -43,7 +51,6 @@ async def _run(job: Job, columns: Columns, connection: "Connection[Any, Any]") -
 
 def _serve(connection: "Connection[Any, Any]") -> None:
     cores = Cores()
-    scheduling = raise_priority()
     while True:
         try:
             job: Job | str = connection.recv()
@@ -62,7 +69,7 @@ def _serve(connection: "Connection[Any, Any]") -> None:
             cpus = cores.use(job.cpus)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 outcome = runner.run(_run(job, columns, connection))
-            answer = replace(outcome, scheduling=scheduling, cpus=cpus)
+            answer = replace(outcome, cpus=cpus)
         except EdgewiseError as error:
             answer = error
         except Exception as error:  # noqa: BLE001 - whatever it is, who asked has to be told

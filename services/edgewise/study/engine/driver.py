@@ -9,6 +9,7 @@ import asyncio
 import gc
 import socket
 from collections import deque
+from collections.abc import Callable
 from time import monotonic_ns, process_time, time
 from typing import Any, Final
 
@@ -40,12 +41,20 @@ class Driver:
         job: without its arrays; the columns have them.
         columns: cleared, with due times and questions in them.
         addresses: of the target.
+        on_start: called when all is prepared, just before the schedule begins.
     """
 
-    def __init__(self, job: Job, columns: Columns, addresses: list[SocketAddress]) -> None:
+    def __init__(
+        self,
+        job: Job,
+        columns: Columns,
+        addresses: list[SocketAddress],
+        on_start: Callable[[], None] | None = None,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.ledger = Ledger(columns, job.timeout_s)
         self._job = job
+        self._on_start = on_start
         self._counters = columns.counters
         self._count = len(columns.arrays["due_ns"])
         self._timeout_ns = int(job.timeout_s * 1e9)
@@ -72,12 +81,14 @@ class Driver:
         try:
             ledger.start_ns = monotonic_ns()
             await self._asker.start(self._warm_connections())
-            began_s, cpu_s, core_s = time(), process_time(), waited_s()
-            ledger.start_ns = monotonic_ns() + _LEAD_NS
-            self._counters[4] = ledger.start_ns
             gc.collect()
             gc.freeze()
             gc.disable()
+            if self._on_start is not None:
+                self._on_start()
+            began_s, cpu_s, core_s = time(), process_time(), waited_s()
+            ledger.start_ns = monotonic_ns() + _LEAD_NS
+            self._counters[4] = ledger.start_ns
             self._arm()
             self._tend()
             await self._over.wait()

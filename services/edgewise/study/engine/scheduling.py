@@ -1,5 +1,6 @@
 """The engine's place among the processes of the machine: its cores and its priority."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,15 @@ def raise_priority() -> str:
     except OSError:
         return "normal"
     return f"nice {_NICE}"
+
+
+def lower_priority() -> None:
+    """Be as everybody else again: what comes between two runs is in no hurry."""
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    with contextlib.suppress(OSError):
+        if os.getpriority(os.PRIO_PROCESS, 0) == _NICE:
+            os.setpriority(os.PRIO_PROCESS, 0, 0)
 
 
 def waited_s() -> float:
