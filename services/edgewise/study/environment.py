@@ -25,6 +25,7 @@ def described() -> dict[str, str]:
         "cores": cores(),
         "memory": memory(),
         "kernel": f"{platform.system()} {platform.release()}",
+        "load average": f"{load_average()} when it began, of what else ran",
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
     return {name: value for name, value in found.items() if value}
@@ -74,5 +75,5 @@ def memory() -> str:
 
 
 def load_average() -> str:
-    """What else keeps the machine busy."""
+    """Processes that ran or wanted to, in the mean of the last minute."""
     return f"{os.getloadavg()[0]:.2f}"
