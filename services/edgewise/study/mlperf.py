@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -53,9 +53,6 @@ LEAST_QUERIES: Final = {"SingleStream": 64, "MultiStream": 662, "Server": 459, "
 when a share p is within it; t = 1 for the estimates (p = 0.9; p = 0.99), t = 0 for Server (p = 0.99).
 
 Source: MLPerf Inference Rules, appendix "Early Stopping Criterion", tolerance 0, confidence 0.99."""
-
-MIN_SUBMISSION_S: Final = 600.0
-"""What MLPerf demands of a run that is submitted. Source: mlperf.conf, `*.*.min_duration`."""
 
 _WINDOWS: Final = {"SingleStream": 1, "MultiStream": 8, "Server": 256, "Offline": 32}
 """Samples in flight at once."""
@@ -269,11 +266,6 @@ def cells(scenario: Scenario) -> tuple[Cell, ...]:
     return tuple(sorted(first.values(), key=lambda cell: (cell.model, cell.target)))
 
 
-def not_run(name: str, cell: Cell, reason: str) -> MlperfVerdict:
-    """The verdict over a run that could not be made: it is not valid, and has no figures."""
-    return replace(_verdict(name, cell), reasons=(reason,))
-
-
 def _verdict(name: str, cell: Cell) -> MlperfVerdict:
     return MlperfVerdict(name, cell.target, cell.profile, cell.model, cell.protocol, valid=False)
 
@@ -294,21 +286,3 @@ def in_a_line(verdict: MlperfVerdict) -> str:
     right = "" if math.isnan(verdict.accuracy) else f", accuracy {verdict.accuracy:.4f} of {verdict.labelled}"
     why = f": {verdict.reasons[0]}" if verdict.reasons else ""
     return f"{result}{figure}{tail}{right}{why}"
-
-
-def render(verdicts: Sequence[MlperfVerdict]) -> str:
-    """Verdicts as text: each in a line, then what loadgen wrote of it, and every reason."""
-    parts: list[str] = []
-    for verdict in verdicts:
-        where = f"{verdict.model} at {verdict.target}" + (f" over {verdict.profile}" if verdict.profile else "")
-        parts.append(
-            f"MLPerf {verdict.scenario}, {where}, {verdict.protocol}: {in_a_line(replace(verdict, reasons=()))}"
-        )
-        parts += [f"    {line}" for line in verdict.lines]
-        parts += [f"  not valid: {reason}" for reason in verdict.reasons]
-    if parts:
-        parts.append(
-            "These runs follow MLPerf's rules where they say so and are no submissions to it: a submission runs for"
-            f" {MIN_SUBMISSION_S:g} s at least, on MLPerf's own models and data."
-        )
-    return "\n".join(parts)
