@@ -49,9 +49,15 @@ def test_a_study_from_the_command_to_the_report_and_what_the_other_verbs_make_of
 
 
 def test_advice_takes_no_directory_and_leaves_none(study, scenario, tmp_path):
-    code, said, errors = study("advise", scenario).ended()
+    # Long enough a service time for a machine that has other things to do.
+    text = scenario.read_text().replace('["tiny"]', '["squeezenet"]').replace("rest-json", "rest-image")
+    scenario.write_text(
+        text + "[inputs]\nshort_side_px = 160\nlimit = 8\n[model.squeezenet]\nbatching = { max_batch_size = 1 }\n"
+    )
+    code, said, errors = study("advise", scenario).ended(200)
     assert code == 0, errors
-    assert "fibre (4 ms RTT):" in said
+    assert "squeezenet rest-image, fibre (4 ms RTT):" in said
+    assert "30/s" in said
     assert "crossover: " in said
     assert {path.name for path in tmp_path.iterdir()} == {"typed.toml", "stdout.txt", "stderr.txt"}
 

@@ -8,7 +8,7 @@ import pytest
 
 from edgewise.cli.study import _profiles
 from edgewise.core.errors import AlreadyExistsError
-from edgewise.study import advising, journal, records, runner, scenario_file, summary
+from edgewise.study import journal, records, runner, scenario_file, summary
 from edgewise.study.engine.job import State
 from support.waiting import wait_for
 
@@ -226,19 +226,3 @@ def test_a_generator_that_is_too_slow_voids_its_runs_and_says_so(study):
     assert outcome.result.environment["runs"] == "0 valid, 4 void"
     assert len(list((study.directory / "records").iterdir())) == 4
     assert outcome.report is not None
-
-
-def test_advice_is_given_without_a_sweep(tmp_path, cache):
-    path = tmp_path / "scenario.toml"
-    path.write_text(
-        HEAD.replace("tiny", "squeezenet")
-        + 'targets = ["cloud", "edge"]\nprofiles = ["fibre"]\nprotocols = ["rest-image"]\n[inputs]\nshort_side_px = 160\nlimit = 8\n'
-    )
-    scenario = scenario_file.load(path, _profiles())
-    advice = advising.advise(scenario, profiles=_profiles(), stream=io.StringIO(), cache=cache)
-    assert len(advice.calibrations) == 2
-    assert {one.cell.target for one in advice.predictions} == {"cloud", "edge"}
-    text = advising.advice_text(advice, scenario)
-    assert "fibre (4 ms RTT):" in text
-    assert "30/s" in text
-    assert "crossover: " in text
