@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgewise.core.errors import FailedPreconditionError, NotFoundError
+from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 
 if TYPE_CHECKING:
     from edgewise.cli.commands import Commands
@@ -166,7 +166,11 @@ def _list(_arguments: argparse.Namespace) -> int:
     from edgewise.study.runs_left import expected_s
 
     for path in sorted(_shipped().glob("*.toml")):
-        scenario = _loaded(path)
+        try:
+            scenario = _loaded(path)
+        except InvalidArgumentError as error:
+            print(f"{path.stem:<14} {'':>12}  cannot be run here: {error.message}")
+            continue
         print(f"{path.stem:<14} {duration_text(expected_s(scenario)):>12}  {scenario.title}")
     return 0
 
