@@ -148,7 +148,8 @@ class _Block:
 
 def _enough_inside(loops: Loops, instances: int, largest_batch: int, lone_s: float) -> int:
     """How many have to be inside so that the server never lacks work: doubled until it is no faster any more."""
-    inside = 2 * instances + 2
+    # As many as a busy run has inside: more than would keep the server at work, since those that wait cost it something too.
+    inside = 2 * instances + 6
     if largest_batch > 1:
         return min(MOST_INSIDE, 2 * instances * min(largest_batch, _LARGEST_FITTED) + 2)
     rate = loops.closed(inside, loops.requests(inside, _LOOK_S)).rate_per_s
