@@ -19,6 +19,7 @@ LOADS = (
 )
 BEYOND = (Load("REST JSON", 4000), Load("gRPC", 2000))
 """Not asked of it; to know where it ends."""
+TRIES, VOID_SHARE = 3, 0.01
 STALL_S, EVERY_S, STALL_RATE = 0.2, 2.0, 200.0
 
 
@@ -50,12 +51,19 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name, Engine() as engine:
         directory = Path(name)
         kept: dict[Load, list[Kept]] = {load: [] for load in (*LOADS, *BEYOND)}
+        voids = 0
         with serving(directory / "models", {last}, directory) as asking:
             for number in range(arguments.rounds):
                 for load, found in kept.items():
-                    found.append(
-                        keep(engine, asking[load.way], load.rate, arguments.duration_s, seed=1 + number, cpus=(first,))
-                    )
+                    for _ in range(TRIES):
+                        one = keep(
+                            *(engine, asking[load.way], load.rate, arguments.duration_s), seed=1 + number, cpus=(first,)
+                        )
+                        if one.waited_ms <= VOID_SHARE * arguments.duration_s * 1e3:
+                            break
+                        voids += 1
+                        print(f"void: {report.kept_line(load, [one])}", flush=True)
+                    found.append(one)
                     print(f"round {number + 1}: {report.kept_line(load, found[-1:])}", flush=True)
         rounds = stalls.StallRounds(STALL_S, EVERY_S, STALL_RATE, arguments.stall_duration_s)
         with stalls.stalling(STALL_S, EVERY_S, {last}, directory) as port:
@@ -66,6 +74,10 @@ def main() -> int:
                 stalls.ask_wrk(port, rounds, 2, {first})
                 print(f"round {number + 1} of the stall test", flush=True)
     text = report.markdown(kept, LOADS, rounds, arguments, time.monotonic() - began_s)
+    text += f"\nVoid and measured again (at most {TRIES - 1} times), since others had the engine's core for more than "
+    text += (
+        f"{VOID_SHARE:.0%} of the time: {voids} of {voids + sum(map(len, kept.values()))} measurements of its lag.\n"
+    )
     arguments.out.write_text(text)
     print("\n" + text)
     return 0
