@@ -9,7 +9,10 @@ from edgewise.client.call import PredictCall
 from edgewise.client.prediction import Prediction
 from edgewise.core.errors import Code, EdgewiseError, InternalError
 
-_ERRORS = {error.code: error for error in EdgewiseError.__subclasses__()}
+# One for each code: those of `core.errors`, whatever else of theirs another room derives.
+_ERRORS = {
+    error.code: error for error in EdgewiseError.__subclasses__() if error.__module__ == EdgewiseError.__module__
+}
 
 
 def request_headers(call: PredictCall) -> list[tuple[str, str]]:
