@@ -20,6 +20,7 @@ from edgewise.study.journal import Contents, Heading, RunLine
 from edgewise.study.results import Calibration, CellResult, Judgement, Prediction, StudyResult
 
 NOT_REACHED: Final = "the study ended before it was measured"
+HISTOGRAMS: Final = "histograms"
 _MOST_DUE: Final = 25_000
 
 
@@ -148,14 +149,26 @@ def _cell(
                 said[question][verdict] += 1
             yield recording
 
+    histogram = HdrHistogram()
     result = analysis.cell_result(
         cell,
         [line.result for line in lines],
         recordings(),
         warmup_s=lines[-1].warmup_s,
         seed=contents.heading.seed,
+        histogram=histogram,
     )
+    if histogram.total:
+        _write_histogram(directory / HISTOGRAMS / f"{cell.name}.hgrm", histogram)
     return _with_judgements(result, contents, said)
+
+
+def _write_histogram(path: Path, histogram: HdrHistogram) -> None:
+    # Where it cannot be written, nothing is lost: the records have it all.
+    with contextlib.suppress(FailedPreconditionError, OSError):
+        path.parent.mkdir(exist_ok=True)
+        with records.whole_file(path) as file:
+            file.write(histogram.percentile_text().encode())
 
 
 def _with_judgements(result: CellResult, contents: Contents, said: Mapping[int, Counter[str]]) -> CellResult:

@@ -97,6 +97,14 @@ def test_what_was_measured_is_there_and_what_was_not_is_missing_with_its_reason(
     assert (result.title, result.seed, result.profiles) == ("a study", 3, HEADING.profiles)
 
 
+def test_histograms_are_there_for_plotters(study, tmp_path):
+    study.run(EDGE)
+    (found,) = study.conclude().cells
+    heading, *_, most, _ = (tmp_path / "histograms" / f"{EDGE.name}.hgrm").read_text().splitlines()
+    assert heading.split() == ["Value", "Percentile", "TotalCount", "1/(1-Percentile)"]
+    assert most.rstrip("]").split()[-1] == str(found.counts["ok"])
+
+
 def test_runs_that_are_void_count_nowhere_and_are_told(study):
     study.run(EDGE, lag_ms=5)
     study.run(EDGE, attempt=1)
