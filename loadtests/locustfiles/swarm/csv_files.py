@@ -5,7 +5,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from locust.stats import PERCENTILES_TO_REPORT, StatsCSV
+import locust.stats
+from locust.stats import PERCENTILES_TO_REPORT, StatsCSV, StatsCSVFileWriter
+
+
+class EndingWriter(StatsCSVFileWriter):
+    """Locust's writer, which ends with its files: locust closes them and leaves it running, and a process that then waits for
+    its workers has it come by once more.
+    """
+
+    def stats_writer(self) -> None:
+        try:
+            super().stats_writer()
+        except ValueError:
+            if not self.requests_csv_filehandle.closed:
+                raise
+
+
+def install() -> None:
+    """Have locust write with it."""
+    locust.stats.StatsCSVFileWriter = EndingWriter  # type: ignore[misc]
 
 
 def write_last(environment: Any, prefix: str) -> None:

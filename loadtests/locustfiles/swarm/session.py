@@ -314,6 +314,7 @@ def install() -> None:
     if getattr(install, "done", False):
         return
     install.done = True  # type: ignore[attr-defined]
+    csv_files.install()
     locust.events.init_command_line_parser.add_listener(options.add_options)
     locust.events.init.add_listener(_begin)
 

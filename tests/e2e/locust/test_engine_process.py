@@ -84,7 +84,7 @@ def test_memory_is_bounded_and_nothing_is_lost_between_legs(engine, setup_for, a
 
     before = answered("tfs-rest", "tiny")
     process = engine(setup_for())
-    tell(process, b"rate 400\n")
+    tell(process, b"rate 800\n")
     batches = batches_until(process, lambda found: total(found) > 1000)
     tell(process, b"rate 100\nfinish\n")
     batches += batches_until(process, lambda _: False)

@@ -11,8 +11,23 @@ ASKING = ("--headless", "-u", 2, "-r", 2)
 
 
 @pytest.fixture(scope="module")
-def doomed(start_locust, serving):
-    """Runs that cannot be, side by side; each would last a minute."""
+def deserted(start_locust, start_server, tiny_repository):
+    """A run of each engine whose server died when it had answered both."""
+    server = start_server("--repository", str(tiny_repository))
+    words = ("--host", server.rest_url, "--model", "tiny", "--rate", 40, "--timeout-s", 1, *ASKING, "-t", "6s")
+    runs = [
+        start_locust("rest_json", "--engine", "open", *words),
+        start_locust("rest_binary", "--engine", "closed", *words),
+    ]
+    for run, protocol in zip(runs, ("tfs-rest", "oip-rest"), strict=True):
+        run.wait_for(lambda protocol=protocol: asked_over(server, protocol), f"requests over {protocol} are answered")
+    server.stop(signal.SIGKILL)
+    return runs
+
+
+@pytest.fixture(scope="module")
+def doomed(deserted, start_locust, serving):
+    """Runs that cannot be, side by side, and beside those that nobody answers any more; each would last a minute."""
     rest, grpc = serving.rest_url, serving.grpc_target
     words = {
         "dead server": ("rest_json", "--host", "http://127.0.0.1:9", "--engine", "open"),
@@ -20,7 +35,9 @@ def doomed(start_locust, serving):
         "bad model": ("rest_json", "--host", rest, "--model", "nope", "--engine", "open"),
         "bad gRPC model": ("tfs_grpc", "--host", grpc, "--model", "nope"),
     }
-    return {name: start_locust(file, *more, *ASKING, "-t", "60s") for name, (file, *more) in words.items()}
+    runs = {name: start_locust(file, *more, *ASKING, "-t", "60s") for name, (file, *more) in words.items()}
+    runs["bad options"] = start_locust("rest_json", "--host", rest, "--headless", "--shape", "ramp 0.1..1")
+    return runs
 
 
 @pytest.mark.parametrize(
@@ -42,29 +59,11 @@ def test_a_test_that_cannot_be_ends_at_once_and_says_why(doomed, which, said):
     assert run.rows()["Aggregated"]["Failure Count"] == "1"
 
 
-def test_options_that_make_no_sense_are_refused(start_locust, serving):
-    run = start_locust("rest_json", "--host", serving.rest_url, "--headless", "--shape", "ramp 0.1..1")
+def test_options_that_make_no_sense_are_refused(doomed):
+    run = doomed["bad options"]
     assert run.end() == 2, run.text
     assert "--shape divides up the run time: give one" in run.text
     assert "Traceback" not in run.text
-
-
-def test_a_server_that_dies_gives_failures_until_the_end(start_locust, start_server, tiny_repository):
-    server = start_server("--repository", str(tiny_repository))
-    words = ("--host", server.rest_url, "--model", "tiny", "--rate", 40, "--timeout-s", 1, *ASKING, "-t", "5s")
-    runs = [
-        start_locust("rest_json", "--engine", "open", *words),
-        start_locust("rest_binary", "--engine", "closed", *words),
-    ]
-    for run, protocol in zip(runs, ("tfs-rest", "oip-rest"), strict=True):
-        run.wait_for(lambda protocol=protocol: asked_over(server, protocol), f"requests over {protocol} are answered")
-    server.stop(signal.SIGKILL)
-    for run in runs:
-        assert run.end() == 1, run.text
-        row = run.rows()["Aggregated"]
-        assert 0 < int(row["Failure Count"]) < int(row["Request Count"])
-        assert any("refused" in text for text in run.failures()), run.failures()
-        assert "Traceback" not in run.text
 
 
 def asked_over(server, protocol):
@@ -114,3 +113,12 @@ def test_an_interrupted_test_counts_all_that_it_sent(start_locust, serving, answ
         assert row["Failure Count"] == "0"
         assert "open    REST  rest-" in run.text
         assert not lives(engine)
+
+
+def test_a_server_that_dies_gives_failures_until_the_end(deserted):
+    for run in deserted:
+        assert run.end() == 1, run.text
+        row = run.rows()["Aggregated"]
+        assert 0 < int(row["Failure Count"]) < int(row["Request Count"])
+        assert any("refused" in text for text in run.failures()), run.failures()
+        assert "Traceback" not in run.text

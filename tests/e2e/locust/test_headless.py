@@ -12,23 +12,32 @@ LOCUSTFILES = {
 
 
 @pytest.fixture(scope="module")
-def five(start_locust, host, answered):
-    """A run of each, side by side, and what the server had answered before."""
+def headless(start_locust, host, serving, answered):
+    """Runs side by side, of each locustfile and of other kinds, and what the server had answered to each file before.
+
+    No two ask for the same model over the same protocol, or the server's counts would be of both.
+    """
     before = {name: answered(over, model) for name, (_, _, over, model) in LOCUSTFILES.items()}
+    before["shape"] = answered("tfs-grpc", "tiny"), answered("oip-grpc", "tiny")
     words = ("--headless", "-u", 2, "-r", 2, "-t", "3s", "--engine", "both", "--rate", 20, "--arrivals", "constant")
     runs = {
         name: start_locust(name, "--host", host(name), "--model", model, *words)
         for name, (*_, model) in LOCUSTFILES.items()
     }
-    return {name: (run, before[name]) for name, run in runs.items()}
+    shape = ("--engine", "open", "--rate", 50, "--shape", "steps 0.2,1,0.2", "--html", "report.html")
+    more = ("--model", "tiny", "--headless", "-t", "4s")
+    runs["shape"] = start_locust("tfs_grpc,oip_grpc,shapes", "--host", serving.grpc_target, *more, "-u", 10, *shape)
+    runs["paced"] = start_locust("rest_binary", "--host", serving.rest_url, *more, "-u", 4, "-r", 4, "--rate", 20)
+    return runs, before
 
 
 @pytest.mark.parametrize("locustfile", LOCUSTFILES)
-def test_both_engines_ask_and_every_answer_is_a_prediction(five, answered, locustfile):
+def test_both_engines_ask_and_every_answer_is_a_prediction(headless, answered, locustfile):
     kind, protocol, asked_over, model = LOCUSTFILES[locustfile]
-    run, before = five[locustfile]
+    runs, before = headless
+    run = runs[locustfile]
     assert run.end() == 0, run.text
-    asked = answered(asked_over, model) - before
+    asked = answered(asked_over, model) - before[locustfile]
     rows = run.rows()
     assert rows.keys() == {f"{protocol} {model} (closed)", f"{protocol} {model} (open)", "Aggregated"}
     for name, row in rows.items():
@@ -51,44 +60,24 @@ def test_both_engines_ask_and_every_answer_is_a_prediction(five, answered, locus
     assert run.failures() == {}
 
 
-@pytest.fixture(scope="module")
-def three(five, start_locust, serving, answered):
-    """Runs of other kinds, side by side, when the server has done with the five."""
-    for run, _ in five.values():
-        run.end()
-    rest = ("--host", serving.rest_url, "--model", "tiny", "--headless")
-    grpc = ("--host", serving.grpc_target, "--model", "tiny", "--headless")
-    shape = ("--engine", "open", "--rate", 50, "--shape", "steps 0.2,1,0.2", "--html", "report.html")
-    return {
-        "before": answered("tfs-grpc", "tiny"),
-        "shape": start_locust("tfs_grpc", *grpc, "-u", 10, "-t", "4s", *shape),
-        "paced": start_locust("rest_json", *rest, "-u", 4, "-r", 4, "-t", "3s", "--rate", 20),
-        "together": start_locust(
-            "rest_json,rest_binary,shapes", *rest, "-u", 2, "-r", 2, "-t", "4s", "--engine", "open", "--rate", 40
-        ),
-    }
-
-
-def test_a_shape_moves_the_open_loops_rate(three, answered):
-    run = three["shape"]
+def test_a_shape_moves_the_rates_of_locustfiles_that_go_together(headless, answered):
+    runs, before = headless
+    run = runs["shape"]
     assert run.end() == 0, run.text
     ramps = [line.split("Ramping to ")[1].split(" ")[0] for line in run.text.splitlines() if "Ramping to" in line]
     assert ramps == ["2", "10", "2"]
-    requests = int(run.rows()["tfs-grpc tiny"]["Request Count"])
-    assert answered("tfs-grpc", "tiny") - three["before"] == requests > 0
-    assert "tfs-grpc tiny" in (run.directory / "report.html").read_text()
+    rows = run.rows()
+    assert rows.keys() == {"tfs-grpc tiny", "oip-grpc tiny", "Aggregated"}
+    for protocol, answered_before in zip(("tfs-grpc", "oip-grpc"), before["shape"], strict=True):
+        requests = int(rows[f"{protocol} tiny"]["Request Count"])
+        assert answered(protocol, "tiny") - answered_before == requests > 0
+        assert f"{protocol} tiny" in (run.directory / "report.html").read_text()
 
 
-def test_the_ordinary_way_has_one_row_a_protocol_and_model_and_users_pace_themselves(three):
-    run = three["paced"]
+def test_the_ordinary_way_has_one_row_a_protocol_and_model_and_users_pace_themselves(headless):
+    run = headless[0]["paced"]
     assert run.end() == 0, run.text
-    assert run.rows().keys() == {"rest-json tiny", "Aggregated"}
+    assert run.rows().keys() == {"rest-binary tiny", "Aggregated"}
     assert run.engines().keys() == {"closed"}
     # Four users of five a second each; unpaced they ask hundreds of times.
-    assert 0 < int(run.rows()["rest-json tiny"]["Request Count"]) <= 20 * 3 + 4
-
-
-def test_locustfiles_go_together(three):
-    run = three["together"]
-    assert run.end() == 0, run.text
-    assert run.rows().keys() == {"rest-json tiny", "rest-binary tiny", "Aggregated"}
+    assert 0 < int(run.rows()["rest-binary tiny"]["Request Count"]) <= 20 * 4 + 4

@@ -93,7 +93,7 @@ def test_the_form_lets_both_engines_take_turns(browser, page, tmp_path):
     browser.open(page.url)
     page.wait_for(lambda: state(page)["state"] in {"ready", "stopped"}, "no test runs")
     browser.wait(PRESS, "NEW")
-    fill(browser, userCount="4", spawnRate="4", engine="both", rate="40", runTime="4s")
+    fill(browser, userCount="4", spawnRate="4", engine="both", rate="40", runTime="3s")
     page.wait_for(lambda: len(state(page)["stats"]) == 3, "rows of both engines and their sum")
     page.wait_for(lambda: state(page)["state"] == "stopped", "the run time is over")
     names = [row["name"] for row in state(page)["stats"]]
