@@ -26,8 +26,22 @@ def deserted(start_locust, start_server, tiny_repository):
 
 
 @pytest.fixture(scope="module")
-def doomed(deserted, start_locust, serving):
-    """Runs that cannot be, side by side, and beside those that nobody answers any more; each would last a minute."""
+def endless(deserted, start_locust, serving, answered):
+    """Runs that go on until something ends them, and the answers before to those that are interrupted."""
+    before = {over: answered(over, "tiny") for over in ("tfs-rest", "oip-rest")}
+    words = ("--model", "tiny", "--engine", "open", "--rate", 50, *ASKING)
+    runs = {
+        "engine dies": start_locust("oip_grpc", "--host", serving.grpc_target, *words),
+        "locust dies": start_locust("oip_grpc", "--host", serving.grpc_target, *words),
+        "tfs-rest": start_locust("rest_json", "--host", serving.rest_url, *words),
+        "oip-rest": start_locust("rest_binary", "--host", serving.rest_url, *words),
+    }
+    return runs, before
+
+
+@pytest.fixture(scope="module")
+def doomed(deserted, endless, start_locust, serving):
+    """Runs that cannot be, side by side, and beside those that would go on; each would last a minute."""
     rest, grpc = serving.rest_url, serving.grpc_target
     words = {
         "dead server": ("rest_json", "--host", "http://127.0.0.1:9", "--engine", "open"),
@@ -83,9 +97,8 @@ def lives(process):
         return False
 
 
-def test_whoever_dies_the_other_ends(start_locust, serving):
-    words = ("--host", serving.rest_url, "--model", "tiny", "--engine", "open", "--rate", 50, *ASKING)
-    engine_dies, locust_dies = (start_locust("rest_json", *words) for _ in range(2))
+def test_whoever_dies_the_other_ends(endless):
+    engine_dies, locust_dies = (endless[0][name] for name in ("engine dies", "locust dies"))
     os.kill(engine_of(engine_dies), signal.SIGKILL)
     orphan = engine_of(locust_dies)
     os.kill(locust_dies.process.pid, signal.SIGKILL)
@@ -98,11 +111,10 @@ def test_whoever_dies_the_other_ends(start_locust, serving):
         time.sleep(0.02)
 
 
-def test_an_interrupted_test_counts_all_that_it_sent(start_locust, serving, answered):
-    words = ("--host", serving.rest_url, "--model", "tiny", "--engine", "open", "--rate", 50, *ASKING)
-    cases = (("rest_json", "tfs-rest", signal.SIGINT), ("rest_binary", "oip-rest", signal.SIGTERM))
-    runs = [(start_locust(file, *words), over, answered(over, "tiny"), how) for file, over, how in cases]
-    for run, over, before, how in runs:
+def test_an_interrupted_test_counts_all_that_it_sent(endless, answered):
+    runs, answered_before = endless
+    for over, how in (("tfs-rest", signal.SIGINT), ("oip-rest", signal.SIGTERM)):
+        run, before = runs[over], answered_before[over]
         engine = engine_of(run)
         run.wait_for(lambda over=over, before=before: answered(over, "tiny") > before + 5, "requests are answered")
         # As a terminal does with Ctrl-C: everything that the command started gets it.

@@ -24,11 +24,18 @@ return row ? Number(row.querySelectorAll("td")[2].innerText) : 0;
 
 
 @pytest.fixture(scope="module")
-def page(start_locust, serving):
-    """A locust with its web page, and the page's address."""
+def starting(start_locust, serving):
+    """A locust with its web page, which starts while the browser does."""
     words = ("--host", serving.rest_url, "--model", "tiny", "--web-host", "127.0.0.1", "--web-port", "0")
-    run = start_locust("rest_json", *words, csv_files=False)
+    return start_locust("rest_json", *words, csv_files=False)
+
+
+@pytest.fixture
+def page(starting, browser):
+    """It, with the page's address; the browser shows the page."""
+    run = starting
     run.url = run.wait_for(lambda: listening(run), "the page is there")
+    browser.open(run.url)
     return run
 
 
@@ -59,9 +66,8 @@ def state(page):
         return json.loads(answer.read())
 
 
-def test_a_test_is_started_changed_and_stopped_by_the_buttons(browser, page, answered, tmp_path):
+def test_tests_are_started_changed_and_stopped_by_the_buttons(browser, page, answered, tmp_path):
     before = answered("tfs-rest", "tiny")
-    browser.open(page.url)
     fill(browser, userCount="4", spawnRate="4", engine="open", rate="40", shape="sideways")
     browser.wait("return document.body.innerText.includes(\"the load shape 'sideways' is not understood\")")
     browser.run("document.querySelector('form').scrollIntoView()")
@@ -88,10 +94,7 @@ def test_a_test_is_started_changed_and_stopped_by_the_buttons(browser, page, ans
         text = answer.read().decode()
     assert re.search(rf"open +REST +rest-json tiny +{found['rest-json tiny']['num_requests']} +0 ", text), text
 
-
-def test_the_form_lets_both_engines_take_turns(browser, page, tmp_path):
-    browser.open(page.url)
-    page.wait_for(lambda: state(page)["state"] in {"ready", "stopped"}, "no test runs")
+    # Another one, in which both engines take their turns.
     browser.wait(PRESS, "NEW")
     fill(browser, userCount="4", spawnRate="4", engine="both", rate="40", runTime="3s")
     page.wait_for(lambda: len(state(page)["stats"]) == 3, "rows of both engines and their sum")
