@@ -14,7 +14,7 @@ title = "typed"
 seed = 6
 calibrate = false
 [run]
-duration_s = 1
+duration_s = 0.5
 warmup_s = 0.1
 repeats = 2
 timeout_s = 2
@@ -36,9 +36,9 @@ def cache_home(tmp_path_factory):
 class Command:
     """A running `edgewise study ...`."""
 
-    def __init__(self, words, place, cache_home):
-        self.errors = place / "stderr.txt"
-        self.output = place / "stdout.txt"
+    def __init__(self, words, place, cache_home, said_to):
+        self.errors = said_to / "stderr.txt"
+        self.output = said_to / "stdout.txt"
         with self.output.open("wb") as output, self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "edgewise", "study", *map(str, words)],
@@ -68,12 +68,12 @@ def scenario(tmp_path):
 
 
 @pytest.fixture
-def study(tmp_path, cache_home):
+def study(tmp_path, tmp_path_factory, cache_home):
     """Starts `edgewise study WORDS...`; ends it, and looks whether it left anything running."""
     started = []
 
     def start(*words):
-        started.append(Command(words, tmp_path, cache_home))
+        started.append(Command(words, tmp_path, cache_home, tmp_path_factory.mktemp("said")))
         return started[-1]
 
     yield start

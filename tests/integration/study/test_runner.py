@@ -8,15 +8,16 @@ import pytest
 
 from edgewise.cli.study import _profiles
 from edgewise.core.errors import AlreadyExistsError
-from edgewise.study import journal, records, runner, scenario_file, summary
+from edgewise.study import journal, records, report, runner, scenario_file, summary
 from edgewise.study.engine.job import State
 from support.waiting import wait_for
 
 HEAD = """
 title = "a small study"
 seed = 4
+calibrate = false
 [run]
-duration_s = 0.5
+duration_s = 0.3
 warmup_s = 0.1
 repeats = 2
 timeout_s = 2
@@ -48,8 +49,21 @@ def study(tmp_path, cache):
     return run
 
 
+@pytest.fixture
+def bare_page(monkeypatch):
+    """A page without plots, for studies that are looked at in their journal and their result."""
+
+    def write(directory, result):
+        page = directory / report.REPORT
+        page.write_text(result.title)
+        return page
+
+    monkeypatch.setattr(report, "write", write)
+
+
 def test_a_study_comes_to_its_report(study):
-    text = HEAD + 'targets = ["cloud", "gateway"]\nprofiles = ["4g"]\nprotocols = ["oip-grpc"]\n'
+    text = HEAD.replace("calibrate = false", "calibrate = true").replace("duration_s = 0.3", "duration_s = 0.5")
+    text += 'targets = ["cloud", "gateway"]\nprofiles = ["4g"]\nprotocols = ["oip-grpc"]\n'
     outcome, said = study(text)
     assert (outcome.problem, outcome.stopped_by) == ("", 0)
     result = outcome.result
@@ -73,6 +87,7 @@ def test_a_study_comes_to_its_report(study):
     assert outcome.report.stat().st_size > 10_000
     assert len(list((directory / "records").glob("*.parquet"))) >= 4
     assert sorted(path.name for path in directory.iterdir()) == [
+        "histograms",
         "journal.jsonl",
         "logs",
         "plots",
@@ -95,12 +110,12 @@ def test_a_study_comes_to_its_report(study):
     assert len(rebuilt.report.read_bytes()) == len(before)
 
 
-def test_an_outage_takes_the_cloud_away_and_not_the_gateway(study):
+def test_an_outage_takes_the_cloud_away_and_not_the_gateway(study, bare_page):
     text = """
 title = "an outage"
 calibrate = false
 [run]
-duration_s = 2
+duration_s = 1.2
 warmup_s = 0.2
 repeats = 1
 timeout_s = 0.6
@@ -113,7 +128,7 @@ profiles = ["fibre"]
 loads = [40]
 [[outage]]
 name = "cut"
-steps = "0.5s:loss 0%, 1s:blackhole"
+steps = "0.3s:loss 0%, 0.6s:blackhole"
 """
     outcome, _ = study(text)
     found = {one.cell.target: one for one in outcome.result.cells}
@@ -127,15 +142,15 @@ steps = "0.5s:loss 0%, 1s:blackhole"
     told = [step.split("s:", 1) for step in metadata["outage_told"].split(", ")]
     assert [step[1] for step in told] == ["loss 0%", "blackhole"]
     cut_s = float(told[1][0])
-    assert cut_s == pytest.approx(1.0, abs=0.5)
+    assert cut_s == pytest.approx(0.6, abs=0.5)
     due_s = recording.due_ns / 1e9 - line.warmup_s
     before = due_s < cut_s - 0.2
     assert (recording.state[before] == State.OK).all()
     assert (recording.state[due_s > cut_s + 0.1] == State.LOST).all()
 
 
-def test_a_study_that_is_stopped_keeps_what_it_has_and_goes_on(study, monkeypatch):
-    text = HEAD.replace('title = "a small study"', 'title = "stopped"\ncalibrate = false') + (
+def test_a_study_that_is_stopped_keeps_what_it_has_and_goes_on(study, monkeypatch, bare_page):
+    text = HEAD.replace('title = "a small study"', 'title = "stopped"') + (
         'targets = ["edge"]\nprotocols = ["rest-json", "rest-binary", "tfs-grpc"]\n'
     )
     path = study.directory / "journal.jsonl"
@@ -175,7 +190,7 @@ def test_a_study_that_is_stopped_keeps_what_it_has_and_goes_on(study, monkeypatc
     assert again.result.environment["sessions"].startswith("2")
 
 
-def test_servers_that_are_away_are_missing_with_the_reason(study):
+def test_servers_that_are_away_are_missing_with_the_reason(study, bare_page):
     text = (
         HEAD
         + 'targets = ["cloud", "edge"]\nprofiles = ["none"]\nprotocols = ["rest-json"]\n[site.cloud]\nurl = "http://127.0.0.1:9"\n'
@@ -188,7 +203,7 @@ def test_servers_that_are_away_are_missing_with_the_reason(study):
     assert "cannot measure cloud_none_tiny_rest-json_30: nobody listens" in said
 
 
-def test_a_study_of_which_nothing_can_be_reached_says_so(study):
+def test_a_study_of_which_nothing_can_be_reached_says_so(study, bare_page):
     text = HEAD + 'targets = ["edge"]\nprotocols = ["rest-json"]\n[site.edge]\nurl = "http://127.0.0.1:9"\n'
     outcome, _ = study(text)
     assert outcome.problem.startswith("nothing could be measured: nobody listens at 127.0.0.1:9")
@@ -198,11 +213,12 @@ def test_a_study_of_which_nothing_can_be_reached_says_so(study):
 
 
 @pytest.mark.parametrize("calibrate", ["true", "false"])
-def test_a_server_that_answers_errors_only_is_missing_with_its_words(study, start_server, tiny_repository, calibrate):
+def test_a_server_that_answers_errors_only_is_missing_with_its_words(
+    study, start_server, tiny_repository, calibrate, bare_page
+):
     server = start_server("--repository", str(tiny_repository))
     text = (
-        f"calibrate = {calibrate}\n"
-        + HEAD.replace('models = ["tiny"]', 'models = ["pets"]')
+        HEAD.replace("calibrate = false", f"calibrate = {calibrate}").replace('models = ["tiny"]', 'models = ["pets"]')
         + f'targets = ["edge"]\nprotocols = ["rest-json"]\n[site.edge]\nurl = "{server.rest_url}"\n'
     )
     outcome, _ = study(text)
@@ -211,13 +227,9 @@ def test_a_server_that_answers_errors_only_is_missing_with_its_words(study, star
     assert outcome.problem.startswith("nothing could be measured: ")
 
 
-def test_a_generator_that_is_too_slow_voids_its_runs_and_says_so(study):
+def test_a_generator_that_is_too_slow_voids_its_runs_and_says_so(study, bare_page):
     text = HEAD.replace("max_lag_p99_ms = 500", "max_engine_share = 0.05\nvoid_retries = 1\nmax_lag_p99_ms = 500")
-    text = (
-        "calibrate = false\n"
-        + text.replace("loads = [30]", "loads = [1500]")
-        + 'targets = ["edge"]\nprotocols = ["rest-json"]\n'
-    )
+    text = text.replace("loads = [30]", "loads = [1500]") + 'targets = ["edge"]\nprotocols = ["rest-json"]\n'
     outcome, said = study(text)
     (reason,) = outcome.result.missing.values()
     assert reason.startswith("each of its 4 runs is void: ")
