@@ -324,8 +324,9 @@ class Workers:
 
     def _end_hung(self, now_s: float, late_s: float) -> None:
         for worker in self._workers:
-            # Whatever held this process up may have held the worker up as well.
-            if worker.pid and now_s - worker.beat_s - late_s > self._watchdog_s:
+            # Whatever held this process up may have held the worker up as well: that time does not count, now or at the next look.
+            worker.beat_s += late_s
+            if worker.pid and now_s - worker.beat_s > self._watchdog_s:
                 _LOG.error("worker %d has hung for %.1f s; killing it", worker.number, now_s - worker.beat_s)
                 worker.beat_s = float("inf")
                 _kill(worker.pid, signal.SIGKILL)
