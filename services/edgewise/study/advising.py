@@ -1,7 +1,6 @@
 """What to expect of a scenario, from a calibration of half a minute: who wins on each network, from which load on, and how sure that is."""
 
 import math
-import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,19 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TextIO
 
-from edgewise.core.errors import CancelledError, EdgewiseError, FailedPreconditionError, UnavailableError
+from edgewise.core.errors import CancelledError, EdgewiseError, UnavailableError
 from edgewise.study import prediction, study_directory
 from edgewise.study.cells import CLOUD, EDGE, GATEWAY, Cell
-from edgewise.study.engine.process import Engine
+from edgewise.study.concluding import predicted
 from edgewise.study.journal import Contents, Heading
-from edgewise.study.measuring import NOT_CALIBRATED, Measuring
+from edgewise.study.measuring import NOT_CALIBRATED
 from edgewise.study.prediction import Crossover
 from edgewise.study.progress import Progress
 from edgewise.study.results import Calibration, NetworkProfile, Prediction
-from edgewise.study.runner import StopRequest, engine_cpus, heading_of
+from edgewise.study.runner import StopRequest, heading_of, measuring
 from edgewise.study.scenario import Scenario
 from edgewise.study.study_directory import Taking
-from edgewise.study.world import World
 
 _HEADS: Final = ("load", "choose", "target", "mean ms", "p50 ms", "p99 ms", "busy")
 
@@ -66,22 +64,10 @@ def advise(
         with (
             study_directory.take(directory, scenario, heading, Taking()) as journal,
             stop.heard(progress.say),
-            World(scenario, directory, stop=stop.event, cache=cache, report=progress.step) as world,
-            Engine() as engine,
+            measuring(scenario, directory, journal, stop=stop, progress=progress, cache=cache) as runs,
         ):
-            measuring = Measuring(
-                scenario,
-                directory,
-                journal,
-                world=world,
-                engine=engine,
-                profiles=heading.profiles,
-                progress=progress,
-                stop=stop.event,
-                cpus=engine_cpus(scenario, sorted(os.sched_getaffinity(0))),
-            )
             try:
-                measuring.calibrations()
+                runs.calibrations()
             except CancelledError:
                 progress.close()
                 raise
@@ -102,27 +88,18 @@ def _uncalibrated(contents: Contents) -> dict[str, str]:
 
 def steady(contents: Contents) -> tuple[Prediction, ...]:
     """What each cell comes to in the long run."""
-    by_kind = {(one.target, one.model, one.protocol, one.batching): one for one in contents.calibrations}
     heading = contents.heading
-    found = []
-    for cell in heading.cells:
-        calibrated = by_kind.get((cell.target, cell.model, cell.protocol, cell.batching))
-        if calibrated is None or cell.outage:
-            continue
-        try:
-            found.append(
-                prediction.predict(
-                    cell,
-                    calibrated,
-                    heading.profiles.get(cell.profile),
-                    arrival_scv=heading.arrival_scv,
-                    route=heading.route,
-                    seed=heading.seed,
-                )
-            )
-        except FailedPreconditionError:
-            continue
-    return tuple(found)
+    return predicted(
+        contents,
+        lambda cell, calibrated: prediction.predict(
+            cell,
+            calibrated,
+            heading.profiles.get(cell.profile),
+            arrival_scv=heading.arrival_scv,
+            route=heading.route,
+            seed=heading.seed,
+        ),
+    )
 
 
 def advice_text(advice: Advice, scenario: Scenario) -> str:

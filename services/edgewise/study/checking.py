@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgewise.core.errors import EdgewiseError
 from edgewise.study.cells import CLOUD, EDGE, Cell
+from edgewise.study.planning import Calibrated
 from edgewise.study.prediction import crossover
 from edgewise.study.results import Calibration, CellResult, Estimate, Prediction, StudyResult
 
@@ -105,9 +106,9 @@ class Check:
 def check(result: StudyResult) -> Check:
     """Compare what a study predicted with what it measured."""
     predictions = {prediction.cell: prediction for prediction in result.predictions}
-    by_kind = {_kind(one): one for one in result.calibrations}
+    by_kind = {Calibrated.of(one): one for one in result.calibrations}
     rows = tuple(
-        _row(cell, predictions[cell.cell], by_kind.get(_kind(cell.cell)))
+        _row(cell, predictions[cell.cell], by_kind.get(Calibrated.of(cell.cell)))
         for cell in result.cells
         if cell.cell in predictions
     )
@@ -247,7 +248,7 @@ def _percent(error: float) -> str:
 def _inversions(
     result: StudyResult,
     predictions: Mapping[Cell, Prediction],
-    by_kind: Mapping[tuple[str, str, str, str], Calibration],
+    by_kind: Mapping[Calibrated, Calibration],
 ) -> Iterable[Inversion]:
     edges: dict[tuple[str, str, str], dict[float, CellResult]] = {}
     clouds: dict[tuple[str, str, str, str], dict[float, CellResult]] = {}
@@ -263,8 +264,8 @@ def _inversions(
         model, protocol, batching = kind
         edge = edges.get((model, protocol, batching), {})
         loads = sorted(edge.keys() & cloud.keys())
-        edge_found = by_kind.get((EDGE, model, protocol, batching))
-        cloud_found = by_kind.get((CLOUD, model, protocol, batching))
+        edge_found = by_kind.get(Calibrated(EDGE, model, protocol, batching))
+        cloud_found = by_kind.get(Calibrated(CLOUD, model, protocol, batching))
         if len(loads) < 2 or edge_found is None:
             continue
         pooled = cloud[loads[0]].cell.rate / cloud[loads[0]].cell.load
@@ -384,7 +385,3 @@ def _utilisation(estimate: Estimate) -> str:
         return "never"
     high = f"{estimate.high:.2f}" if math.isfinite(estimate.high) else "never"
     return f"{estimate.value:.2f} [{estimate.low:.2f}, {high}]"
-
-
-def _kind(one: Cell | Calibration) -> tuple[str, str, str, str]:
-    return one.target, one.model, one.protocol, one.batching

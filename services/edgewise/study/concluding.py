@@ -3,7 +3,7 @@
 import contextlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,7 @@ from edgewise.study.cells import Cell
 from edgewise.study.engine.job import Recording
 from edgewise.study.histogram import HdrHistogram
 from edgewise.study.journal import Contents, Heading, RunLine
+from edgewise.study.planning import Calibrated
 from edgewise.study.results import Calibration, CellResult, Judgement, Prediction, StudyResult
 
 NOT_REACHED: Final = "the study ended before it was measured"
@@ -94,15 +95,23 @@ def predictions(contents: Contents, schedules: Mapping[str, Schedules]) -> tuple
         schedules: of the valid runs, by the name of the cell. They were drawn from the seed before anything was measured, so
             a prediction may know them: what is left to it is what the requests meet, and not how they fell.
     """
-    by_kind = {(one.target, one.model, one.protocol, one.batching): one for one in contents.calibrations}
+    return predicted(
+        contents,
+        lambda cell, calibrated: _prediction(contents.heading, cell, calibrated, schedules.get(cell.name, Schedules())),
+    )
+
+
+def predicted(contents: Contents, predict: Callable[[Cell, Calibration], Prediction]) -> tuple[Prediction, ...]:
+    """What `predict` makes of each planned cell that a calibration is for and that has no outage, without those that it declines."""
+    by_kind = {Calibrated.of(one): one for one in contents.calibrations}
     expected = []
     for cell in contents.heading.cells:
-        calibrated = by_kind.get((cell.target, cell.model, cell.protocol, cell.batching))
+        calibrated = by_kind.get(Calibrated.of(cell))
         if calibrated is None or cell.outage:
             continue
         # A route whose share of the sites depends on what it finds is not predicted.
         with contextlib.suppress(FailedPreconditionError):
-            expected.append(_prediction(contents.heading, cell, calibrated, schedules.get(cell.name, Schedules())))
+            expected.append(predict(cell, calibrated))
     return tuple(expected)
 
 

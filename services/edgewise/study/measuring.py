@@ -32,7 +32,7 @@ from edgewise.study.planning import Calibrated
 from edgewise.study.progress import Progress, run_text
 from edgewise.study.results import NetworkProfile, RunResult
 from edgewise.study.run_job import ended_text, engine_text, question_order, run_metadata, schedule, why
-from edgewise.study.runs_left import STOPPED, RunsLeft, calibrated_as, calibration_s
+from edgewise.study.runs_left import STOPPED, RunsLeft, calibration_s
 from edgewise.study.scenario import Scenario
 from edgewise.study.study_directory import RECORDS
 from edgewise.study.world_addresses import transport_of
@@ -169,7 +169,7 @@ class Measuring:
         served = (cell.model, cell.batching)
         if self._world.serving != served:
             self._serve(served)
-        if calibrated_as(cell) not in self._served:
+        if Calibrated.of(cell) not in self._served:
             raise UnavailableError(self._journal.contents.missing.get(cell.name, "it cannot be asked"))
 
     def _serve(self, served: tuple[str, str]) -> None:
@@ -184,12 +184,12 @@ class Measuring:
         except EdgewiseError as error:
             self._give_up(alike, error.message)
             raise
-        for kind in dict.fromkeys(map(calibrated_as, alike)):
+        for kind in dict.fromkeys(map(Calibrated.of, alike)):
             self._introduce(kind)
 
     def _introduce(self, kind: Calibrated) -> None:
         """Learn how a target is asked for the model that is served, and calibrate it unless that was done before."""
-        alike = self._left.cells(lambda cell: calibrated_as(cell) == kind)
+        alike = self._left.cells(lambda cell: Calibrated.of(cell) == kind)
         try:
             self._world.set_profile("")
             if kind.target == GATEWAY:
@@ -273,7 +273,7 @@ class Measuring:
 
     def _once(self, place: int, run: Run) -> RunResult:
         cell = run.cell
-        served = self._served[calibrated_as(cell)]
+        served = self._served[Calibrated.of(cell)]
         warmup_s = self._left.warmup_s(cell)
         self._world.settle()
         self._world.set_profile(cell.profile)

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 
 from edgewise.study.cells import CLOUD, GATEWAY, Cell, Run
+from edgewise.study.results import Calibration
 from edgewise.study.scenario import Outage, Scenario, SiteSpec
 
 T = TypeVar("T")
@@ -59,6 +60,11 @@ class Calibrated:
     model: str
     protocol: str
     batching: str = ""
+
+    @classmethod
+    def of(cls, one: Cell | Calibration) -> "Calibrated":
+        """Which calibration a cell goes by; what a calibration is of."""
+        return cls(one.target, one.model, one.protocol, one.batching)
 
 
 def site_called(scenario: Scenario, name: str) -> SiteSpec | None:
@@ -180,11 +186,7 @@ def calibrated(scenario: Scenario) -> tuple[Calibrated, ...]:
     """What a calibration has to measure, in the order in which the runs need it; empty when the scenario wants none."""
     if not scenario.calibrate:
         return ()
-    return tuple(
-        dict.fromkeys(
-            Calibrated(run.cell.target, run.cell.model, run.cell.protocol, run.cell.batching) for run in runs(scenario)
-        )
-    )
+    return tuple(dict.fromkeys(Calibrated.of(run.cell) for run in runs(scenario)))
 
 
 def expected_s(

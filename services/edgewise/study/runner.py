@@ -163,6 +163,37 @@ def engine_cpus(scenario: Scenario, usable: Sequence[int]) -> tuple[int, ...]:
     return (free[-1],)
 
 
+@contextmanager
+def measuring(
+    scenario: Scenario,
+    directory: Path,
+    opened: Journal,
+    *,
+    stop: StopRequest,
+    progress: Progress,
+    cache: Path | None,
+) -> Iterator[Measuring]:
+    """The runs of a study, with what they ask and the engine that asks; both end with the block.
+
+    Raises: EdgewiseError: the scenario's parts cannot be started.
+    """
+    with (
+        World(scenario, directory, stop=stop.event, cache=cache, report=progress.step) as world,
+        Engine() as engine,
+    ):
+        yield Measuring(
+            scenario,
+            directory,
+            opened,
+            world=world,
+            engine=engine,
+            profiles=opened.contents.heading.profiles,
+            progress=progress,
+            stop=stop.event,
+            cpus=engine_cpus(scenario, sorted(os.sched_getaffinity(0))),
+        )
+
+
 def _measured(
     scenario: Scenario,
     directory: Path,
@@ -173,24 +204,9 @@ def _measured(
     cache: Path | None,
 ) -> str:
     """Measure; returns what kept it from its end, "" when nothing did."""
-    known = opened.contents.heading.profiles
     try:
-        with (
-            World(scenario, directory, stop=stop.event, cache=cache, report=progress.step) as world,
-            Engine() as engine,
-        ):
-            measuring = Measuring(
-                scenario,
-                directory,
-                opened,
-                world=world,
-                engine=engine,
-                profiles=known,
-                progress=progress,
-                stop=stop.event,
-                cpus=engine_cpus(scenario, sorted(os.sched_getaffinity(0))),
-            )
-            measuring.all()
+        with measuring(scenario, directory, opened, stop=stop, progress=progress, cache=cache) as runs:
+            runs.all()
     except CancelledError:
         if not stop.signal:
             raise

@@ -84,10 +84,7 @@ class RunsLeft:
 
     def calibrated(self) -> set[Calibrated]:
         """What was calibrated."""
-        return {
-            Calibrated(found.target, found.model, found.protocol, found.batching)
-            for found in self._contents.calibrations
-        }
+        return {Calibrated.of(found) for found in self._contents.calibrations}
 
     def wants_calibration(self, target: str) -> bool:
         """Whether predictions of a target are wanted and can be made."""
@@ -111,7 +108,7 @@ class RunsLeft:
         left_s += changes * overheads.model_s
         if self._scenario.calibrate:
             wanted = {
-                calibrated_as(run.cell) for run in ahead if self.wants_calibration(run.cell.target)
+                Calibrated.of(run.cell) for run in ahead if self.wants_calibration(run.cell.target)
             } - self.calibrated()
             left_s += len(wanted) * overheads.calibration_s
         return left_s
@@ -128,11 +125,6 @@ class RunsLeft:
     def _serving(ahead: list[Run]) -> tuple[str, str]:
         """What is served next, which most often is what is served now."""
         return (ahead[0].cell.model, ahead[0].cell.batching) if ahead else ("", "")
-
-
-def calibrated_as(cell: Cell) -> Calibrated:
-    """Which calibration a cell goes by."""
-    return Calibrated(cell.target, cell.model, cell.protocol, cell.batching)
 
 
 def warmup_s(scenario: Scenario, network: NetworkProfile | None) -> float:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from edgewise.study.cells import CLOUD, EDGE, GATEWAY
+from edgewise.study.planning import Calibrated
 from edgewise.study.report.index import Index, Setting
 from edgewise.study.results import Calibration, CellResult
 
@@ -120,11 +121,8 @@ def _calibration(index: Index, found: CellResult) -> Calibration | None:
     """Of the cell's target; of the cloud for what came through the gateway."""
     cell = found.cell
     target = CLOUD if cell.target == GATEWAY else cell.target
-    named = (target, cell.model, cell.protocol, cell.batching)
-    for one in index.result.calibrations:
-        if (one.target, one.model, one.protocol, one.batching) == named:
-            return one
-    return None
+    named = Calibrated(target, cell.model, cell.protocol, cell.batching)
+    return next((one for one in index.result.calibrations if Calibrated.of(one) == named), None)
 
 
 def _size_bytes(index: Index, found: CellResult) -> float:
