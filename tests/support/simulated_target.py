@@ -24,6 +24,7 @@ class SimulatedTarget:
         instances: served at once; with all of them at work each is slower by `slowdown`.
         largest_batch: taken together; each more than one adds `per_more_s`.
         stalls: every so many services, one takes `stall_s` longer.
+        rests_after_s, rest_cost_s: after having nothing to do for that long, the next service takes so much longer.
         failing: every so many requests are answered with an error; 0 for none.
     """
 
@@ -36,6 +37,8 @@ class SimulatedTarget:
     per_more_s: float = 0.0
     stalls: int = 0
     stall_s: float = 0.0
+    rests_after_s: float = 0.0
+    rest_cost_s: float = 0.0
     failing: int = 0
     seed: int = 1
     jobs: list[Job] = field(default_factory=list)
@@ -55,7 +58,7 @@ class SimulatedTarget:
         batches: dict[int, list[int]] = {}
         # Work that is left of what is in service, in seconds of one alone; all of it goes on at one speed.
         left_s: dict[int, float] = {}
-        state = {"now": 0.0, "inside": 0, "batch": 0, "version": 0}
+        state = {"now": 0.0, "inside": 0, "batch": 0, "version": 0, "idle_since": 0.0, "cold": 0.0}
         events: list[tuple[float, int, str, int]] = []
         ticks = iter(range(1 << 40))
 
@@ -86,6 +89,8 @@ class SimulatedTarget:
                     work_s *= self._rng.gamma(1 / self.service_scv, self.service_scv)
                 if self.stalls and self._served % self.stalls == 0:
                     work_s += self.stall_s
+                work_s += state["cold"]
+                state["cold"] = 0.0
                 state["batch"] += 1
                 batches[state["batch"]] = taken
                 left_s[state["batch"]] = work_s
@@ -94,6 +99,8 @@ class SimulatedTarget:
         def begin() -> None:
             while line and state["inside"] < job.max_connections:
                 row = line.popleft()
+                if not state["inside"] and state["now"] - state["idle_since"] >= self.rests_after_s:
+                    state["cold"] = self.rest_cost_s
                 state["inside"] += 1
                 at(state["now"] + self.beside_s / 2 * self._rng.uniform(0.8, 1.2), "decoded", row)
 
@@ -119,6 +126,7 @@ class SimulatedTarget:
             else:
                 ended_s[which] = when_s
                 state["inside"] -= 1
+                state["idle_since"] = when_s
                 begin()
         states = np.full(count, State.OK, np.uint8)
         if self.failing:

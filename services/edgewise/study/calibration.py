@@ -2,7 +2,8 @@
 
 Two kinds of jobs, in turn, several times over, so that a machine that is slow for a while spoils one block and not the result:
 
-- lone requests, evenly spaced so that none meets another: the latency to which everything else is added;
+- lone requests, evenly spaced so that none meets another: the latency to which everything else is added. First closely, then
+  with pauses, since a machine that had nothing to do answers later: how much later, by the length of the pause;
 - closed loops: all requests due at once over k connections, so that always k are inside. With few inside they show how those
   served together slow each other; with many, the capacity. What limits a target is not what a lone request takes: the next
   photograph is decoded while the model runs. The gaps between departures of a busy server are its service times.
@@ -12,7 +13,7 @@ from the others.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -31,14 +32,16 @@ _LARGEST_FITTED: Final = 16
 _FIRST: Final = 6
 _LOOK_S: Final = 0.3
 _MOST_S: Final = 60.0
-# Of the time of a block, to lone requests.
-_LONE_SHARE: Final = 0.4
-# Lone requests keep this many latencies apart, so that they do not meet; no farther, since a machine that falls asleep in between is
-# not that of the runs.
+# Of the time of a block, to lone requests that follow each other closely.
+_LONE_SHARE: Final = 0.25
+# These keep this many latencies apart, so that they do not meet.
 _APART: Final = 1.6
-_LEAST_APART: Final = 1.25
-# Nor closer than this: what takes a fraction of a millisecond meets a machine that has done something else, or nothing, in between.
-_LEAST_GAP_S: Final = 0.01
+_LEAST_APART: Final = 1.4
+_LEAST_GAP_S: Final = 0.002
+# Pauses before other lone requests, and how many of a block follow on each. What a pause costs no longer grows beyond the last.
+_PAUSES: Final = ((0.012, 7), (0.05, 5))
+# A pause this much longer than the one before tells something new.
+_LONGER: Final = 1.5
 # A block this much off, or this many standard deviations, was disturbed.
 _OFF_RATIO: Final = 0.03
 _OFF_DEVIATIONS: Final = 3.0
@@ -59,7 +62,7 @@ def calibrate(
     instances: int = 1,
     largest_batch: int = 1,
     timeout_s: float = 10.0,
-    budget_s: float = 7.0,
+    budget_s: float = 8.5,
     seed: int = 1,
 ) -> Calibration:
     """Learn what predictions need, by asking.
@@ -93,16 +96,20 @@ def calibrate(
     few = tuple(range(2, instances + 1))
     if fitted > 1:
         few = tuple(sorted({2, fitted, 2 * fitted} - {inside}))
-    block_s = min(_MOST_S, max(budget_s - loops.spent_s, lone_s * 2 * _LEAST_SAMPLES)) / _BLOCKS
+    pausing_s = _BLOCKS * sum((requests + 1) * (pause_s + lone_s) for pause_s, requests in _PAUSES)
+    block_s = min(_MOST_S, max(budget_s - loops.spent_s - pausing_s, lone_s * 2 * _LEAST_SAMPLES)) / _BLOCKS
     found = [_block(loops, inside, few, block_s) for _ in range(_BLOCKS)]
-    base_s = _typical(
-        [float(block.lone_s.mean()) for block in found], _median(block.lone_noise_ratio for block in found)
+    lone_means_s, lone_noise = (
+        [float(block.lone_s.mean()) for block in found],
+        _median(block.lone_noise_ratio for block in found),
     )
+    base_s = _typical(lone_means_s, lone_noise)
     if fitted > 1:
         capacity, batch = _capacity_of_batches(found, inside, fitted)
     else:
         capacity, batch = _capacity_of_instances(found, instances, base_s), 1
     recordings = [block.lone_recording for block in found]
+    pauses_s = _pauses(found)
     size, size_scv = request_bytes(asking)
     return Calibration(
         target=target,
@@ -118,6 +125,9 @@ def calibrate(
         request_bytes_scv=size_scv,
         largest_batch=batch,
         capacity_error_ratio=_error_ratio([block.rate_per_s for block in found], _busy_noise(found)),
+        base_error_ratio=_error_ratio(lone_means_s, lone_noise),
+        pauses_ms=tuple(1e3 * pause_s for pause_s in pauses_s),
+        pause_costs_ms=tuple(1e3 * cost_s for cost_s in pauses_s.values()),
     )
 
 
@@ -127,12 +137,16 @@ class _Block:
 
     Attributes:
         lone_s: latencies of lone requests.
+        pause_s: before each of them.
+        costs_s: what those took longer that followed on a longer pause, by its length; rising.
         busy: the loop of many.
         few_per_s: rates of the loops of few, by how many were inside.
     """
 
     lone_s: NDArray[np.float64]
     lone_recording: Recording
+    pause_s: float
+    costs_s: Mapping[float, float]
     busy: Loop
     few_per_s: dict[int, float] = field(default_factory=dict)
 
@@ -169,10 +183,42 @@ def _block(loops: Loops, inside: int, few: Sequence[int], block_s: float) -> _Bl
     )
     if gap_s > _LEAST_GAP_S:
         loops.lone_s = max(loops.lone_s, gap_s / _APART)
+    close_s = float(latencies.mean())
+    pause_s = last_s = gap_s - close_s
+    costs_s: dict[float, float] = {}
+    for longer_s, requests in _PAUSES:
+        if longer_s >= _LONGER * last_s:
+            last_s = longer_s
+            rested_s, _, taken_s = loops.lone(close_s + longer_s, requests)
+            if taken_s == close_s + longer_s:
+                costs_s[longer_s] = float(rested_s.mean()) - close_s
     share_s = (1 - _LONE_SHARE) * block_s / (len(few) + 2)
     rates = {count: loops.closed(count, loops.requests(count, share_s)).rate_per_s for count in few}
     busy = loops.closed(inside, loops.requests(inside, 2 * share_s))
-    return _Block(latencies, recording, busy, rates)
+    return _Block(latencies, recording, pause_s, costs_s, busy, rates)
+
+
+def _pauses(found: Sequence[_Block]) -> dict[float, float]:
+    """What a lone request takes longer after pauses, in seconds of both, the short one of those that set the standard first.
+
+    Each block compares requests of the same second. Empty where there is nothing to compare.
+    """
+    costs_s = {
+        pause_s: _shrunk(np.array([block.costs_s[pause_s] for block in found]))
+        for pause_s, _ in _PAUSES
+        if all(pause_s in block.costs_s for block in found)
+    }
+    return {_median(block.pause_s for block in found): 0.0, **costs_s} if costs_s else {}
+
+
+def _shrunk(differences: NDArray[np.float64]) -> float:
+    """Their mean, drawn towards none by as much as it may be chance (James and Stein, 1961)."""
+    kept = _undisturbed(differences, 0.0)
+    mean = float(kept.mean())
+    if kept.size < 2 or mean == 0.0:
+        return 0.0
+    chance = float(kept.var(ddof=1)) / kept.size
+    return mean * max(0.0, 1.0 - chance / mean**2)
 
 
 def _capacity_of_instances(found: Sequence[_Block], instances: int, base_s: float) -> tuple[float, ...]:
@@ -287,7 +333,7 @@ def _typical(values: Sequence[float], noise_ratio: float = 0.0) -> float:
     return float(_undisturbed(values, noise_ratio).mean())
 
 
-def _undisturbed(values: Sequence[float], noise_ratio: float) -> NDArray[np.float64]:
+def _undisturbed(values: Sequence[float] | NDArray[np.float64], noise_ratio: float) -> NDArray[np.float64]:
     """Blocks that lie no further from the others than their own scatter, a standard deviation over the mean, explains."""
     found = np.array(values)
     middle = float(np.median(found))

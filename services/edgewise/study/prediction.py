@@ -86,7 +86,7 @@ def predict(
         error = calibration.capacity_error_ratio
         waits = simulate(asked, model.path, model.simulated_server(times), speed_error=error, seed=seed)
     mean_ms, low_ms, high_ms = model.mean_ms(cell.rate, times, waits, asked, seed)
-    spread = model.spread(times, waits)
+    spread = model.spread(cell.rate, times, waits)
     p50, p95, p99 = (spread.quantile_ms(ratio) for ratio in (0.5, 0.95, 0.99))
     return Prediction(
         cell, busiest.utilisation, busiest.name, mean_ms, low_ms, high_ms, p50, p95, p99, note="; ".join(model.notes)

@@ -12,6 +12,7 @@ from edgewise.core.queueing import Stage, StageTime, tandem, time_at
 from edgewise.study import prediction_spread
 from edgewise.study.cells import EDGE, GATEWAY
 from edgewise.study.prediction_path import Path, path_of
+from edgewise.study.prediction_pauses import Pauses
 from edgewise.study.prediction_simulation import Runs, Server, Waits
 from edgewise.study.prediction_spread import Spread
 from edgewise.study.results import Calibration, NetworkProfile
@@ -82,7 +83,7 @@ class Model:
         path = path_of(calibration, profile, base_rtt_ms) if profile is not None else None
         if path is not None and path.path_spread_ms:
             notes.append("the path changes every 15 s: a run sees few of them")
-        server = Server(calibration.capacity_per_s, calibration.service_scv, batches)
+        server = Server(calibration.capacity_per_s, calibration.service_scv, batches, pauses=Pauses.of(calibration))
         return Model(calibration, path, server, arrival_scv, tuple(notes))
 
     @property
@@ -134,7 +135,26 @@ class Model:
             served = next(time for time in times if time.name == SERVER)
             alone_s = self.factor / self.server.capacity_per_s[0]
             waits_s += _BATCH_EVENNESS * (served.wait_s + served.service_s - alone_s) - served.wait_s
-        return self.unqueued_ms(times) + 1e3 * waits_s
+        return self.unqueued_ms(times) + self._pause_cost_ms(rate) + 1e3 * waits_s
+
+    def _pause_cost_ms(self, rate: float) -> float:
+        """Mean, in the steady state.
+
+        Who comes while the first one after a pause is served waits for what that one takes longer (P. D. Welch, "On a generalized
+        M/G/1 queuing process in which the first customer of each busy period receives exceptional service", 1964).
+        """
+        pauses = self.server.pauses
+        if pauses is None:
+            return 0.0
+        mean_ms = pauses.mean_ms(rate, self.arrival_scv, self.server.capacity_per_s)
+        # What comes evenly meets nobody as long as there are pauses at all.
+        if rate <= 0 or not self.arrival_scv or self.server.batches or len(self.server.capacity_per_s) > 1:
+            return mean_ms
+        each_ms = 1e3 * self.factor / self.server.capacity_per_s[0]
+        idle = 1 - rate * each_ms / 1e3
+        first_ms = mean_ms / idle
+        longer = 1 + rate * first_ms / 1e3
+        return (mean_ms + rate / 1e3 * first_ms * (each_ms + first_ms / 2)) / longer
 
     def mean_ms(
         self, rate: float, times: Sequence[StageTime], waits: Waits | None, runs: Runs, seed: int
@@ -181,7 +201,7 @@ class Model:
         )
         return replace(self.server, wait_ratio=actual_s / plain_s if plain_s > 0 else 1.0)
 
-    def spread(self, times: Sequence[StageTime], waits: Waits | None) -> Spread:
+    def spread(self, rate: float, times: Sequence[StageTime], waits: Waits | None) -> Spread:
         """Distribution of the sum."""
         samples = np.array(self.calibration.base_samples_ms or (self.calibration.base_ms,))
         mean_wait_ms = float(waits.means_ms.mean()) if waits is not None else 1e3 * sum(t.wait_s for t in times)
@@ -195,6 +215,7 @@ class Model:
             total = total.plus(self.path.spread(step_ms))
         if waits is not None:
             return total.plus(prediction_spread.of_values(waits.waits_ms, None, step_ms))
+        total = total.moved(self._pause_cost_ms(rate))
         for time in times:
             scv = (self.server.service_scv if time.name == SERVER else 0.0) + max(0.0, time.arrival_scv - 1)
             total = total.plus(
@@ -216,9 +237,10 @@ def _while_batches_take_turns(capacity_per_s: tuple[float, ...]) -> tuple[float,
 
 
 def _base_error_ms(calibration: Calibration) -> float:
-    """Standard error of the mean latency of a lone request."""
+    """Standard error of the mean latency of a lone request: that of independent samples, or what its blocks scattered if more."""
     samples = np.array(calibration.base_samples_ms)
-    return float(samples.std(ddof=1) / math.sqrt(samples.size)) if samples.size > 1 else 0.0
+    sampled_ms = float(samples.std(ddof=1) / math.sqrt(samples.size)) if samples.size > 1 else 0.0
+    return max(sampled_ms, calibration.base_error_ratio * calibration.base_ms)
 
 
 def check(calibration: Calibration, arrival_scv: float) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewise.study.prediction_path import Path
+from edgewise.study.prediction_pauses import Pauses
 
 Array = NDArray[np.float64]
 
@@ -32,12 +33,14 @@ class Server:
         service_scv: of its service times.
         batches: whether those in service are one batch, which begins and ends together.
         wait_ratio: put on what requests wait at it.
+        pauses: what requests take longer after it had nothing to do; None for nothing.
     """
 
     capacity_per_s: tuple[float, ...]
     service_scv: float
     batches: bool = False
     wait_ratio: float = 1.0
+    pauses: Pauses | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,8 @@ def simulate(runs: Runs, path: Path | None, server: Server, *, speed_error: floa
     Args:
         path: to the server; None for none.
         speed_error: standard error of the server's capacity, as a share of it.
-    Returns: time in queues; of a server that batches, all of the time beyond that of a lone request.
+    Returns: time in queues, with what requests take longer after a pause; of a server that batches, all of the time beyond that of
+        a lone request.
     """
     rng = np.random.default_rng([seed, 5])
     most = _MOST_BATCHED if server.batches else _MOST_DRAWN
@@ -189,13 +193,35 @@ class _Draws:
 
     def _at_server(self, arrivals: Array, slower: Array) -> tuple[Array, Array]:
         """Waits and departures."""
+        waits, departures = self._queue(arrivals, slower, np.zeros(1))
+        pauses = self._server.pauses
+        if pauses is None:
+            return waits, departures
+        # A request stays longer than its service: what is left of it happens beside the server.
+        beside_s = max(0.0, pauses.busy_ms / 1e3 - 1 / self._server.capacity_per_s[0])
+        idle_since = np.maximum.accumulate(departures, axis=1)
+        paused_s = np.full(arrivals.shape, np.inf)
+        paused_s[:, 1:] = arrivals[:, 1:] - idle_since[:, :-1] - beside_s
+        costs_s = pauses.after_ms(1e3 * paused_s) / 1e3
+        if self._server.batches:
+            return waits + costs_s, departures + costs_s
+        # Who comes right behind waits for that too. That a pause is shorter for it is left out.
+        return self._queue(arrivals, slower, costs_s)
+
+    def _queue(self, arrivals: Array, slower: Array, costs_s: Array) -> tuple[Array, Array]:
+        """Waits, with what each takes longer, and departures.
+
+        Args:
+            costs_s: what each takes longer, as part of its service; broadcast; not for batches.
+        """
         server = self._server
         if server.batches:
             return _batch_waits(arrivals, self._service * slower, server.capacity_per_s)
         servers = len(server.capacity_per_s)
         service = self._service * slower * (servers / server.capacity_per_s[-1])
+        longer = service + costs_s
         if servers == 1:
-            departures = fifo_departures(arrivals, service)
+            departures = fifo_departures(arrivals, longer)
             return departures - service - arrivals, departures
         rows = np.arange(len(arrivals))
         free = np.zeros((len(arrivals), servers))
@@ -204,8 +230,8 @@ class _Draws:
             first = free.argmin(axis=1)
             begin = np.maximum(arrivals[:, request], free[rows, first])
             begins[:, request] = begin
-            free[rows, first] = begin + service[:, request]
-        return server.wait_ratio * (begins - arrivals), begins + service
+            free[rows, first] = begin + longer[:, request]
+        return server.wait_ratio * (begins - arrivals) + costs_s, begins + longer
 
 
 def fifo_departures(arrivals: Array, services: Array) -> Array:

@@ -116,7 +116,8 @@ class Calibration:
     """What a short calibration of one target, model, protocol and batching found; the input of every prediction.
 
     Attributes:
-        base_ms: mean latency of a lone request with everything but the emulated network: service and overhead.
+        base_ms: mean latency of a lone request with everything but the emulated network: service and overhead. The one before
+            was answered shortly before.
         base_samples_ms: such latencies, at least 50.
         capacity_per_s: predictions a second with 1, 2, ... c requests inside, c being what the target runs at once: how the
             speed depends on how many are served. The last is the capacity.
@@ -125,6 +126,9 @@ class Calibration:
         request_bytes_scv: squared coefficient of variation of the requests' sizes.
         largest_batch: 1 where `capacity_per_s` is by instances; more where it is by the size of a batch, up to this.
         capacity_error_ratio: standard error of the capacity, as a share of it.
+        base_error_ratio: standard error of `base_ms`, as a share of it.
+        pauses_ms, pause_costs_ms: how long a target had nothing to do before a lone request, rising, and by how much that one
+            took longer than `base_ms`; empty where it was not measured.
     """
 
     target: str
@@ -140,6 +144,9 @@ class Calibration:
     request_bytes_scv: float = 0.0
     largest_batch: int = 1
     capacity_error_ratio: float = 0.0
+    base_error_ratio: float = 0.0
+    pauses_ms: tuple[float, ...] = ()
+    pause_costs_ms: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ PREDICTED_ROUTES: Final = ("prefer-cloud", "prefer-edge", "cloud-only", "edge-on
 
 _ROUND_TRIPS: Final = 3
 _CALIBRATION_S: Final = (3.0, 7.0)
+# Of a calibration, for pauses, whatever the runs deserve.
+_PAUSING_S: Final = 1.5
 
 
 @dataclass(slots=True)
@@ -135,7 +137,7 @@ def warmup_s(scenario: Scenario, network: NetworkProfile | None) -> float:
 def calibration_s(scenario: Scenario) -> float:
     """What a calibration may take: it need not be surer than the runs that it is compared with."""
     least_s, most_s = _CALIBRATION_S
-    return min(max(2 * scenario.run.duration_s, least_s), most_s)
+    return min(max(2 * scenario.run.duration_s, least_s), most_s) + _PAUSING_S
 
 
 def overheads_of(scenario: Scenario) -> planning.Overheads:

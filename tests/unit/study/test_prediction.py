@@ -48,6 +48,43 @@ def test_nobody_asks():
     assert found.p99_ms == pytest.approx(12.5, abs=0.1)
 
 
+def test_who_comes_after_a_pause_takes_longer():
+    rested = calibration(pauses_ms=(5.0, 10.0, 40.0), pause_costs_ms=(0.0, 1.0, 2.0))
+    # Even arrivals: 100 ms apart a pause is 88 ms, 22 ms apart it is 10, 13 ms apart 1.
+    for rate, cost_ms in ((10.0, 2.0), (1e3 / 22, 1.0), (1e3 / 13, 0.0)):
+        for requests in (0, 400):
+            with_cost, without = (
+                predict(cell(rate=rate), one, None, arrival_scv=0.0, requests=requests)
+                for one in (rested, calibration())
+            )
+            assert with_cost.mean_ms - without.mean_ms == pytest.approx(cost_ms, abs=0.12)
+            assert with_cost.p50_ms - without.p50_ms == pytest.approx(cost_ms, abs=0.12)
+    assert predict(cell(rate=0.0), rested, None).mean_ms == pytest.approx(14.0)
+
+
+def test_a_steady_state_has_the_pauses_of_its_runs():
+    rested = calibration(pauses_ms=(5.0, 10.0, 40.0), pause_costs_ms=(0.0, 2.0, 3.0))
+    for rate in (5.0, 30.0, 60.0):
+        steady, runs = (predict(cell(rate=rate), rested, None, requests=requests) for requests in (0, 20_000))
+        assert steady.mean_ms == pytest.approx(runs.mean_ms, rel=0.02)
+    assert predict(cell(rate=95.0), rested, None).mean_ms == pytest.approx(
+        predict(cell(rate=95.0), calibration(), None).mean_ms, rel=0.01
+    )
+
+
+@pytest.mark.parametrize(("pauses_ms", "costs_ms"), [((5.0,), ()), ((0.0, 5.0), (0.0, 1.0)), ((9.0, 5.0), (0.0, 1.0))])
+def test_pauses_that_are_none_are_refused(pauses_ms, costs_ms):
+    with pytest.raises(InvalidArgumentError, match="as many of both, the pauses over 0 and rising"):
+        predict(cell(), calibration(pauses_ms=pauses_ms, pause_costs_ms=costs_ms), None)
+
+
+def test_blocks_that_scatter_widen_the_interval():
+    narrow, wide = (
+        predict(cell(rate=10.0), calibration(base_error_ratio=ratio), None, requests=300) for ratio in (0.0, 0.05)
+    )
+    assert wide.high_mean_ms - wide.low_mean_ms > 2.0 > narrow.high_mean_ms - narrow.low_mean_ms
+
+
 def test_quantiles_are_those_of_a_long_simulation():
     rng = np.random.default_rng(5)
     for rho in (0.5, 0.8):
@@ -244,8 +281,10 @@ def test_the_path_between_satellites_makes_a_run_uncertain():
         {"service_scv": 0.2},
         {"instances": 2, "slowdown": 1.2},
         {"largest_batch": 8, "per_more_s": 0.004},
+        {"rests_after_s": 0.02, "rest_cost_s": 0.004},
+        {"rests_after_s": 0.02, "rest_cost_s": 0.004, "instances": 2},
     ],
-    ids=["plain", "decoding", "scattered", "instances", "batches"],
+    ids=["plain", "decoding", "scattered", "instances", "batches", "rests", "instances that rest"],
 )
 def test_calibrated_predictions_hold_against_the_target_itself(words):
     target = SimulatedTarget(**words, seed=2)
@@ -266,7 +305,7 @@ def test_calibrated_predictions_hold_against_the_target_itself(words):
         assert expected.mean_ms == pytest.approx(mean_latency_ms(recording), rel=0.05)
         latency_ms = (recording.ended_ns - recording.due_ns) / 1e6
         assert expected.p50_ms == pytest.approx(np.quantile(latency_ms, 0.5), rel=0.07)
-        assert expected.p99_ms == pytest.approx(np.quantile(latency_ms, 0.99), rel=0.12)
+        assert expected.p99_ms == pytest.approx(np.quantile(latency_ms, 0.99), rel=0.15)
 
 
 def test_batches_say_how_valid_they_are():
