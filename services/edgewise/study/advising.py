@@ -10,6 +10,7 @@ from typing import Final, TextIO
 
 from edgewise.core.errors import CancelledError, EdgewiseError, UnavailableError
 from edgewise.study import prediction, study_directory
+from edgewise.study.calibration_pool import pooled
 from edgewise.study.cells import CLOUD, EDGE, GATEWAY, Cell
 from edgewise.study.concluding import predicted
 from edgewise.study.journal import Contents, Heading
@@ -57,7 +58,8 @@ def advise(
     """
     progress = Progress(stream)
     stop = StopRequest()
-    scenario = replace(scenario, calibrate=True, mlperf=None)
+    # There are no rounds of runs to calibrate between.
+    scenario = replace(scenario, calibrate=True, mlperf=None, run=replace(scenario.run, repeats=1))
     heading = heading_of(scenario, profiles)
     with tempfile.TemporaryDirectory(prefix="edgewise-advise-") as place:
         directory = Path(place) / "study"
@@ -77,7 +79,7 @@ def advise(
     if not contents.calibrations:
         reason = next(iter(missing.values()), "the scenario has nothing to calibrate")
         raise UnavailableError(f"nothing could be calibrated: {reason}")
-    return Advice(heading, tuple(contents.calibrations), steady(contents), missing)
+    return Advice(heading, pooled(contents.calibrations), steady(contents), missing)
 
 
 def _uncalibrated(contents: Contents) -> dict[str, str]:

@@ -26,7 +26,8 @@ from edgewise.study.calibration_loops import MOST_INSIDE, Ask, Loop, Loops
 from edgewise.study.engine.job import Asking, Recording
 from edgewise.study.results import Calibration
 
-_BLOCKS: Final = 5
+BLOCKS: Final = 5
+"""Of a calibration that stands alone."""
 _LEAST_SAMPLES: Final = 50
 _LARGEST_FITTED: Final = 16
 _FIRST: Final = 6
@@ -63,6 +64,7 @@ def calibrate(
     largest_batch: int = 1,
     timeout_s: float = 10.0,
     budget_s: float = 8.5,
+    blocks: int = BLOCKS,
     seed: int = 1,
 ) -> Calibration:
     """Learn what predictions need, by asking.
@@ -75,6 +77,7 @@ def calibrate(
         largest_batch: that it runs.
         timeout_s: patience with a lone request.
         budget_s: about how long it may take; more where lone requests take over 50 ms, at most a minute.
+        blocks: how often everything is done; fewer where the same is calibrated again later (`calibration_pool`).
         seed: of the order of the questions.
     Raises:
         InvalidArgumentError: there is no question, or an argument is out of range.
@@ -82,10 +85,10 @@ def calibrate(
     """
     if not asking.questions:
         raise InvalidArgumentError("there is nothing to ask; expected at least one question")
-    if instances < 1 or largest_batch < 1 or not timeout_s > 0 or not budget_s > 0:
+    if instances < 1 or largest_batch < 1 or blocks < 1 or not timeout_s > 0 or not budget_s > 0:
         raise InvalidArgumentError(
-            f"instances {instances}, largest_batch {largest_batch}, timeout_s {timeout_s:g}, budget_s {budget_s:g}: "
-            "expected 1 or more of the first two, and over 0 of the others"
+            f"instances {instances}, largest_batch {largest_batch}, blocks {blocks}, timeout_s {timeout_s:g}, "
+            f"budget_s {budget_s:g}: expected 1 or more of the first three, and over 0 of the others"
         )
     loops = Loops(ask, asking, timeout_s, np.random.default_rng(seed))
     # Threads start, caches fill, connections open.
@@ -96,9 +99,10 @@ def calibrate(
     few = tuple(range(2, instances + 1))
     if fitted > 1:
         few = tuple(sorted({2, fitted, 2 * fitted} - {inside}))
-    pausing_s = _BLOCKS * sum((requests + 1) * (pause_s + lone_s) for pause_s, requests in _PAUSES)
-    block_s = min(_MOST_S, max(budget_s - loops.spent_s - pausing_s, lone_s * 2 * _LEAST_SAMPLES)) / _BLOCKS
-    found = [_block(loops, inside, few, block_s) for _ in range(_BLOCKS)]
+    pausing_s = sum((requests + 1) * (pause_s + lone_s) for pause_s, requests in _PAUSES)
+    least_s, most_s = lone_s * 2 * _LEAST_SAMPLES / BLOCKS, _MOST_S / BLOCKS
+    block_s = min(most_s, max((budget_s - loops.spent_s) / blocks - pausing_s, least_s))
+    found = [_block(loops, inside, few, block_s) for _ in range(blocks)]
     lone_means_s, lone_noise = (
         [float(block.lone_s.mean()) for block in found],
         _median(block.lone_noise_ratio for block in found),
@@ -176,10 +180,10 @@ def _enough_inside(loops: Loops, instances: int, largest_batch: int, lone_s: flo
 
 def _block(loops: Loops, inside: int, few: Sequence[int], block_s: float) -> _Block:
     lone_s = loops.lone_s
-    apart = _LONE_SHARE * block_s * _BLOCKS / _LEAST_SAMPLES / lone_s
+    apart = _LONE_SHARE * block_s * BLOCKS / _LEAST_SAMPLES / lone_s
     gap_s = max(_LEAST_GAP_S, lone_s * min(_APART, max(_LEAST_APART, apart)))
     latencies, recording, gap_s = loops.lone(
-        gap_s, max(_LEAST_SAMPLES // _BLOCKS + 2, math.ceil(_LONE_SHARE * block_s / gap_s))
+        gap_s, max(_LEAST_SAMPLES // BLOCKS + 2, math.ceil(_LONE_SHARE * block_s / gap_s))
     )
     if gap_s > _LEAST_GAP_S:
         loops.lone_s = max(loops.lone_s, gap_s / _APART)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgewise.core.errors import EdgewiseError, FailedPreconditionError
 from edgewise.study import analysis, answers, prediction, records
+from edgewise.study.calibration_pool import pooled
 from edgewise.study.cells import Cell
 from edgewise.study.engine.job import Recording
 from edgewise.study.histogram import HdrHistogram
@@ -77,7 +78,7 @@ def conclude(directory: Path, contents: Contents) -> StudyResult:
         title=heading.title,
         seed=heading.seed,
         cells=tuple(found),
-        calibrations=tuple(contents.calibrations),
+        calibrations=pooled(contents.calibrations),
         predictions=predictions(contents, schedules),
         profiles=heading.profiles,
         environment=environment(contents, lags),
@@ -103,7 +104,7 @@ def predictions(contents: Contents, schedules: Mapping[str, Schedules]) -> tuple
 
 def predicted(contents: Contents, predict: Callable[[Cell, Calibration], Prediction]) -> tuple[Prediction, ...]:
     """What `predict` makes of each planned cell that a calibration is for and that has no outage, without those that it declines."""
-    by_kind = {Calibrated.of(one): one for one in contents.calibrations}
+    by_kind = {Calibrated.of(one): one for one in pooled(contents.calibrations)}
     expected = []
     for cell in contents.heading.cells:
         calibrated = by_kind.get(Calibrated.of(cell))

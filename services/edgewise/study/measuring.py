@@ -31,8 +31,8 @@ from edgewise.study.outage_clock import OutageClock
 from edgewise.study.planning import Calibrated
 from edgewise.study.progress import Progress, run_text
 from edgewise.study.results import NetworkProfile, RunResult
-from edgewise.study.run_job import ended_text, engine_text, question_order, run_metadata, schedule, why
-from edgewise.study.runs_left import STOPPED, RunsLeft, calibration_s
+from edgewise.study.run_job import ended_text, engine_text, question_order, run_metadata, schedule, tells, why
+from edgewise.study.runs_left import STOPPED, RunsLeft, calibration_blocks, calibration_s
 from edgewise.study.scenario import Scenario
 from edgewise.study.study_directory import RECORDS
 from edgewise.study.world_addresses import transport_of
@@ -99,6 +99,7 @@ class Measuring:
         self._left = RunsLeft(scenario, journal.contents, profiles)
         self._served: dict[Calibrated, _Served] = {}
         self._fruitless: Counter[str] = Counter()
+        self._rounds: set[tuple[str, str, int]] = set()
         self._disturbed = False
         self._trace = arrivals.read_trace(scenario.run.trace) if scenario.run.trace is not None else None
 
@@ -135,6 +136,7 @@ class Measuring:
         """One attempt at a run; a cell that cannot be measured is given up."""
         try:
             self._ready_for(run.cell)
+            self._calibrate_round(run)
             begun_s = time.monotonic()
             result = self._once(place, run)
             self._left.time.learn(time.monotonic() - begun_s, self._left.scheduled_s(run.cell))
@@ -145,7 +147,7 @@ class Measuring:
             self._fail(run, error.message)
             return
         self._check_stop()
-        if result.counts["ok"] or not result.requests or run.cell.outage:
+        if tells(result) or run.cell.outage:
             self._fruitless[run.cell.name] = 0
         else:
             self._fail(run, f"no request was answered with a prediction: {why(result)}")
@@ -201,13 +203,28 @@ class Measuring:
             )
             self._served[kind] = _Served(asking, right)
             self._stored(lambda: self._journal.questions(kind.model, kind.protocol, asking.questions))
-            if self._left.wants_calibration(kind.target) and kind not in self._left.calibrated():
+            if self._left.wants_calibration(kind.target) and not self._left.calibrations(kind):
                 self._calibrate(kind, asking)
         except (CancelledError, StorageError):
             raise
         except EdgewiseError as error:
             self._served.pop(kind, None)
             self._give_up(alike, error.message)
+
+    def _calibrate_round(self, run: Run) -> None:
+        """Calibrate what is served once more before its next round of runs, since the machine's speed drifts."""
+        served = (run.cell.model, run.cell.batching, run.repeat)
+        if served in self._rounds:
+            return
+        self._rounds.add(served)
+        for kind, known in list(self._served.items()):
+            # What could not be calibrated at first is not tried again.
+            if 0 < self._left.calibrations(kind) <= run.repeat:
+                self._world.settle()
+                self._world.set_profile("")
+                if kind.target == GATEWAY:
+                    self._world.fresh_gateway()
+                self._calibrate(kind, self._placed(known.asking, kind.target))
 
     def _asking(self, cell: Cell) -> Asking:
         """How a cell is asked, of a target that is where it is now."""
@@ -224,6 +241,7 @@ class Measuring:
         words = " ".join(filter(None, (kind.target, *self._world.serving, kind.protocol)))
         self._progress.step(f"calibrating {words}")
         instances, largest_batch = self._world.batches(kind.target)
+        blocks = calibration_blocks(self._scenario)
         calibrate = partial(
             calibration.calibrate,
             self._ask,
@@ -235,8 +253,9 @@ class Measuring:
             instances=instances,
             largest_batch=largest_batch,
             timeout_s=max(self._scenario.run.timeout_s, _LONE_TIMEOUT_S),
-            budget_s=calibration_s(self._scenario),
-            seed=self._scenario.seed,
+            budget_s=calibration_s(self._scenario, blocks),
+            blocks=blocks,
+            seed=self._scenario.seed + self._left.calibrations(kind),
         )
         try:
             try:
@@ -250,6 +269,9 @@ class Measuring:
             if not self._answers(asking):
                 raise
             # A busy machine spoils a calibration, which is no reason to measure nothing.
+            if self._left.calibrations(kind):
+                self._progress.say(f"{words} stays predicted by what was found before: {error.message}")
+                return
             self._progress.say(f"{words} is not predicted: {error.message}")
             reason = error.message
             self._stored(lambda: self._journal.note(f"{NOT_CALIBRATED} {words}", reason))

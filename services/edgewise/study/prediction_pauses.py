@@ -1,5 +1,6 @@
 """What a request takes longer because its target had nothing to do before: caches are cold, threads and cores asleep."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -71,8 +72,8 @@ class Pauses:
             return 0.0
         beside_ms = max(0.0, self.busy_ms - 1e3 / capacity_per_s[0])
         # Poisson arrivals see what any moment would show; even ones never meet as long as there are pauses at all.
-        idle_ratio = _idle_ratio(rate, capacity_per_s) ** min(1.0, arrival_scv) * float((gaps_ms > beside_ms).mean())
-        return idle_ratio * float(self.after_ms(left_ms).mean())
+        idle_ratio = math.pow(_idle_ratio(rate, capacity_per_s), min(1.0, arrival_scv))
+        return idle_ratio * float((gaps_ms > beside_ms).mean()) * float(self.after_ms(left_ms).mean())
 
 
 def _idle_ratio(rate: float, capacity_per_s: Sequence[float]) -> float:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from edgewise.study import arrivals
 from edgewise.study.cells import Run
 from edgewise.study.engine.job import Recording
+from edgewise.study.engine.ledger import LATE
 from edgewise.study.progress import run_text
 from edgewise.study.results import RunResult
 from edgewise.study.scenario import Arrivals, Scenario
@@ -41,6 +42,14 @@ def question_order(questions_count: int, requests: int, seed: int) -> NDArray[np
     rounds = -(-requests // questions_count)
     order = [generator.permutation(questions_count) for _ in range(rounds)]
     return np.concatenate([*order, np.empty(0, np.int64)])[:requests].astype(np.uint16)
+
+
+def tells(result: RunResult) -> bool:
+    """Whether a run says something of what was asked: predictions, or patience that ran out, as on a link that is overloaded.
+
+    One whose requests were all refused, or answered with errors, was asked in the wrong way or the wrong place.
+    """
+    return bool(result.counts["ok"]) or not result.requests or set(result.errors) == {LATE}
 
 
 def why(result: RunResult) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from edgewise.study import planning
+from edgewise.study import calibration, planning
 from edgewise.study.cells import GATEWAY, Cell, Run
 from edgewise.study.journal import Contents
 from edgewise.study.planning import Calibrated
@@ -22,6 +22,8 @@ _ROUND_TRIPS: Final = 3
 _CALIBRATION_S: Final = (3.0, 7.0)
 # Of a calibration, for pauses, whatever the runs deserve.
 _PAUSING_S: Final = 1.5
+_BLOCKS_OF_A_ROUND: Final = 2
+_CALIBRATION_START_S: Final = 0.5
 
 
 @dataclass(slots=True)
@@ -84,9 +86,9 @@ class RunsLeft:
         """Those cells that still have something to be measured, in their order."""
         return [cell for cell in dict.fromkeys(run.cell for run in self.ahead()) if wanted(cell)]
 
-    def calibrated(self) -> set[Calibrated]:
-        """What was calibrated."""
-        return {Calibrated.of(found) for found in self._contents.calibrations}
+    def calibrations(self, kind: Calibrated) -> int:
+        """How often it was calibrated."""
+        return sum(Calibrated.of(found) == kind for found in self._contents.calibrations)
 
     def wants_calibration(self, target: str) -> bool:
         """Whether predictions of a target are wanted and can be made."""
@@ -109,10 +111,10 @@ class RunsLeft:
         changes = len({(run.cell.model, run.cell.batching) for run in ahead} - {self._serving(ahead)})
         left_s += changes * overheads.model_s
         if self._scenario.calibrate:
-            wanted = {
-                Calibrated.of(run.cell) for run in ahead if self.wants_calibration(run.cell.target)
-            } - self.calibrated()
-            left_s += len(wanted) * overheads.calibration_s
+            # One before each round of runs that is still ahead.
+            rounds = {(Calibrated.of(run.cell), run.repeat) for run in ahead if self.wants_calibration(run.cell.target)}
+            wanted = sum(repeat >= self.calibrations(kind) for kind, repeat in rounds)
+            left_s += wanted * overheads.calibration_s / self._scenario.run.repeats
         return left_s
 
     def text(self) -> str:
@@ -134,15 +136,22 @@ def warmup_s(scenario: Scenario, network: NetworkProfile | None) -> float:
     return max(scenario.run.warmup_s, _ROUND_TRIPS * network.rtt_ms / 1e3 if network is not None else 0.0)
 
 
-def calibration_s(scenario: Scenario) -> float:
-    """What a calibration may take: it need not be surer than the runs that it is compared with."""
+def calibration_s(scenario: Scenario, blocks: int = calibration.BLOCKS) -> float:
+    """What a calibration of so many blocks may take: it need not be surer than the runs that it is compared with."""
     least_s, most_s = _CALIBRATION_S
-    return min(max(2 * scenario.run.duration_s, least_s), most_s) + _PAUSING_S
+    whole_s = min(max(2 * scenario.run.duration_s, least_s), most_s) + _PAUSING_S
+    return whole_s * blocks / calibration.BLOCKS
+
+
+def calibration_blocks(scenario: Scenario) -> int:
+    """Of each calibration: with several rounds of runs there is one before each, since the machine's speed drifts."""
+    return calibration.BLOCKS if scenario.run.repeats == 1 else _BLOCKS_OF_A_ROUND
 
 
 def overheads_of(scenario: Scenario) -> planning.Overheads:
     """What a study of the scenario takes beside its runs."""
-    return planning.Overheads(calibration_s=calibration_s(scenario) + 0.5)
+    once_s = calibration_s(scenario, calibration_blocks(scenario)) + _CALIBRATION_START_S
+    return planning.Overheads(calibration_s=scenario.run.repeats * once_s)
 
 
 def expected_s(scenario: Scenario) -> float:

@@ -3,6 +3,7 @@
 import io
 import threading
 from collections import Counter
+from itertools import groupby
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ import pytest
 from edgewise.core.errors import CancelledError, InvalidArgumentError, UnavailableError
 from edgewise.study import journal, measuring, planning, records, study_directory
 from edgewise.study.engine.job import OTHER_ANSWER, Asking, Question, Recording, State
+from edgewise.study.engine.ledger import LATE
 from edgewise.study.measuring import Measuring, StorageError
 from edgewise.study.progress import Progress
 from edgewise.study.results import Calibration, NetworkProfile
@@ -155,6 +157,11 @@ def failing(recording, _stop):
     recording.errors["500: out of order"] = len(recording.state)
 
 
+def silent(recording, _stop):
+    recording.state[:] = State.LOST
+    recording.errors[LATE] = len(recording.state)
+
+
 def stopped(recording, stop):
     stop.set()
     recording.stopped = True
@@ -236,7 +243,7 @@ def test_everything_that_is_planned_is_measured_in_the_order_of_the_plan(study):
         assert len(recording.due_ns) > line.result.requests
 
 
-def test_a_model_is_served_once_and_calibrated_before_its_runs(study):
+def test_a_model_is_served_once_and_calibrated_before_each_round_of_its_runs(study):
     made = study(scenario())
     made.measure()
     assert [step[1] for step in made.log if step[0] == "serve"] == ["one", "two"]
@@ -247,13 +254,15 @@ def test_a_model_is_served_once_and_calibrated_before_its_runs(study):
         calibrated = [step for step in part if step[0] == "calibrate"]
         assert {step[1] for step in calibrated} == {"cloud", "edge", "gateway"}
         assert {step[2] for step in calibrated} == {model}
-        assert steps.index("run") > max(place for place, step in enumerate(steps) if step == "calibrate")
+        rounds = [list(of_kind) for kind, of_kind in groupby(s for s in steps if s in {"calibrate", "run"})]
+        runs = [run for run in planning.runs(made.asked) if run.cell.model == model]
+        in_round = sum(run.repeat == 0 for run in runs)
+        assert rounds == [["calibrate"] * 3, ["run"] * in_round] * made.asked.run.repeats
         # Without an emulated network.
-        assert all(
-            step[1] == ""
-            for step in part[: max(place for place, one in enumerate(steps) if one == "calibrate")]
-            if step[0] == "profile"
-        )
+        network = None
+        for step in part:
+            network = step[1] if step[0] == "profile" else network
+            assert step[0] != "calibrate" or network == ""
 
 
 def test_a_scenario_without_calibration_is_measured_at_once(study):
@@ -344,7 +353,7 @@ def test_a_calibration_that_failed_is_made_once_more(study):
     type(made).disturbed = ("cloud",)
     contents = made.measure()
     assert contents.missing == {}
-    assert len(contents.calibrations) == 6
+    assert len(contents.calibrations) == 6 * made.asked.run.repeats
     assert "calibrating cloud one rest-json failed: it answers errors only; once more" in made.said.getvalue()
 
 
@@ -363,6 +372,14 @@ def test_one_bad_run_gives_nothing_up(study):
     made = study(scenario(calibrate=False, sweep={"targets": ("edge",), "models": ("one",)}))
     made.engine.ends = {1: failing}
     assert made.measure().missing == {}
+
+
+def test_a_link_that_is_overloaded_may_answer_nothing_in_time(study):
+    made = study(scenario(calibrate=False, sweep={"targets": ("cloud",), "models": ("one",)}))
+    made.engine.ends = {"always": silent}
+    contents = made.measure()
+    assert (len(contents.runs), contents.missing) == (4, {})
+    assert all(line.result.counts["lost"] == line.result.requests for line in contents.runs)
 
 
 def test_an_outage_may_take_every_answer(study):
@@ -420,8 +437,10 @@ def test_a_study_that_was_stopped_goes_on_with_the_run_that_was_cut_off(study):
     plan = [run.name for run in planning.runs(again.asked)]
     assert names(contents) == [*plan[:5], *plan[4:]]
     assert contents.sessions == 2
-    # What was calibrated is not calibrated again.
-    assert {step[2] for step in again.log if step[0] == "calibrate"} == {"two"}
+    # What was calibrated before these runs is not calibrated again.
+    assert Counter(one.model for one in contents.calibrations) == dict.fromkeys(
+        ("one", "two"), 3 * again.asked.run.repeats
+    )
     assert contents.runs[5].file.endswith("_try2.parquet")
 
 

@@ -20,7 +20,8 @@ OTHER_ERRORS: Final = "(other errors)"
 _MAX_SITES: Final = 255
 _MAX_TEXT: Final = 300
 _OK: Final = int(State.OK)
-_LATE: Final = "no answer within the timeout"
+LATE: Final = "no answer within the timeout"
+"""How a request ends whose asker ran out of patience."""
 _LOST: Final = int(State.LOST)
 
 Origin = tuple[int, int, int]
@@ -108,7 +109,7 @@ class Ledger:
     def expire(self, row: int) -> None:
         """The asker's patience is over; whether that was noticed at once or later makes no difference."""
         self._end(row, self.due[row] + self._timeout_ns, _LOST, -1)
-        self._note(_LATE)
+        self._note(LATE)
 
     def site(self, name: bytes) -> int:
         """The index of a site's name; 0, of the nameless one, for names beyond the table."""
