@@ -211,8 +211,10 @@ def crossover_text(found: Crossover | None) -> str:
         return "crossover: none; the edge answers sooner at every load that both can take"
     if found.load_per_s <= 0:
         return "crossover: none; the cloud answers sooner at every load"
-    high = "∞" if math.isinf(found.high_load_per_s) else f"{found.high_load_per_s:.1f}"
+    never = math.isinf(found.high_load_per_s)
+    high = "never" if never else f"{found.high_load_per_s:.1f}"
+    high_utilisation = "never" if never else f"{found.high_utilisation:.0%}"
     return (
         f"crossover: the cloud wins from {found.load_per_s:.1f}/s on [{found.low_load_per_s:.1f}, {high}], "
-        f"where the edge is {found.utilisation:.0%} busy [{found.low_utilisation:.0%}, {found.high_utilisation:.0%}]"
+        f"where the edge is {found.utilisation:.0%} busy [{found.low_utilisation:.0%}, {high_utilisation}]"
     )

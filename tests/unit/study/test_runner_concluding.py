@@ -219,7 +219,7 @@ def test_what_advice_leaves_out_it_names():
         (Crossover(0.0, 0.0, 1.0, 0.0, 0.0, 0.1, 0.1, 5.0), "none; the cloud answers sooner"),
         (
             Crossover(12.0, 10.0, math.inf, 0.6, 0.5, math.inf, 0.1, 5.0),
-            "from 12.0/s on [10.0, ∞], where the edge is 60% busy",
+            "from 12.0/s on [10.0, never], where the edge is 60% busy",
         ),
     ],
 )
