@@ -118,7 +118,9 @@ RUN /build/bin/python -c 'import hot_path; hot_path.compiled()' \
 # As it lies in an image: /app is the root.
 FROM environment AS app
 COPY --from=wheel /wheels /wheels
+# Studies are made where their scenarios are, and need packages that no image has.
 RUN python -m pip --python /opt/edgewise/bin/python install --no-compile --no-deps --no-index --root /app /wheels/*.whl \
+ && rm -r /app/opt/edgewise/lib/python3*/site-packages/edgewise/study \
  && python -m compileall -q --invalidation-mode unchecked-hash /app
 
 # The same with the photographs that int8 is calibrated with, where a wheel would have them.

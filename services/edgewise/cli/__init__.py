@@ -78,7 +78,7 @@ def _reported(run: "serve.Run") -> int:
             print(f"edgewise: {error.message}", file=sys.stderr)
             return 1
         except ModuleNotFoundError as error:
-            if (error.name or "edgewise").startswith("edgewise"):
+            if (error.name or "edgewise").startswith("edgewise") and error.name != "edgewise.study":
                 raise
             # An image that holds what another command needs, or an extra that was not installed.
             print(f"edgewise: this installation has no package {error.name}, which this command needs", file=sys.stderr)

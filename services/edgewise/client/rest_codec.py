@@ -22,7 +22,7 @@ from edgewise.client.json_values import dumps, from_json, holds_text, to_json
 from edgewise.client.prediction import ModelMetadata
 from edgewise.core.errors import Code, EdgewiseError, InternalError, InvalidArgumentError
 from edgewise.core.requests import DEFAULT_SIGNATURE, ModelSpec
-from edgewise.core.tensors import DType, Method, Signature, TensorSpec
+from edgewise.core.tensors import DType, Signature
 from edgewise.core.versions import VersionState, VersionStatus
 from edgewise.protocols.dtypes import NUMPY, dtype_of
 from edgewise.protocols.oip_dtypes import (
@@ -31,6 +31,7 @@ from edgewise.protocols.oip_dtypes import (
     decode_bytes_tensor,
     encode_bytes_tensor,
 )
+from edgewise.protocols.tfs_rest_status import decode_signatures
 
 Arrays = dict[str, NDArray[Any]]
 Header = tuple[str, str]
@@ -53,22 +54,6 @@ _CODES: Final = {
     502: Code.UNAVAILABLE,
     503: Code.UNAVAILABLE,
     504: Code.DEADLINE_EXCEEDED,
-}
-
-_TENSORFLOW_DTYPES: Final = {
-    "DT_BOOL": DType.BOOL,
-    "DT_UINT8": DType.UINT8,
-    "DT_UINT16": DType.UINT16,
-    "DT_UINT32": DType.UINT32,
-    "DT_UINT64": DType.UINT64,
-    "DT_INT8": DType.INT8,
-    "DT_INT16": DType.INT16,
-    "DT_INT32": DType.INT32,
-    "DT_INT64": DType.INT64,
-    "DT_HALF": DType.FLOAT16,
-    "DT_FLOAT": DType.FLOAT32,
-    "DT_DOUBLE": DType.FLOAT64,
-    "DT_STRING": DType.STRING,
 }
 
 
@@ -265,17 +250,7 @@ def read_metadata(response: RestResponse, model: str) -> ModelMetadata:
     """
     document = _json(response.body)
     try:
-        definitions = document["metadata"]["signature_def"]["signature_def"]
-        signatures = {
-            name: Signature(
-                name,
-                _specs(definition.get("inputs", {})),
-                _specs(definition.get("outputs", {})),
-                Method(definition.get("method_name") or Method.PREDICT),
-            )
-            for name, definition in definitions.items()
-        }
-        return ModelMetadata(model, int(document["model_spec"]["version"]), signatures)
+        return ModelMetadata(model, int(document["model_spec"]["version"]), decode_signatures(document))
     except (KeyError, TypeError, ValueError, AttributeError):
         raise _unreadable() from None
 
@@ -338,16 +313,6 @@ def _from_binary(raw: memoryview, dtype: DType, shape: tuple[int, ...]) -> NDArr
     if dtype is DType.STRING:
         return decode_bytes_tensor(raw, int(np.prod(shape, dtype=np.int64))).reshape(shape)
     return np.frombuffer(raw, NUMPY[dtype].newbyteorder("<")).reshape(shape).astype(NUMPY[dtype], copy=True)
-
-
-def _specs(tensors: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
-    specs = []
-    for name, info in tensors.items():
-        said = info.get("tensor_shape", {})
-        shape = None if said.get("unknown_rank") else tuple(int(one["size"]) for one in said.get("dim", []))
-        batched = shape is None or shape[:1] == (-1,)
-        specs.append(TensorSpec(name, _TENSORFLOW_DTYPES[info["dtype"]], shape, batched, info.get("name", "")))
-    return tuple(specs)
 
 
 def _json(body: bytes) -> Any:

@@ -7,11 +7,11 @@ Source: TensorFlow Serving, `model_servers/http_rest_api_util.cc`; `apis/get_mod
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from edgewise.core.tensors import DType, Signature, TensorSpec
+from edgewise.core.tensors import DType, Method, Signature, TensorSpec
 from edgewise.core.versions import VersionStatus
 
 _DTYPE_NAMES: Final = MappingProxyType(
@@ -31,6 +31,7 @@ _DTYPE_NAMES: Final = MappingProxyType(
         DType.STRING: "DT_STRING",
     }
 )
+_DTYPES: Final = MappingProxyType({name: dtype for dtype, name in _DTYPE_NAMES.items()})
 
 
 def encode_model_status(statuses: Iterable[VersionStatus]) -> bytes:
@@ -71,6 +72,35 @@ def encode_model_metadata(model: str, version: int, signatures: Iterable[Signatu
             },
         }
     )
+
+
+def decode_signatures(document: Any) -> dict[str, Signature]:
+    """The signatures in a server's answer about a model, by name.
+
+    Args:
+        document: what the answer's JSON holds.
+    Raises: KeyError, TypeError, ValueError, AttributeError: it is no such answer.
+    """
+    definitions = document["metadata"]["signature_def"]["signature_def"]
+    return {
+        name: Signature(
+            name,
+            _specs(definition.get("inputs", {})),
+            _specs(definition.get("outputs", {})),
+            Method(definition.get("method_name") or Method.PREDICT),
+        )
+        for name, definition in definitions.items()
+    }
+
+
+def _specs(tensors: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
+    specs = []
+    for name, info in tensors.items():
+        said = info.get("tensor_shape", {})
+        shape = None if said.get("unknown_rank") else tuple(int(one["size"]) for one in said.get("dim", []))
+        batched = shape is None or shape[:1] == (-1,)
+        specs.append(TensorSpec(name, _DTYPES[info["dtype"]], shape, batched, info.get("name", "")))
+    return tuple(specs)
 
 
 def _tensor_info(spec: TensorSpec) -> dict[str, Any]:

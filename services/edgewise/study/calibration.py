@@ -40,7 +40,7 @@ _APART: Final = 1.6
 _LEAST_APART: Final = 1.4
 _LEAST_GAP_S: Final = 0.002
 # Pauses before other lone requests, and how many of a block follow on each. What a pause costs no longer grows beyond the last.
-_PAUSES: Final = ((0.012, 7), (0.05, 5))
+_PAUSES: Final = ((0.012, 5), (0.03, 5), (0.1, 4))
 # A pause this much longer than the one before tells something new.
 _LONGER: Final = 1.5
 # A block this much off, or this many standard deviations, was disturbed.
@@ -63,7 +63,7 @@ def calibrate(
     instances: int = 1,
     largest_batch: int = 1,
     timeout_s: float = 10.0,
-    budget_s: float = 8.5,
+    budget_s: float = 10.0,
     blocks: int = BLOCKS,
     seed: int = 1,
 ) -> Calibration:

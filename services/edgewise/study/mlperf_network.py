@@ -8,7 +8,6 @@ Source: MLPerf Inference Rules, "Network Division", "QDL Constraints".
 
 import asyncio
 import json
-import socket
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +21,7 @@ from edgewise.net.grpc_client import GrpcClient
 from edgewise.net.grpc_client_answer import GrpcAnswer
 from edgewise.net.http_client_connection import ClientConnection, encode_request
 from edgewise.net.http_response_head import KnownHeads, ResponseHead
+from edgewise.net.tcp import open_socket
 from edgewise.study.engine.job import Asking
 
 _RECEIVE_BYTES: Final = 256 * 1024
@@ -240,36 +240,18 @@ class _GrpcSender(Sender):
 
     def __init__(self, asking: Asking, *, window: int, timeout_s: float) -> None:
         super().__init__(asking, window=window, timeout_s=timeout_s)
-        self._address = (asking.host, asking.port)
         self._method = asking.path.encode()
         self._metadata = [(name.encode(), value.encode()) for name, value in asking.headers]
         self._messages = [question.body for question in asking.questions]
         self._running: dict[int, tuple[Done, Callable[[], None]]] = {}
         self._serial = 0
-        self._client = GrpcClient(self._where.encode(), self._connect, max_waiting=window)
+        self._client = GrpcClient(
+            self._where.encode(), partial(open_socket, asking.host, asking.port), max_waiting=window
+        )
 
     async def close(self) -> None:
         self.give_up("closed")
         await self._client.close()
-
-    async def _connect(self) -> socket.socket:
-        loop = asyncio.get_running_loop()
-        problem = OSError("its name has no address")
-        for family, kind, protocol, _, address in await loop.getaddrinfo(*self._address, type=socket.SOCK_STREAM):
-            sock = socket.socket(family, kind, protocol)
-            try:
-                sock.setblocking(False)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                await loop.sock_connect(sock, address)
-            except OSError as error:
-                sock.close()
-                problem = error
-            except BaseException:
-                sock.close()
-                raise
-            else:
-                return sock
-        raise problem
 
     def _begin(self, index: int, tag: int, done: Done) -> None:
         # Tags may come twice, so calls have numbers of their own.

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from edgewise.core.errors import InvalidArgumentError
-from edgewise.study.scenario_table import hint
+from edgewise.core.toml_table import hint
 
 HEAL: Final = "heal"
 FAULTS: Final = ("blackhole", "freeze", "reset", "fin", "refuse", "stall-accept", "drip", "stall-above")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError
+from edgewise.core.toml_table import hint
 from edgewise.study.scenario import Inputs
-from edgewise.study.scenario_table import hint
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -21,7 +21,7 @@ PREDICTED_ROUTES: Final = ("prefer-cloud", "prefer-edge", "cloud-only", "edge-on
 _ROUND_TRIPS: Final = 3
 _CALIBRATION_S: Final = (3.0, 7.0)
 # Of a calibration, for pauses, whatever the runs deserve.
-_PAUSING_S: Final = 1.5
+_PAUSING_S: Final = 3.0
 _BLOCKS_OF_A_ROUND: Final = 2
 _CALIBRATION_START_S: Final = 0.5
 

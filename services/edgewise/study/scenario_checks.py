@@ -4,12 +4,13 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from edgewise.core.toml_table import hint, shown
 from edgewise.study import arrivals, planning
 from edgewise.study.cells import GATEWAY, Cell
 from edgewise.study.outage_steps import read_steps
 from edgewise.study.scenario import Scenario
 from edgewise.study.scenario_models import ZOO
-from edgewise.study.scenario_table import Table, hint, shown
+from edgewise.study.scenario_table import Table
 
 ZOO_NAMES: Final = tuple(ZOO)
 WITHOUT_KEYS: Final = ("target", "profile", "model", "protocol", "load", "batching", "outage")

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from edgewise.core.errors import InvalidArgumentError
+from edgewise.core.toml_table import hint
 from edgewise.study import arrivals, photographs, scenario_checks
 from edgewise.study.cells import CLOUD, EDGE, GATEWAY, PROTOCOLS
 from edgewise.study.outage_steps import read_steps
@@ -42,7 +43,7 @@ from edgewise.study.scenario import (
     Sweep,
 )
 from edgewise.study.scenario_models import batching_keys, checked_toml, implied, read_batching, read_models
-from edgewise.study.scenario_table import Table, hint
+from edgewise.study.scenario_table import Table
 
 NO_LINK: Final = "none"
 """The profile of a link that changes nothing."""

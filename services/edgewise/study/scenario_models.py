@@ -6,8 +6,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, cast
 
+from edgewise.core.toml_table import hint
 from edgewise.study.scenario import ModelKind, ModelSpec, SiteSpec
-from edgewise.study.scenario_table import Table, hint
+from edgewise.study.scenario_table import Table
 
 KINDS: Final = ("pets", "zoo", "tiny", "repository")
 VARIANTS: Final = ("cloud", "edge", "edge-float32")

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -10,28 +9,12 @@ from edgewise.core.errors import InvalidArgumentError
 from edgewise.core.requests import DEFAULT_SIGNATURE
 from edgewise.core.tensors import DType, Signature, TensorSpec
 from edgewise.protocols.oip_dtypes import OIP_TO_DTYPE
+from edgewise.protocols.tfs_rest_status import decode_signatures
 from edgewise.study.scenario import ModelSpec
 
 IMAGE: Final = "image"
 
 _IMAGE_SIGNATURE: Final = Signature(IMAGE, (TensorSpec("image", DType.STRING, (-1,)),), ())
-_TENSORFLOW_DTYPES: Final = MappingProxyType(
-    {
-        "DT_BOOL": DType.BOOL,
-        "DT_UINT8": DType.UINT8,
-        "DT_UINT16": DType.UINT16,
-        "DT_UINT32": DType.UINT32,
-        "DT_UINT64": DType.UINT64,
-        "DT_INT8": DType.INT8,
-        "DT_INT16": DType.INT16,
-        "DT_INT32": DType.INT32,
-        "DT_INT64": DType.INT64,
-        "DT_HALF": DType.FLOAT16,
-        "DT_FLOAT": DType.FLOAT32,
-        "DT_DOUBLE": DType.FLOAT64,
-        "DT_STRING": DType.STRING,
-    }
-)
 
 
 def metadata_paths(served_as: str) -> tuple[str, ...]:
@@ -87,11 +70,7 @@ def read_metadata(described: Mapping[str, Any] | bytes) -> tuple[Signature, ...]
     try:
         document = json.loads(described) if isinstance(described, bytes) else described
         if "metadata" in document:
-            definitions = document["metadata"]["signature_def"]["signature_def"]
-            return tuple(
-                Signature(name, _tensorflow_specs(one.get("inputs", {})), _tensorflow_specs(one.get("outputs", {})))
-                for name, one in definitions.items()
-            )
+            return tuple(decode_signatures(document).values())
         return (Signature(DEFAULT_SIGNATURE, _oip_specs(document["inputs"]), _oip_specs(document["outputs"])),)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         raise InvalidArgumentError(
@@ -100,22 +79,9 @@ def read_metadata(described: Mapping[str, Any] | bytes) -> tuple[Signature, ...]
         ) from None
 
 
-def _tensorflow_specs(tensors: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
-    specs = []
-    for name, said in tensors.items():
-        shape = said.get("tensor_shape", {})
-        sizes = None if shape.get("unknown_rank") else tuple(int(one["size"]) for one in shape.get("dim", []))
-        specs.append(TensorSpec(name, _TENSORFLOW_DTYPES[said["dtype"]], sizes, _batched(sizes)))
-    return tuple(specs)
-
-
 def _oip_specs(tensors: Any) -> tuple[TensorSpec, ...]:
     specs = []
     for said in tensors:
         sizes = tuple(int(size) for size in said["shape"])
-        specs.append(TensorSpec(str(said["name"]), OIP_TO_DTYPE[said["datatype"]], sizes, _batched(sizes)))
+        specs.append(TensorSpec(str(said["name"]), OIP_TO_DTYPE[said["datatype"]], sizes, sizes[:1] == (-1,)))
     return tuple(specs)
-
-
-def _batched(sizes: tuple[int, ...] | None) -> bool:
-    return sizes is None or sizes[:1] == (-1,)

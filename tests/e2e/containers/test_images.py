@@ -137,6 +137,7 @@ print(json.dumps([picture.format, *picture.size]))
         ("gateway", (), 1, "/etc/edgewise/gateway.toml cannot be read: No such file or directory"),
         ("agent", ("fetch", "/nowhere"), 2, "expected URI and DIR"),
         ("agent", ("fly",), 2, "invalid choice: 'fly'"),
+        ("agent", ("study", "list"), 1, "this installation has no package edgewise.study, which this command needs"),
     ],
 )
 def test_what_cannot_be_used_is_said(images, target, words, code, said):

@@ -36,10 +36,10 @@ def test_fast_and_slow_models_alike():
         assert len(found.base_samples_ms) >= 50
 
 
-def test_it_takes_no_more_than_ten_seconds():
+def test_it_takes_no_more_than_twelve_seconds():
     for target in (SimulatedTarget(), SimulatedTarget(instances=2), SimulatedTarget(largest_batch=8, per_more_s=0.004)):
         calibrated(target)
-        assert virtual_s(target) < 10
+        assert virtual_s(target) < 12
 
 
 @pytest.mark.parametrize("scv", [0.02, 0.2, 1.0])
@@ -107,10 +107,11 @@ def test_a_latency_that_was_guessed_too_short_is_corrected():
 
 
 def test_what_a_pause_costs_is_found_by_its_length():
-    found = calibrated(SimulatedTarget(service_scv=0.005, rests_after_s=0.03, rest_cost_s=0.003))
+    found = calibrated(SimulatedTarget(service_scv=0.005, rests_after_s=0.05, rest_cost_s=0.003))
     assert found.base_ms == pytest.approx(12.0, rel=0.02)
-    assert found.pauses_ms == (pytest.approx(0.6 * 12.0, rel=0.1), 12.0, 50.0)
-    assert found.pause_costs_ms == (0.0, pytest.approx(0.0, abs=0.6), pytest.approx(3.0, abs=0.8))
+    assert found.pauses_ms == (pytest.approx(0.6 * 12.0, rel=0.1), 12.0, 30.0, 100.0)
+    none = pytest.approx(0.0, abs=0.6)
+    assert found.pause_costs_ms == (0.0, none, none, pytest.approx(3.0, abs=0.8))
 
 
 def test_a_machine_that_needs_no_pause_pays_none():

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from edgewise.core.errors import FailedPreconditionError
 from edgewise.core.requests import DEFAULT_SIGNATURE
 from edgewise.core.tensors import DType, Method
+from edgewise.core.toml_table import is_integer
 from edgewise.model_server.config.model_config import (
     FILE_NAME,
     BackendName,
@@ -28,7 +29,7 @@ from edgewise.model_server.config.model_config import (
     TensorOverride,
     Warmup,
 )
-from edgewise.model_server.config.toml_table import ModelConfigError, Table, is_integer
+from edgewise.model_server.config.toml_table import ModelConfigError, Table
 
 MAX_FILE_BYTES = 16 << 20
 MAX_BATCH_SIZE = 4096

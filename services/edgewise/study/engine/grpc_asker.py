@@ -11,6 +11,7 @@ from edgewise.net.grpc_client import GrpcClient
 from edgewise.net.grpc_client_answer import GrpcAnswer
 from edgewise.net.grpc_client_call import ClientCall
 from edgewise.net.grpc_client_head import encode_metadata, encode_timeout
+from edgewise.net.tcp import connect
 from edgewise.study.engine.asker import Line
 from edgewise.study.engine.http_asker import SocketAddress, read_origin, text_of
 from edgewise.study.engine.job import Job, State
@@ -199,21 +200,7 @@ class GrpcAsker:
         return origin
 
     async def _open_socket(self) -> socket.socket:
-        problem: OSError | None = None
-        for family, address in self._addresses:
-            sock = socket.socket(family, socket.SOCK_STREAM)
-            try:
-                sock.setblocking(False)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                await self._loop.sock_connect(sock, address)
-            except OSError as error:
-                sock.close()
-                problem = error
-            except BaseException:
-                sock.close()
-                raise
-            else:
-                self._tried.set()
-                return sock
-        self._tried.set()
-        raise problem or OSError("there is no address")
+        try:
+            return await connect(self._addresses)
+        finally:
+            self._tried.set()

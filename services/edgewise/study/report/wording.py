@@ -1,7 +1,7 @@
 """Numbers and lists as people read them: three significant digits, units, "a, b and c"."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from edgewise.study.results import Estimate
 
@@ -61,22 +61,18 @@ def percent(ratio: float, digits: int = 2) -> str:
     return f"{text} %".replace("-", "−")
 
 
-def interval(estimate: Estimate) -> str:
-    """`12.3 (11.9 to 12.8)`, without a unit."""
+def interval(estimate: Estimate, text: Callable[[float], str] = number) -> str:
+    """`12.3 (11.9 to 12.8)`, without a unit, unless `text` gives it one."""
     if math.isnan(estimate.value):
         return NOTHING
     if math.isnan(estimate.low) or math.isnan(estimate.high):
-        return f"{number(estimate.value)} (no interval)"
-    return f"{number(estimate.value)} ({number(estimate.low)} to {number(estimate.high)})"
+        return f"{text(estimate.value)} (no interval)"
+    return f"{text(estimate.value)} ({text(estimate.low)} to {text(estimate.high)})"
 
 
 def share(estimate: Estimate) -> str:
     """`99.2 % (98.8 % to 99.6 %)`."""
-    if math.isnan(estimate.value):
-        return NOTHING
-    if math.isnan(estimate.low) or math.isnan(estimate.high):
-        return f"{percent(estimate.value)} (no interval)"
-    return f"{percent(estimate.value)} ({percent(estimate.low)} to {percent(estimate.high)})"
+    return interval(estimate, percent)
 
 
 def listing(words: Iterable[str], last: str = "and") -> str:

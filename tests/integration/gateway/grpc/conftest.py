@@ -20,10 +20,10 @@ from edgewise.net.grpc_exchange import GrpcExchange, UnaryMethod
 from edgewise.net.grpc_limits import GrpcLimits
 from edgewise.net.grpc_server import GrpcServer
 from edgewise.net.http_server import HttpServer
+from edgewise.net.tcp import open_socket
 from edgewise.wire import inference_pb2, serving_pb2
 from support.event_loop import run
 from support.gateway_service import gateway_service
-from support.sockets import open_socket
 from support.waiting import LOOP_WAIT_S, until
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"

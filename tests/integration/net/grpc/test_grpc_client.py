@@ -23,8 +23,8 @@ from edgewise.net.grpc_exchange import UnaryMethod
 from edgewise.net.grpc_limits import GrpcLimits
 from edgewise.net.grpc_server import GrpcServer
 from edgewise.net.hpack import HeaderDecoder, encode_fields
+from edgewise.net.tcp import open_socket
 from support.certificates import self_signed
-from support.sockets import open_socket
 
 WAIT_S = 20.0
 ECHO = b"/test.Echo/Echo"
