@@ -60,7 +60,7 @@ def test_the_speed_of_batches_is_found_by_their_size():
     found = calibrated(SimulatedTarget(largest_batch=8, per_more_s=0.004, service_scv=0.005))
     assert found.largest_batch == 8
     sizes = np.arange(1, 9)
-    assert found.capacity_per_s == pytest.approx(sizes / (0.006 + 0.004 * sizes), rel=0.06)
+    assert found.capacity_per_s == pytest.approx(sizes / (0.006 + 0.004 * sizes), rel=0.1)
 
 
 def test_batches_that_a_server_may_run_and_does_not_are_no_batches():
