@@ -314,7 +314,8 @@ class Workers:
             # They end now; each is taken note of as it does.
             self._stop_s = now_s + _GRACE_S
         if now_s >= self._next_beat_s:
-            late_s = now_s - self._next_beat_s
+            # The first look is late for nothing.
+            late_s = now_s - self._next_beat_s if self._next_beat_s else 0.0
             self._next_beat_s = now_s + self._beat_interval_s
             notifier().beat()
             self._end_hung(now_s, late_s)

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -354,3 +354,46 @@ class ClientConnection(asyncio.BufferedProtocol):
         self.abort()
         self.busy = False
         self.on_failure(error)
+
+
+class CallbackConnection(ClientConnection):
+    """A connection that tells by callbacks what happens, for owners whose own classes are not compiled.
+
+    Of a class that is machine code, methods that an interpreted one overrides are not heard.
+
+    Args:
+        receive_buffer, max_head_bytes, max_body_bytes, known_heads: of `ClientConnection`.
+        on_response, on_failure, on_closed: told as the methods of `ClientConnection` are.
+    """
+
+    __slots__ = ("_closed", "_failure", "_response")
+
+    def __init__(
+        self,
+        receive_buffer: bytearray,
+        *,
+        max_head_bytes: int,
+        max_body_bytes: int,
+        on_response: Callable[[ResponseHead, bytes | bytearray], None],
+        on_failure: Callable[[HttpClientError], None],
+        on_closed: Callable[[], None],
+        known_heads: KnownHeads | None = None,
+    ) -> None:
+        super().__init__(
+            receive_buffer, max_head_bytes=max_head_bytes, max_body_bytes=max_body_bytes, known_heads=known_heads
+        )
+        self._response = on_response
+        self._failure = on_failure
+        self._closed = on_closed
+
+    def on_response(self, head: ResponseHead, body: bytes | bytearray) -> None:
+        """See `ClientConnection`."""
+        self._response(head, body)
+
+    def on_failure(self, error: HttpClientError) -> None:
+        """See `ClientConnection`."""
+        self._failure(error)
+
+    def on_closed(self) -> None:
+        """See `ClientConnection`."""
+        self._closed()

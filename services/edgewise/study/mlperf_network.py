@@ -19,7 +19,7 @@ from edgewise.net.errors import HttpClientError
 from edgewise.net.exchange import Body
 from edgewise.net.grpc_client import GrpcClient
 from edgewise.net.grpc_client_answer import GrpcAnswer
-from edgewise.net.http_client_connection import ClientConnection, encode_request
+from edgewise.net.http_client_connection import CallbackConnection, encode_request
 from edgewise.net.http_response_head import KnownHeads, ResponseHead
 from edgewise.net.tcp import open_socket
 from edgewise.study.engine.job import Asking
@@ -130,13 +130,13 @@ class _HttpSender(Sender):
         self._sweeper.cancel()
         self.give_up("closed")
         for connection in self._idle:
-            connection.close()
+            connection.http.close()
         self._idle.clear()
 
     def _begin(self, index: int, tag: int, done: Done) -> None:
         while self._idle:
             connection = self._idle.pop()
-            if connection.usable:
+            if connection.http.usable:
                 self._send(connection, index, tag, done)
                 return
         task = self._loop.create_task(self._open(index, tag, done))
@@ -146,16 +146,16 @@ class _HttpSender(Sender):
         connection.tag = tag
         connection.done = done
         self.busy[connection] = monotonic() + self._timeout_s
-        connection.send(self._requests[index])
+        connection.http.send(self._requests[index])
 
     async def _open(self, index: int, tag: int, done: Done) -> None:
         connection: _Connection | None = None
         problem = ""
         try:
             async with asyncio.timeout(self._timeout_s):
-                _, connection = await self._loop.create_connection(
-                    lambda: _Connection(self, self._buffer), self._host, self._port
-                )
+                made = _Connection(self, self._buffer)
+                await self._loop.create_connection(lambda: made.http, self._host, self._port)
+                connection = made
         except TimeoutError:
             problem = f"no connection to {self._where} within {self._timeout_s:g} s"
         except OSError as error:
@@ -164,8 +164,8 @@ class _HttpSender(Sender):
         if task is None or self._opening.pop(task, None) is None:
             # It was given up, and told so, while the connection was made.
             if connection is not None:
-                connection.abort()
-        elif connection is not None and connection.usable:
+                connection.http.abort()
+        elif connection is not None and connection.http.usable:
             self._send(connection, index, tag, done)
         else:
             self._end(tag, done, b"", problem or f"{self._where} closed the connection as soon as it was made")
@@ -173,7 +173,7 @@ class _HttpSender(Sender):
     def answered(self, connection: "_Connection", status: int, body: bytes | bytearray) -> None:
         """For connections alone."""
         del self.busy[connection]
-        if connection.usable:
+        if connection.http.usable:
             self._idle.append(connection)
         problem = "" if status == 200 else f"HTTP {status}: {_shown(body)}"
         self._end(connection.tag, connection.done, body, problem)
@@ -194,7 +194,7 @@ class _HttpSender(Sender):
             connection, deadline_s = next(iter(self.busy.items()))
             if deadline_s > now_s:
                 break
-            connection.cancel()
+            connection.http.cancel()
             self.failed(connection, f"no answer within {self._timeout_s:g} s")
         self._sweeper = self._loop.call_later(self._sweep_s, self._sweep)
 
@@ -204,34 +204,41 @@ class _HttpSender(Sender):
             task.cancel()
             self._end(tag, done, b"", reason)
         for connection in list(self.busy):
-            connection.cancel()
+            connection.http.cancel()
             self.failed(connection, reason)
 
 
-class _Connection(ClientConnection):
+class _Connection:
     """A connection of an `_HttpSender`.
 
     Attributes:
         tag, done: of the sample that is asked on it.
+        http: what asks.
     """
 
-    __slots__ = ("_sender", "done", "tag")
+    __slots__ = ("_sender", "done", "http", "tag")
 
     def __init__(self, sender: _HttpSender, buffer: bytearray) -> None:
-        super().__init__(
-            buffer, max_head_bytes=_MAX_HEAD_BYTES, max_body_bytes=_MAX_ANSWER_BYTES, known_heads=sender.known_heads
-        )
         self._sender = sender
         self.tag = 0
         self.done: Done
+        self.http = CallbackConnection(
+            buffer,
+            max_head_bytes=_MAX_HEAD_BYTES,
+            max_body_bytes=_MAX_ANSWER_BYTES,
+            known_heads=sender.known_heads,
+            on_response=self._answered,
+            on_failure=self._failed,
+            on_closed=self._closed,
+        )
 
-    def on_response(self, head: ResponseHead, body: bytes | bytearray) -> None:
+    def _answered(self, head: ResponseHead, body: bytes | bytearray) -> None:
         self._sender.answered(self, head.status, body)
 
-    def on_failure(self, error: HttpClientError) -> None:
+    def _failed(self, error: HttpClientError) -> None:
         self._sender.failed(self, str(error))
 
-    def on_closed(self) -> None:
+    def _closed(self) -> None:
         self._sender.closed(self)
 
 
