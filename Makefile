@@ -74,6 +74,7 @@ slow: $(VENV)/.installed-dev compiled ## conformance, end-to-end and chaos suite
 	$(call say,Running the conformance end-to-end and chaos suites and the network's with the hot path compiled)
 	$(BIN)/python -m pytest tests/conformance tests/e2e tests/chaos \
 		tests/integration/net tests/integration/gateway/rest tests/integration/gateway/grpc \
+		tests/integration/study/test_mlperf_network.py \
 		--ignore=tests/e2e/containers --ignore=tests/e2e/systemd --ignore=tests/e2e/cluster
 
 images: ## build the container images with podman, or docker where there is no podman
