@@ -1,31 +1,14 @@
 """`edgewise fetch` as a process: lines for a pod's log, signals, exit codes."""
 
-import contextlib
 import os
-import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 from edgewise.agent.fetching.digests import digest_of_path
 from edgewise.agent.fetching.disk import disk_errors
 from edgewise.agent.fetching.fetch import FetchRequest, fetch
-
-_STOPS = (signal.SIGTERM, signal.SIGINT)
-
-
-class Stopped(BaseException):
-    """Someone wants the process to end; as KeyboardInterrupt, it passes those who catch errors.
-
-    Attributes:
-        signal: which said so.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.signal = signal.Signals(number)
+from edgewise.agent.fetching.stops import Stopped, stoppable
 
 
 def run_fetch(request: FetchRequest, *, unverified: bool) -> int:
@@ -42,7 +25,7 @@ def run_fetch(request: FetchRequest, *, unverified: bool) -> int:
     """
     started_s = time.monotonic()
     try:
-        with _stoppable():
+        with stoppable():
             if unverified and not request.wanted:
                 _say("the checksum is not checked (--unverified); whoever can change the source can change the model")
             fetched = fetch(request, _say)
@@ -75,20 +58,3 @@ def print_digest(path: Path) -> int:
 
 def _say(line: str) -> None:
     print(f"edgewise: {line}", file=sys.stderr, flush=True)  # noqa: T201  (a pod's log)
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """Have signals raise `Stopped` where they meet the process, once; cleaning up is not disturbed by another."""
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        for each in _STOPS:
-            signal.signal(each, signal.SIG_IGN)
-        raise Stopped(number)
-
-    before = {each: signal.signal(each, stop) for each in _STOPS}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
