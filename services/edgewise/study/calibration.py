@@ -103,10 +103,8 @@ def calibrate(
     least_s, most_s = lone_s * 2 * _LEAST_SAMPLES / BLOCKS, _MOST_S / BLOCKS
     block_s = min(most_s, max((budget_s - loops.spent_s) / blocks - pausing_s, least_s))
     found = [_block(loops, inside, few, block_s) for _ in range(blocks)]
-    lone_means_s, lone_noise = (
-        [float(block.lone_s.mean()) for block in found],
-        _median(block.lone_noise_ratio for block in found),
-    )
+    lone_means_s = [float(block.lone_s.mean()) for block in found]
+    lone_noise = _median(block.lone_noise_ratio for block in found)
     base_s = _typical(lone_means_s, lone_noise)
     if fitted > 1:
         capacity, batch = _capacity_of_batches(found, inside, fitted)
@@ -208,14 +206,14 @@ def _pauses(found: Sequence[_Block]) -> dict[float, float]:
     Each block compares requests of the same second. Empty where there is nothing to compare.
     """
     costs_s = {
-        pause_s: _shrunk(np.array([block.costs_s[pause_s] for block in found]))
+        pause_s: _shrunk([block.costs_s[pause_s] for block in found])
         for pause_s, _ in _PAUSES
         if all(pause_s in block.costs_s for block in found)
     }
     return {_median(block.pause_s for block in found): 0.0, **costs_s} if costs_s else {}
 
 
-def _shrunk(differences: NDArray[np.float64]) -> float:
+def _shrunk(differences: Sequence[float]) -> float:
     """Their mean, drawn towards none by as much as it may be chance (James and Stein, 1961)."""
     kept = _undisturbed(differences, 0.0)
     mean = float(kept.mean())
@@ -337,7 +335,7 @@ def _typical(values: Sequence[float], noise_ratio: float = 0.0) -> float:
     return float(_undisturbed(values, noise_ratio).mean())
 
 
-def _undisturbed(values: Sequence[float] | NDArray[np.float64], noise_ratio: float) -> NDArray[np.float64]:
+def _undisturbed(values: Sequence[float], noise_ratio: float) -> NDArray[np.float64]:
     """Blocks that lie no further from the others than their own scatter, a standard deviation over the mean, explains."""
     found = np.array(values)
     middle = float(np.median(found))

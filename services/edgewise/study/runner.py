@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -106,7 +106,7 @@ def run(
     heading = heading_of(scenario, profiles)
     with study_directory.take(directory, scenario, heading, Taking(resume, force)) as opened:
         with stop.heard(progress.say):
-            problem = _measured(scenario, directory, opened, stop=stop, progress=progress, cache=cache)
+            problem = _measured(measuring(scenario, directory, opened, stop=stop, progress=progress, cache=cache), stop)
             progress.step("analysing")
             outcome = _concluded(directory, opened, stop.signal, problem)
         progress.close()
@@ -194,18 +194,10 @@ def measuring(
         )
 
 
-def _measured(
-    scenario: Scenario,
-    directory: Path,
-    opened: Journal,
-    *,
-    stop: StopRequest,
-    progress: Progress,
-    cache: Path | None,
-) -> str:
+def _measured(started: AbstractContextManager[Measuring], stop: StopRequest) -> str:
     """Measure; returns what kept it from its end, "" when nothing did."""
     try:
-        with measuring(scenario, directory, opened, stop=stop, progress=progress, cache=cache) as runs:
+        with started as runs:
             runs.all()
     except CancelledError:
         if not stop.signal:

@@ -53,7 +53,7 @@ class ModelSpec:
         served_as: the model's name in requests.
         kind: how it comes about: `edgewise models build pets|zoo|tiny`, or a model repository that is there.
         network: of the zoo.
-        variants: of pets, by site: "cloud", "edge", "edge-float32".
+        variants: of pets, by site: "cloud", "edge", "edge-lite2", "edge-float32".
         directory: of a repository.
         batching: keys of `[batching]` in model.toml, for every site; the scenario's batching settings go before them.
         config: further tables of model.toml, as text, added to what the build wrote. `scenario_file` gives each network of

@@ -11,7 +11,7 @@ from edgewise.study.scenario import ModelKind, ModelSpec, SiteSpec
 from edgewise.study.scenario_table import Table
 
 KINDS: Final = ("pets", "zoo", "tiny", "repository")
-VARIANTS: Final = ("cloud", "edge", "edge-float32")
+VARIANTS: Final = ("cloud", "edge", "edge-lite2", "edge-float32")
 ZOO: Final = MappingProxyType(
     {
         "alexnet": "probabilities",

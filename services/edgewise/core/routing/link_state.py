@@ -8,6 +8,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from edgewise.core.state_diagrams import mermaid
+
 
 class LinkState(StrEnum):
     """What the gateway takes the way to a site for."""
@@ -57,6 +59,4 @@ TRANSITIONS: Final = MappingProxyType(
 
 def diagram() -> str:
     """The table as a Mermaid state diagram, for ARCHITECTURE.md."""
-    lines = ["stateDiagram-v2", "    [*] --> UP"]
-    lines += [f"    {before.value} --> {after.value}: {event.value}" for (before, event), after in TRANSITIONS.items()]
-    return "\n".join(lines)
+    return mermaid(LinkState.UP, TRANSITIONS)

@@ -43,6 +43,8 @@ CELL_HEADER: Final = (
     "answers",
 )
 """Of `quantile_rows`."""
+_SHOWN_WITHIN: Final = 10.0
+"""Times a figure: as far as its band is drawn for sure."""
 _TOLD: Final = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1.0)
 """Quantiles in the table beneath a distribution."""
 
@@ -117,7 +119,7 @@ def _against(index: Index, settings: list[Setting], axis: _Axis) -> Iterator[Dra
         one_row = len(grid) == 1 and len(grid[0]) <= MOST_COLUMNS
         predicted = any(index.prediction(found) is not None for one in chosen for found in index.cells_of(one))
         caption = (
-            "Lines: measured, with 95 % confidence bands. "
+            "Lines: measured, with 95 % confidence bands; a band that leaves the picture reaches further than ten times. "
             + ("Thin lines without marks: predicted from the calibration. " if predicted else "")
             + (
                 "A level line without marks: a target that does not cross the network, measured once. "
@@ -291,6 +293,7 @@ def _line(
             color=look.colour,
             linewidth=0.8,
         )
+    seen = axis.dataLim.frozen()
     axis.fill_between(
         places,
         [figure.low for figure in figures],
@@ -299,6 +302,12 @@ def _line(
         alpha=0.2,
         linewidth=0,
     )
+    # A p99 of few runs may have an interval of six powers of ten, beside which nothing else could be read: it leaves the picture.
+    axis.dataLim.set(seen)
+    for place, figure in zip(places, figures, strict=True):
+        if math.isfinite(figure.low) and math.isfinite(figure.high):
+            least, most = figure.value / _SHOWN_WITHIN, figure.value * _SHOWN_WITHIN
+            axis.update_datalim([(place, max(figure.low, least)), (place, min(figure.high, most))])
     axis.plot(
         places,
         [figure.value for figure in figures],
