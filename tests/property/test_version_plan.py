@@ -46,8 +46,10 @@ class VersionsMachine(RuleBasedStateMachine):
             assert after, "something answered, and nothing would any more"
             assert not set(unloads) & wanted, "a wanted version is not unloaded"
             assert len(after) >= min(len(before), len(wanted)), "a version went before its replacement came"
-            assert len(after) <= max(len(wanted), 1), "what is replaced does not stay"
-            assert all(gone < kept for gone in unloads for kept in after - wanted), "the newest stays longest"
+            assert len(after - {self.versions.default}) <= max(len(wanted), 1), "what is replaced does not stay"
+            assert self.versions.default not in unloads, "nothing may answer in place of the default version"
+            others = after - wanted - {self.versions.default}
+            assert all(gone < kept for gone in unloads for kept in others), "the newest stays longest"
         for version in unloads:
             self.versions.began_unloading(version)
             self.routable.remove(version)
@@ -82,6 +84,13 @@ class VersionsMachine(RuleBasedStateMachine):
         self.versions.configure(policy)
         self.versions.observe(self.files)
         self.advance()
+
+    @rule(version=st.none() | VERSIONS)
+    def default_label_moves(self, version):
+        if self.versions.policy is not None:
+            self.versions.default = version
+            assert version not in self.files or version in self.versions.aspired()
+            self.advance()
 
     @rule()
     def model_is_removed(self):
@@ -163,9 +172,9 @@ class VersionsMachine(RuleBasedStateMachine):
         assert self.versions.settled(self.now_s)
         wanted = self.versions.aspired()
         if wanted:
-            assert self.versions.available() == wanted
+            assert self.versions.available() - {self.versions.default} == wanted - {self.versions.default}
         else:
-            assert len(self.versions.available()) <= 1
+            assert len(self.versions.available()) <= 2
 
 
 VersionsMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

@@ -7,6 +7,8 @@
   at least as many versions answer as are wanted, as far as there are any, and one answers even when none is wanted
   any more (all files gone), until the model itself is removed.
 - A version that could not be loaded is tried again when its files change, or after a delay that doubles.
+- The version that the label `default` names is wanted whatever the policy says, and goes on answering when its files are gone:
+  nothing else may answer in its place.
 - With the policy Latest, when nothing answers and every wanted version has failed, the next lower one is tried: a
   server that restarts beside a broken new version serves the last good one.
 """
@@ -68,10 +70,12 @@ class ModelVersions:
     Attributes:
         policy: which versions are wanted; None once the model is removed.
         files: what lies on disk: by version, a value that differs when its files do.
+        default: the version that the label `default` names; None without such a label.
     """
 
     policy: VersionPolicy | None
     files: dict[int, Hashable] = field(default_factory=dict)
+    default: int | None = None
     _records: dict[int, _Record] = field(default_factory=dict)
 
     # ---- what happened
@@ -81,6 +85,7 @@ class ModelVersions:
         self.policy = policy
         if policy is None:
             self.files = {}
+            self.default = None
         for record in self._records.values():
             record.files = None
 
@@ -148,7 +153,7 @@ class ModelVersions:
         wanted = self.aspired()
         serving = len(available & wanted)
         keep = max(len(wanted) - serving, 0 if serving else 1)
-        surplus = sorted(available - wanted)
+        surplus = sorted(available - wanted - {self.default})
         return surplus[: max(len(surplus) - keep, 0)]
 
     def next_loads(self, now_s: float) -> list[int]:
@@ -176,7 +181,10 @@ class ModelVersions:
 
     def aspired(self) -> set[int]:
         """The versions that are wanted."""
-        return set() if self.policy is None else aspired(self.files, self.policy)
+        if self.policy is None:
+            return set()
+        wanted = aspired(self.files, self.policy)
+        return wanted | {self.default} if self.default in self.files else wanted
 
     def available(self) -> set[int]:
         """The versions that answer requests."""

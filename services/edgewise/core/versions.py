@@ -21,6 +21,12 @@ MODEL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 MAX_VERSION = 2**63 - 1
 
+DEFAULT_LABEL = "default"
+"""The label whose version answers requests that name neither version nor label; TensorFlow Serving has no such label.
+
+Where it is there, nothing else ever answers them: a version that the label does not name may be loaded only to be tried out.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Latest:
@@ -50,7 +56,7 @@ class ServedModelConfig:
 
     Attributes:
         base_path: the directory whose integer-named subdirectories are the versions.
-        labels: version by label.
+        labels: version by label; see `DEFAULT_LABEL` for the one with a meaning of its own.
         platform: as in TensorFlow Serving's config ("tensorflow", ...); it cannot change while the model is served.
     """
 
@@ -59,6 +65,11 @@ class ServedModelConfig:
     policy: VersionPolicy = field(default_factory=Latest)
     labels: Mapping[str, int] = field(default_factory=dict)
     platform: str = ""
+
+    @property
+    def default_version(self) -> int | None:
+        """The version for requests that name none; None is the highest that answers."""
+        return self.labels.get(DEFAULT_LABEL)
 
 
 @dataclass(frozen=True, slots=True)

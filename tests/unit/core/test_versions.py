@@ -134,6 +134,11 @@ def test_error_for_what_is_not_there(spec, version, kind, message):
     assert error.message == message
 
 
+def test_a_config_names_the_version_for_requests_that_name_none():
+    assert model(labels={"stable": 2, "default": 1}).default_version == 1
+    assert model(labels={"stable": 2}).default_version is None
+
+
 def test_retry_delay_doubles_to_its_cap():
     assert [retry_delay_s(n) for n in (1, 2, 3)] == [RETRY_BASE_S, 2 * RETRY_BASE_S, 4 * RETRY_BASE_S]
     assert retry_delay_s(50) == RETRY_CAP_S
@@ -274,6 +279,32 @@ def test_specific_versions_have_no_substitute():
     story = Story(Specific((2,)), 1, 2)
     story.fail(2)
     assert story.versions.next_loads(0.0) == []
+
+
+def test_the_default_version_is_wanted_whatever_the_policy_says():
+    for policy in (Latest(), Specific((2,))):
+        story = Story(policy, 1)
+        story.versions.default = 1
+        story.load(1)
+        story.see(1, 2)
+        assert story.versions.aspired() == {1, 2}
+        story.load(2)
+        story.unload()
+        assert story.versions.available() == {1, 2}
+        # After a restart both come back.
+        restarted = ModelVersions(policy, {1: "files", 2: "files"}, default=1)
+        assert restarted.next_loads(0.0) == [2, 1]
+        story.versions.default = 2
+        story.unload(1)
+        # What has no files cannot be loaded, and stays where it is.
+        story.versions.default = 7
+        assert story.versions.aspired() == {2}
+        story.versions.default = 2
+        story.see(3)
+        if isinstance(policy, Latest):
+            story.load(3)
+        story.unload()
+        assert 2 in story.versions.available()
 
 
 def test_removed_model_goes_and_can_come_back():

@@ -11,8 +11,8 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from edgewise.agent.fetching.names import MAX_DEPTH, MAX_FILES, checked_name
 from edgewise.core.errors import FailedPreconditionError, NotFoundError
+from edgewise.core.file_names import MAX_DEPTH, MAX_FILES, checked_name
 
 CHUNK_BYTES = 1 << 20
 

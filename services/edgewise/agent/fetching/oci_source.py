@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from edgewise.agent.fetching.http_source import connection_error, status_error, tls_context
-from edgewise.agent.fetching.names import MAX_FILES
 from edgewise.agent.fetching.port import Body, Kind, Offer, Piece, TimeLimits, TransferError
 from edgewise.agent.fetching.uris import OciUri
 from edgewise.core.errors import EdgewiseError, FailedPreconditionError, PermissionDeniedError, UnavailableError
+from edgewise.core.file_names import MAX_FILES
 
 CHUNK_BYTES = 1 << 18
 MAX_MANIFEST_BYTES = 4 << 20

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgewise.agent.fetching.http_source import BUSY
-from edgewise.agent.fetching.names import MAX_FILES
 from edgewise.agent.fetching.port import Body, Kind, Offer, Piece, TimeLimits, TransferError
 from edgewise.agent.fetching.uris import S3Uri
 from edgewise.core.errors import (
@@ -25,6 +24,7 @@ from edgewise.core.errors import (
     PermissionDeniedError,
     UnavailableError,
 )
+from edgewise.core.file_names import MAX_FILES
 
 CHUNK_BYTES = 1 << 18
 _CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SKIP_SIGNATURE=true for a public bucket"

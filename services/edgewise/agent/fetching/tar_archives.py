@@ -18,9 +18,11 @@ _KINDS = {
 }
 
 
-def unpack_tar(file: BoundedReads, tree: Tree, shown: str) -> None:
+def unpack_tar(file: BoundedReads, tree: Tree, shown: str, *, links_allowed: bool = True) -> None:
     """Unpack what `file` holds. Owners, modes and times are left behind: no file comes out setuid or unreadable.
 
+    Args:
+        links_allowed: links to other files of the archive are taken, and become those files.
     Raises:
         FailedPreconditionError: it is truncated, too large, or holds what a model version does not.
         tarfile.TarError, EOFError, ValueError, zlib.error: it is damaged.
@@ -36,6 +38,8 @@ def unpack_tar(file: BoundedReads, tree: Tree, shown: str) -> None:
         if file.last_read != bytes(_BLOCK_BYTES):
             raise broken(shown, truncated=len(file.last_read) < _BLOCK_BYTES)
     _read_rest(file, shown)
+    if links and not links_allowed:
+        raise FailedPreconditionError(f"{shown} holds {links[0][0]!r}, a link; expected files alone")
     tree.link_all(links)
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgewise.agent.fetching.disk import sync_directory
-from edgewise.agent.fetching.names import MAX_FILES, checked_name
 from edgewise.agent.fetching.progress import shown_bytes
 from edgewise.core.errors import FailedPreconditionError
+from edgewise.core.file_names import MAX_FILES, checked_name
 
 MAX_BYTES = 64 << 30
 """No version is larger, unpacked or not, unless the caller says so."""

@@ -1,7 +1,7 @@
 import pytest
 
-from edgewise.agent.fetching.names import MAX_DEPTH, checked_name
 from edgewise.core.errors import FailedPreconditionError
+from edgewise.core.file_names import MAX_DEPTH, checked_name
 
 
 @pytest.mark.parametrize(
