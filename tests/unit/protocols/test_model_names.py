@@ -5,10 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgewise.protocols import model_names
-from edgewise.protocols.model_names import model_in_name, model_in_spec, model_in_tasks, no_model
+from edgewise.protocols.model_names import (
+    model_in_name,
+    model_in_spec,
+    model_in_tasks,
+    no_model,
+    version_in_spec,
+    version_in_tasks,
+    version_of_name,
+)
 from edgewise.wire import inference_pb2, serving_pb2
 
 FINDERS = (model_in_spec, model_in_tasks, model_in_name, no_model)
+VERSION_FINDERS = (version_in_spec, version_in_tasks, version_of_name)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
@@ -90,6 +99,30 @@ def test_no_model(message):
 def test_any_bytes_do_no_harm(message):
     for find in FINDERS:
         assert isinstance(find(message), str)
+    for names_version in VERSION_FINDERS:
+        assert isinstance(names_version(message), bool)
+
+
+@given(name=TEXT, version=st.none() | st.integers(0, 2**62), label=st.none() | TEXT, signature=TEXT)
+def test_a_version_or_label_is_noticed(name, version, label, signature):
+    request = serving_pb2.PredictRequest()
+    request.model_spec.name = name
+    request.model_spec.signature_name = signature
+    request.inputs["x"].tensor_content = b"abc"
+    if label is not None:
+        request.model_spec.version_label = label
+    if version is not None:
+        request.model_spec.version.value = version
+    tasks = serving_pb2.MultiInferenceRequest()
+    tasks.tasks.add().model_spec.CopyFrom(request.model_spec)
+    for kind in (bytes, bytearray, memoryview):
+        named = version is not None or label is not None
+        assert version_in_spec(kind(request.SerializeToString())) is named
+        assert version_in_tasks(kind(tasks.SerializeToString())) is named
+    infer = inference_pb2.ModelInferRequest(model_name=name, id="x", raw_input_contents=[b"x" * 300])
+    assert not version_of_name(infer.SerializeToString())
+    infer.model_version = "" if version is None else str(version)
+    assert version_of_name(infer.SerializeToString()) is (version is not None)
 
 
 def test_the_cache_is_bounded():
