@@ -137,10 +137,11 @@ class Dataplane:
         self._threads = ThreadPoolExecutor(decode_threads, thread_name_prefix="decode")
         self._offloaded = 0
 
-    def admit(self, spec: ModelSpec, timeout_s: float | None, done: Done) -> Call:
+    def admit(self, spec: ModelSpec, timeout_s: float | None, done: Done, preferred: int | None = None) -> Call:
         """Admit a request for the version that `spec` means.
 
         Args:
+            preferred: the version to take where `spec` leaves the choice and this one answers.
             timeout_s: remaining budget in seconds; None means no deadline.
             done: called once with how the call ended.
         Raises:
@@ -152,7 +153,7 @@ class Dataplane:
             if timeout_s <= 0:
                 raise DeadlineExceededError("the deadline had passed when the request arrived")
             deadline_s = time.monotonic() + timeout_s
-        return Call(self, self.repository.acquire(spec), deadline_s, done)
+        return Call(self, self.repository.acquire(spec, preferred), deadline_s, done)
 
     def offload(self, call: Call, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
         """Do `work` in a worker thread; see `Call.offload`."""

@@ -21,6 +21,7 @@ VARYING: Final = MappingProxyType(
         b"content-length": is_count,
         b"traceparent": is_word,
         b"x-edgewise-deadline-ms": is_count,
+        b"x-edgewise-prefer-version": is_count,
         b"x-request-id": is_word,
     }
 )

@@ -19,17 +19,14 @@ class FakeRepository:
         self.config = None
         self.reloads = []
         self.refusal = None
-        self.failure = None
         self.reloaded = asyncio.Event()
 
-    async def reload(self, config):
+    async def take_over(self, config):
         self.reloaded.set()
         self.reloads.append([model.name for model in config.models])
         if self.refusal is not None:
             raise self.refusal
         self.config = config
-        if self.failure is not None:
-            raise self.failure
 
 
 @pytest.fixture
@@ -84,15 +81,6 @@ def test_refused_config_is_offered_again(file, path):
     assert polled(file, repository, 2) == [["a"], ["a"]]
     repository.refusal = None
     assert polled(file, repository, 2) == [["a"]] * 3
-
-
-def test_config_that_holds_is_not_loaded_again_though_a_version_failed(file, path, caplog):
-    file.read()
-    path.write_text("a")
-    repository = FakeRepository()
-    repository.failure = FailedPreconditionError("1 model(s) did not become available")
-    assert polled(file, repository, 3) == [["a"]]
-    assert "1 model(s) did not become available" in caplog.text
 
 
 def test_missing_file_keeps_what_is_served(file, path, caplog):

@@ -52,7 +52,7 @@ class Repository:
     def submit(self, *words, **more):
         raise RuntimeError("inner words")
 
-    def acquire(self, spec):
+    def acquire(self, spec, preferred=None):
         self.in_use += 1
         return self.servable
 

@@ -487,6 +487,122 @@ async def test_label_may_wait_for_its_version_when_allowed(make):
     assert site.repository.status("m", label="canary")[0].version == 2
 
 
+def answering(site, preferred=None, **spec):
+    """The version that answers, or None."""
+    try:
+        servable = site.repository.acquire(ModelSpec("m", **spec), preferred)
+    except NotFoundError:
+        return None
+    site.repository.release(servable)
+    return servable.version
+
+
+@on_loop
+async def test_the_label_default_decides_and_a_preference_is_a_wish(make):
+    site = make()
+    for version in (1, 2):
+        site.put(version)
+    await site.repository.start(config(served(policy=Specific((1,)), labels={"default": 1})))
+    await site.serving(1)
+    assert answering(site, 2) == 1
+    await site.repository.reload(config(served(policy=Specific((1, 2)), labels={"default": 1})))
+    assert answering(site) == 1
+    assert answering(site, 2) == 2
+    assert answering(site, 1) == 1
+    assert answering(site, 9) == 1
+    # Whoever names a version gets it; 0 names any, as OpenVINO's client says it.
+    assert answering(site, 1, version=2) == 2
+    assert answering(site, 2, label="default") == 1
+    assert answering(site, 2, version=0) == 1
+    await site.repository.reload(config(served(policy=Specific((1, 2)), labels={"default": 2})))
+    assert (answering(site), answering(site, 1)) == (2, 1)
+    await site.repository.reload(config(served(policy=Specific((2,)), labels={"default": 2})))
+    await site.serving(2)
+    assert answering(site, 1) == 2
+    # Without the label, as in TensorFlow Serving.
+    await site.repository.reload(config(served(policy=Specific((1, 2)))))
+    assert (answering(site), answering(site, 1)) == (2, 1)
+
+
+@on_loop
+async def test_nothing_answers_in_place_of_the_default_version(make):
+    site = make()
+    site.put(1)
+    site.put(2)
+    gate = site.loads.hold(1)
+    both = config(served(policy=Specific((1, 2)), labels={"default": 1}))
+    await site.repository.start(both)
+    await site.told(2, VersionState.AVAILABLE)
+    assert answering(site) is None
+    assert (answering(site, 2), answering(site, version=2)) == (2, 2)
+    with pytest.raises(NotFoundError) as caught:
+        site.repository.acquire(LATEST)
+    assert caught.value.message == "Servable not found for request: Specific(m, 1)"
+    assert not site.repository.ready()
+    gate.set()
+    await site.until(site.repository.ready)
+    assert answering(site) == 1
+    site.remove(1)
+    await site.repository.poke()
+    # It lost its files, not its place.
+    assert answering(site) == 1
+
+
+@on_loop
+async def test_a_default_version_that_fails_is_no_reason_to_take_another(make):
+    site = make()
+    site.put(1, "broken")
+    site.put(2)
+    await site.repository.start(config(served(policy=Specific((1, 2)), labels={"default": 1})))
+    await site.told(1, VersionState.END)
+    await site.told(2, VersionState.AVAILABLE)
+    assert answering(site) is None
+    assert not site.repository.ready()
+
+
+@on_loop
+async def test_the_next_config_does_not_wait_for_the_loads_of_the_last(make):
+    site = make()
+    for version in (1, 2, 3):
+        site.put(version)
+    await site.repository.start(config(served(policy=Specific((1, 2)), labels={"default": 1})))
+    await site.serving(1, 2)
+    gate = site.loads.hold(3)
+    await site.repository.take_over(config(served(policy=Specific((1, 2, 3)), labels={"default": 2})))
+    await site.told(3, VersionState.LOADING)
+    assert answering(site) == 2
+    await site.repository.take_over(config(served(policy=Specific((1, 2)), labels={"default": 1})))
+    assert answering(site) == 1
+    gate.set()
+    await site.serving(1, 2)
+
+
+@on_loop
+async def test_a_version_beside_the_default_never_answers_for_it(make):
+    site = make()
+    for version in (1, 2):
+        site.put(version)
+    await site.repository.start(config(served(policy=Specific((1,)), labels={"default": 1})))
+    await site.serving(1)
+    seen = set()
+    site.repository.on_change(lambda _: seen.add(answering(site)))
+    ends = False
+
+    async def ask():
+        while not ends:
+            seen.add(answering(site))
+            await asyncio.sleep(0)
+
+    asking = asyncio.create_task(ask())
+    for _ in range(3):
+        for policy in (Specific((1, 2)), Specific((1,))):
+            await site.repository.take_over(config(served(policy=policy, labels={"default": 1})))
+            await site.serving(*policy.versions)
+    ends = True
+    await asking
+    assert seen == {1}
+
+
 @on_loop
 async def test_status_of_what_is_not_known(make):
     site = make()

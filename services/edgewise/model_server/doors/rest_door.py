@@ -27,6 +27,7 @@ from edgewise.protocols.deadline_header import DEADLINE_HEADER, parse_deadline_m
 from edgewise.protocols.grpc_over_http import HTTP_STATUS
 from edgewise.protocols.http_status import OIP_STATUS, TFS_STATUS
 from edgewise.protocols.oip_rest import HEADER_LENGTH
+from edgewise.protocols.preferred_version import PREFERRED_VERSION_HEADER, parse_preferred_version
 from edgewise.protocols.rest_paths import Action, Endpoint, Protocol, parse_path
 
 if TYPE_CHECKING:
@@ -214,14 +215,17 @@ class Prediction:
         door.metrics.received += 1
         try:
             door.check_key(exchange)
+            headers = exchange.headers
             self.call = call = door.dataplane.admit(
-                self.endpoint.the_model(), door.timeout_s(exchange.headers), self.ended
+                self.endpoint.the_model(),
+                door.timeout_s(headers),
+                self.ended,
+                parse_preferred_version(headers.get(PREFERRED_VERSION_HEADER)),
             )
         except EdgewiseError as error:
             self.ended(error)
             return
         exchange.on_cancel = call.cancel
-        headers = exchange.headers
         body = exchange.body
         codec = CODECS[self.endpoint.action]
         content_type = headers.get(b"content-type", b"")

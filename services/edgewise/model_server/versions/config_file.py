@@ -45,7 +45,7 @@ class ConfigFile:
         return self._parse(self._text, self.path.name)
 
     async def follow(self, repository: Repository) -> None:
-        """Reload the repository whenever the file says something else; runs until it is cancelled.
+        """Have the repository take over what the file says whenever it says something else; runs until it is cancelled.
 
         A config that is refused (a label whose version does not answer yet, for instance) is offered again each time
         the file is looked at, as TensorFlow Serving does; what is served stays as it is.
@@ -66,15 +66,12 @@ class ConfigFile:
             return
         self._text = text
         try:
-            await repository.reload(config)
+            # Loads are not waited for: a config that takes a version back must not wait for one that takes minutes to load.
+            await repository.take_over(config)
         except EdgewiseError as error:
-            if repository.config is not config:
-                self._refuse(error)
-                return
-            # It was adopted; the versions that failed are tried again by the repository itself.
-            _log.warning("%s: %s", self.path.name, error.message)
-        else:
-            _log.info("%s is in force", self.path.name)
+            self._refuse(error)
+            return
+        _log.info("%s is in force", self.path.name)
         self._refused = ""
 
     def _refuse(self, error: EdgewiseError) -> None:

@@ -17,19 +17,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgewise.core.errors import FailedPreconditionError, NotFoundError
-from edgewise.core.requests import ModelSpec
 from edgewise.core.versions import (
     ServerConfig,
     VersionState,
     VersionStatus,
     check_config,
-    check_labels,
     resolve_label,
 )
 from edgewise.model_server.versions.daemon_thread import run_in_daemon_thread
 from edgewise.model_server.versions.loading import Load, LoadedVersion, load_unchanged, why_not
 from edgewise.model_server.versions.model_files import VersionFiles, look
-from edgewise.model_server.versions.routes import Routes, Slot
+from edgewise.model_server.versions.routes import Acquire, Routes, Slot
 from edgewise.model_server.versions.served_models import ServedModel, ServedModels
 
 if TYPE_CHECKING:
@@ -82,7 +80,7 @@ class Repository:
         allow_unavailable_labels: bool = False,
     ) -> None:
         routes = Routes()
-        self.acquire: Callable[[ModelSpec], Servable] = routes.acquire
+        self.acquire: Acquire = routes.acquire
         self.release: Callable[[Servable], None] = routes.release
         self._routes = routes
         self._load = load
@@ -157,8 +155,8 @@ class Repository:
         served = [model for model in self._served if model.served]
         if not self._ready:
             now_s = self._now_s()
-            self._ready = all(model.slots and model.versions.settled(now_s) for model in served)
-        return self._ready and all(model.slots or not model.answered for model in served)
+            self._ready = all(model.answers and model.versions.settled(now_s) for model in served)
+        return self._ready and all(model.answers or not model.answered for model in served)
 
     def on_change(self, listener: Callable[[VersionChange], None]) -> Callable[[], None]:
         """Call `listener` on the loop when a version comes into another state.
@@ -221,18 +219,7 @@ class Repository:
                 available.
         """
         async with self._reload_lock:
-            check_config(config, self._served.config)
-            for wanted in config.models:
-                model = self._served.get(wanted.name)
-                check_labels(
-                    wanted,
-                    available=model.slots if model is not None else (),
-                    current=model.config.labels if model is not None and model.served else {},
-                    allow_unavailable=self._allow_unavailable_labels,
-                )
-            self._served.directory = None
-            self._served.adopt(config, trusted=True, again=True)
-            await self.poke()
+            await self._take_over(config)
             models = [model for model in self._served if model.served]
             await self.wait_until(lambda: all(model.versions.settled(self._now_s()) for model in models))
             failures = [text for model in models if (text := model.failure())]
@@ -240,6 +227,20 @@ class Repository:
             raise FailedPreconditionError(
                 f"{len(failures)} model(s) did not become available: {{{', '.join(failures)}}}"
             )
+
+    async def take_over(self, config: ServerConfig) -> None:
+        """Replace the whole config and return when loads have begun, so that the next one need not wait for them.
+
+        Versions and labels change together, in one step. Raises what `reload` raises of a config that is refused.
+        """
+        async with self._reload_lock:
+            await self._take_over(config)
+
+    async def _take_over(self, config: ServerConfig) -> None:
+        self._served.check(config, allow_unavailable_labels=self._allow_unavailable_labels)
+        self._served.directory = None
+        self._served.adopt(config, trusted=True, again=True)
+        await self.poke()
 
     @property
     def config(self) -> ServerConfig:
@@ -375,7 +376,7 @@ class Repository:
 
     def _tell(self, model: ServedModel) -> None:
         name = model.config.name
-        model.answered = model.answered or bool(model.slots)
+        model.answered = model.answered or model.answers
         statuses = {status.version: status for status in model.versions.statuses()}
         # What takes over is told before what it replaces: a record of changes never shows a model without a version.
         for version, status in sorted(statuses.items(), key=lambda item: item[1].state is VersionState.UNLOADING):

@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from edgewise.core.requests import ModelSpec
-from edgewise.core.versions import not_servable, resolve_label
+from edgewise.core.versions import DEFAULT_LABEL, not_servable, resolve_label
 
 if TYPE_CHECKING:
     from edgewise.model_server.servable import Servable
@@ -21,9 +21,20 @@ class Slot:
     idle: "asyncio.Future[None] | None" = None
 
 
+class Acquire(Protocol):
+    """`Routes.acquire`, for those who need nothing else of the routes."""
+
+    def __call__(self, spec: ModelSpec, preferred: int | None = None) -> "Servable":
+        """See `Routes.acquire`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Route:
-    latest: Slot | None
+    """Attributes: `default`: for requests that name no version; `default_version`: the one that the label names, if there is one."""
+
+    default: Slot | None
+    default_version: int | None
     by_version: Mapping[int, Slot]
     labels: Mapping[str, int]
 
@@ -35,8 +46,12 @@ class Routes:
         self._routes: dict[str, _Route] = {}
         self._slots: dict[int, Slot] = {}
 
-    def acquire(self, spec: ModelSpec) -> "Servable":
+    def acquire(self, spec: ModelSpec, preferred: int | None = None) -> "Servable":
         """The version that `spec` means, kept in memory until it is released as often as it was acquired.
+
+        Args:
+            preferred: the version to take where `spec` names neither version nor label; one that does not answer now is no
+                reason to fail.
 
         Raises:
             NotFoundError: no such model, or the version is not AVAILABLE.
@@ -47,10 +62,14 @@ class Routes:
         if version is None and spec.label is not None:
             version = resolve_label(spec.label, route.labels if route is not None else None)
         if route is not None:
-            slot = route.latest if version is None else route.by_version.get(version)
-            if slot is None and version == 0:
-                # OpenVINO's client says 0 where it means the latest version.
-                slot = route.latest
+            slot = route.by_version.get(version if version is not None else preferred)  # type: ignore[arg-type]  # None is no key
+            if slot is None:
+                if version is None:
+                    slot = route.default
+                    version = route.default_version
+                elif version == 0:
+                    # OpenVINO's client says 0 where it means any version.
+                    slot = route.default
             if slot is not None:
                 slot.in_use += 1
                 return slot.servable
@@ -73,8 +92,10 @@ class Routes:
         if slots is None:
             self._routes.pop(name, None)
             return
-        latest = slots[max(slots)] if slots else None
-        self._routes[name] = _Route(latest, dict(slots), dict(labels))
+        named = labels.get(DEFAULT_LABEL)
+        # Where the label is there, a version that it does not name answers only those who ask for it.
+        default = slots.get(named) if named is not None else slots[max(slots)] if slots else None
+        self._routes[name] = _Route(default, named, dict(slots), dict(labels))
 
     async def drained(self, slot: Slot) -> None:
         """Return once no request holds the slot, which no route leads to any more."""

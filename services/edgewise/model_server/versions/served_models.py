@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgewise.core.version_plan import ModelVersions
-from edgewise.core.versions import ServedModelConfig, ServerConfig, VersionStatus
+from edgewise.core.versions import ServedModelConfig, ServerConfig, VersionStatus, check_config, check_labels
 from edgewise.model_server.versions.model_files import Found, VersionFiles, settle
 from edgewise.model_server.versions.routes import Slot
 
@@ -26,7 +26,7 @@ class ServedModel:
     Attributes:
         seen: what the last look at its files found; None lets the next look be trusted as it is.
         routed: what was last put into the routes.
-        answered: whether a version has been AVAILABLE since the model is served.
+        answered: whether it has answered since it is served.
         unsettled: whether someone is writing its files.
         problem: why its directory could not be read.
         absent_looks: how often in a row its directory was missing.
@@ -44,6 +44,12 @@ class ServedModel:
     unsettled: bool = False
     problem: str = ""
     absent_looks: int = 0
+
+    @property
+    def answers(self) -> bool:
+        """Whether a request that names no version is answered."""
+        default = self.config.default_version
+        return bool(self.slots) if default is None else default in self.slots
 
     def remove(self) -> None:
         """Serve the model no more."""
@@ -104,6 +110,26 @@ class ServedModels:
         """The model of that name, served or remembered."""
         return self._models.get(name)
 
+    def check(self, config: ServerConfig, *, allow_unavailable_labels: bool) -> None:
+        """Refuse a config that cannot take the place of the one in force.
+
+        Args:
+            allow_unavailable_labels: see `check_labels`.
+
+        Raises:
+            InvalidArgumentError: it cannot be served.
+            FailedPreconditionError: a label points at a version that is not AVAILABLE.
+        """
+        check_config(config, self.config)
+        for wanted in config.models:
+            model = self._models.get(wanted.name)
+            check_labels(
+                wanted,
+                available=model.slots if model is not None else (),
+                current=model.config.labels if model is not None and model.served else {},
+                allow_unavailable=allow_unavailable_labels,
+            )
+
     def adopt(self, config: ServerConfig, *, trusted: bool, again: bool = False) -> None:
         """Serve what `config` says.
 
@@ -124,6 +150,7 @@ class ServedModels:
                 if base != model.base or not model.served:
                     model.seen = None if trusted else {}
                 model.config, model.base, model.served = wanted, base, True
+            model.versions.default = wanted.default_version
             models[wanted.name] = model
         for name, model in self._models.items():
             model.remove()
