@@ -32,6 +32,11 @@ def parse_confidence(value: bytes | None) -> float | None:
     return confidence if 0.0 <= confidence <= 1.0 else None
 
 
+def parse_version(value: bytes | None) -> int:
+    """What a site says in `x-edgewise-model-version`; 0 where that is no version."""
+    return int(value) if value is not None and value.isdigit() and len(value) <= 19 else 0
+
+
 def parse_retry_after_s(value: bytes | None) -> float | None:
     """What a site says in Retry-After, where it says it in seconds; dates are not followed."""
     return float(value) if value is not None and value.isdigit() and len(value) <= 5 else None

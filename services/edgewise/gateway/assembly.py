@@ -296,6 +296,7 @@ class Assembly:
         await asyncio.gather(*self._goodbyes, return_exceptions=True)
         for site in self.service.sites.values():
             await site.close()
+        self.service.shadows.close()
         self.service.request_log.close()
 
 

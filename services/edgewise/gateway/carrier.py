@@ -35,6 +35,7 @@ from edgewise.core.routing.routes import RouteKind
 
 if TYPE_CHECKING:
     from edgewise.core.routing.router import Router
+    from edgewise.gateway.canaries import InForce
     from edgewise.gateway.site import Site
 
 _LOG: Final = logging.getLogger(__name__)
@@ -118,14 +119,11 @@ class NoHooks:
 class Carrier:
     """Stands between the router and everything with sockets. Used on the event loop's thread only.
 
-    Args:
+    Attributes:
         router: decides.
         sites: by name, at least those that the router knows.
-        loop: for the one timer.
         hooks: counts.
-
-    Attributes:
-        router, sites, hooks: as given.
+        canaries: that divide requests now; None without any.
         absent_tiers: of sites that have no endpoint now, so that the router does not know them.
     """
 
@@ -139,6 +137,7 @@ class Carrier:
     ) -> None:
         self.router = router
         self.sites = dict(sites)
+        self.canaries: InForce | None = None
         self.absent_tiers: frozenset[str] = frozenset()
         self.hooks: CarrierHooks = hooks if hooks is not None else NoHooks()
         # Looked up once: these are called for each request.

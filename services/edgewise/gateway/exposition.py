@@ -8,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from edgewise import __version__
 from edgewise.core.routing.calls import SIZE_CLASSES, Reason
 from edgewise.core.routing.link_state import LinkState
+from edgewise.gateway.canary_exposition import canary_families
 from edgewise.gateway.metrics import DUPLICATING, DURATION_BOUNDS_S, OUTCOMES, OVERHEAD_BOUNDS_S
 from edgewise.gateway.numbers import Numbers
 from edgewise.net.distribution import Distribution
@@ -28,6 +29,7 @@ def families(numbers: Numbers) -> Iterator[Metric]:
     yield from _attempts(numbers["sites"])
     yield from _links(numbers["links"])
     yield from _endpoints(numbers)
+    yield from canary_families(numbers["canaries"]["canaries"])
     for name, (text, value) in numbers["readings"].items():
         family = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
         yield family(name, text, value=value)

@@ -22,13 +22,14 @@ HOP_BY_HOP: Final = frozenset(
     }
 )
 
-# Said anew by us: where it goes, how long it is, how much time is left, which request it is. `x-edgewise-route` is for
-# this gateway; the body is there as a whole, so nobody has to expect anything.
+# Said anew by us: where it goes, how long it is, how much time is left, which request it is, which version is to answer.
+# `x-edgewise-route` is for this gateway; the body is there as a whole, so nobody has to expect anything.
 OWN_REQUEST_FIELDS: Final = HOP_BY_HOP | {
     b"host",
     b"content-length",
     b"expect",
     b"x-edgewise-deadline-ms",
+    b"x-edgewise-prefer-version",
     b"x-edgewise-route",
     b"x-request-id",
 }

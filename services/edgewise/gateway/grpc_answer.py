@@ -4,7 +4,13 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from edgewise.core.routing.calls import Outcome
-from edgewise.gateway.answer_fields import attempt_fields, parse_confidence, parse_queue_depth, parse_retry_after_s
+from edgewise.gateway.answer_fields import (
+    attempt_fields,
+    parse_confidence,
+    parse_queue_depth,
+    parse_retry_after_s,
+    parse_version,
+)
 from edgewise.gateway.forwarding import OWN_ANSWER_FIELDS, end_to_end
 from edgewise.net.grpc_answer import can_be_sent, encode_ok
 from edgewise.net.grpc_client_answer import GrpcAnswer, parse_status
@@ -40,6 +46,9 @@ _OUTCOMES: Final = {
     14: Outcome.OVERLOADED,  # UNAVAILABLE
     15: Outcome.SITE_ERROR,  # DATA_LOSS
 }
+# UNKNOWN, INTERNAL, DATA_LOSS. And INVALID_ARGUMENT, FAILED_PRECONDITION, OUT_OF_RANGE: what apps do wrong meets two versions alike, since
+# chance decides which of them is asked, and a version that refuses what the other one takes is worse.
+_FAULTS: Final = frozenset({2, 3, 9, 11, 13, 15})
 _NO_GRPC: Final = "the site takes no gRPC calls at its REST address; give it a gRPC address in the gateway's config"
 # What an HTTP server says before it looks at the call: gRPC status and meaning.
 _WITHOUT_STATUS: Final = {
@@ -60,6 +69,8 @@ class SiteAnswer:
     Attributes:
         outcome, confidence, queue_depth, retry_after_s: what it says to the router.
         status, message: as gRPC says them.
+        version: of the model that answered; 0 where the site does not say.
+        fault: it is an error that may be the version's fault, as a rollout sees it.
         only: the encoded trailers for the one attempt of a call that went where its route prefers; b"" for an error.
     """
 
@@ -67,12 +78,14 @@ class SiteAnswer:
         "_fields",
         "_who",
         "confidence",
+        "fault",
         "message",
         "only",
         "outcome",
         "queue_depth",
         "retry_after_s",
         "status",
+        "version",
     )
 
     def __init__(  # noqa: PLR0917 - private
@@ -87,6 +100,8 @@ class SiteAnswer:
         self.status = status
         self.message = message
         self.outcome = outcome
+        self.version = parse_version(said.get(b"x-edgewise-model-version"))
+        self.fault = status in _FAULTS
         self.confidence = parse_confidence(said.get(b"x-edgewise-confidence"))
         self.queue_depth = parse_queue_depth(said.get(b"x-edgewise-queue-depth"))
         self.retry_after_s = parse_retry_after_s(said.get(b"retry-after"))

@@ -4,8 +4,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
 from edgewise.core.errors import Code, EdgewiseError
-from edgewise.core.routing.calls import Attempt, Failure, Request
+from edgewise.core.routing.calls import Attempt, Failure, Outcome, Request
 from edgewise.gateway.answer_fields import attempt_fields
+from edgewise.gateway.canary_shadow import MAX_SHADOWED_BYTES
+from edgewise.gateway.canary_trial import Trial, enter
 from edgewise.gateway.grpc_answer import SiteAnswer, read_http, read_http2
 from edgewise.gateway.grpc_methods import ForwardedMethod
 from edgewise.gateway.grpc_request import GrpcHead
@@ -20,8 +22,10 @@ from edgewise.net.grpc_exchange import Field
 from edgewise.net.grpc_over_http import HttpCall
 from edgewise.net.hpack import encode_field
 from edgewise.net.http_response_head import ResponseHead
+from edgewise.protocols.answers import Answered
 from edgewise.protocols.deadline_header import MAX_DEADLINE_MS
 from edgewise.protocols.grpc_status import CODES, STATUS
+from edgewise.protocols.preferred_version import PREFERRED_VERSION_HEADER, preferred_line
 
 if TYPE_CHECKING:
     from edgewise.gateway.grpc_door import GrpcDoor
@@ -41,7 +45,19 @@ class GrpcCall:
     Raises: InvalidArgumentError: there is no such route.
     """
 
-    __slots__ = ("_asked", "_door", "_exchange", "_id", "_message", "_model", "_peer", "_request")
+    __slots__ = (
+        "_asked",
+        "_door",
+        "_exchange",
+        "_id",
+        "_message",
+        "_method",
+        "_model",
+        "_peer",
+        "_preferred",
+        "_request",
+        "_trial",
+    )
 
     def __init__(
         self, door: "GrpcDoor", exchange: UnaryCall | HttpCall, method: ForwardedMethod, head: GrpcHead
@@ -54,6 +70,10 @@ class GrpcCall:
         self._exchange = exchange
         self._asked = asked
         self._message = message
+        self._method = method
+        # Which version is to answer: the app's wish, unless a site tries one out.
+        self._preferred = head.preferred
+        self._trial: Trial | None = None
         request_id = head.request_id
         if request_id is None:
             door.sequence += 1
@@ -97,6 +117,33 @@ class GrpcCall:
             return
         upstream = site.rest
         assert upstream is not None, "a site has an address"  # noqa: S101
+        id_line = b"x-request-id: %b\r\n" % self._id
+        parts = self._encode(site, id_line + self._preferred_line(attempt), left_s)
+        upstream.send(parts, self, attempt, idempotent=request.idempotent, echo=id_line)
+        if not request.idempotent and isinstance(attempt.carrier, Waiting):
+            self._door.carrier.router.waits(attempt)
+
+    def _preferred_line(self, attempt: Attempt) -> bytes:
+        """The field that says which version is to answer; b"" for none."""
+        canaries = self._door.carrier.canaries
+        if canaries is not None:
+            trial = self._trial
+            if trial is not None or (attempt.link.site, self._request.model) in canaries:
+                names_version = self._method.names_version
+                if names_version is not None and not names_version(self._message):
+                    self._trial = trial = enter(trial, attempt, canaries)
+            line = trial.line(attempt) if trial is not None else None
+            if line is not None:
+                return line
+        return b"" if self._preferred is None else preferred_line(self._preferred)
+
+    def _encode(self, site: "Site", own: bytes, left_s: float) -> list[Body]:
+        """The call as it goes over HTTP/1.1.
+
+        Args:
+            own: fields of this call alone.
+            left_s: the budget that travels with it.
+        """
         left_ms = int(left_s * 1e3)
         if left_ms > MAX_DEADLINE_MS:
             left_ms = MAX_DEADLINE_MS
@@ -105,19 +152,16 @@ class GrpcCall:
         message = self._message
         size = len(message)
         start = self._asked.http_head(site)
-        id_line = b"x-request-id: %b\r\n" % self._id
-        own = b"%bx-edgewise-deadline-ms: %d\r\ncontent-length: %d\r\n\r\n" % (id_line, left_ms, size)
+        rest = b"%bx-edgewise-deadline-ms: %d\r\ncontent-length: %d\r\n\r\n" % (own, left_ms, size)
         if size <= _JOINED_BODY_BYTES:
-            parts: list[Body] = [b"%b%b%b" % (start, own, message)]  # type: ignore[str-format]
-        else:
-            parts = [start + own, message]
-        upstream.send(parts, self, attempt, idempotent=request.idempotent, echo=id_line)
-        if not request.idempotent and isinstance(attempt.carrier, Waiting):
-            self._door.carrier.router.waits(attempt)
+            return [b"%b%b%b" % (start, rest, message)]  # type: ignore[str-format]
+        return [start + rest, message]
 
     def _send_http2(self, attempt: Attempt, site: "Site", upstream: "Http2Upstream", left_s: float) -> None:
         head = self._asked.http2_head(site, upstream)
         block = b"%b%b%b" % (head, encode_timeout(left_s), encode_field(b"x-request-id", self._id))
+        if self._preferred is not None:
+            block += encode_field(PREFERRED_VERSION_HEADER, self._preferred)
         upstream.send(block, self._message, self, attempt)
 
     def answer(self, attempt: Attempt) -> None:
@@ -139,6 +183,8 @@ class GrpcCall:
             trailers = answer.trailers(request.attempts, request.degraded)
             exchange.fail(answer.status, answer.message, (*trailers, (b"x-request-id", self._id)))
         request.context = None
+        if self._trial is not None:
+            self._shadow(self._trial, attempt, answer, body)
         if self._door.logs:
             code = CODES.get(answer.status)
             self._account(attempt.link.site, "OK" if not answer.status else code.value if code else "UNKNOWN")
@@ -148,8 +194,31 @@ class GrpcCall:
         request = self._request
         refuse(self._exchange, error, self._id, request.attempts, request.degraded)
         request.context = None
+        if self._trial is not None and error.code is Code.DEADLINE_EXCEEDED:
+            self._trial.given_up()
         if self._door.logs:
             self._account("", error.code.value)
+
+    def _shadow(self, trial: Trial, attempt: Attempt, answer: SiteAnswer, body: bytes | bytearray) -> None:
+        """Ask the version that is tried out what the other one has answered, where that is wanted."""
+        request, form, service = self._request, self._method.form, self._door.service
+        site = service.sites.get(attempt.link.name)
+        if form is None or answer.status != _OK or not request.idempotent or len(body) > MAX_SHADOWED_BYTES:
+            return
+        canary = trial.to_shadow(attempt, answer.version, service.canaries)
+        if canary is None or site is None or site.rest is None or not service.shadows.room():
+            return
+        timeout_s = request.deadline_s - request.arrived_s
+        id_line = b"x-request-id: %b\r\n" % self._id
+        service.shadows.ask(
+            site.rest,
+            self._encode(site, id_line + canary.new.line, timeout_s),
+            canary=canary,
+            form=form,
+            old=Answered(body),
+            timeout_s=timeout_s,
+            echo=id_line,
+        )
 
     # --- what upstreams tell ---
 
@@ -183,6 +252,9 @@ class GrpcCall:
 
     def _answered(self, ticket: Attempt, answer: SiteAnswer, body: bytes | bytearray) -> None:
         ticket.answer = (answer, body)
+        if self._trial is not None:
+            usable = answer.outcome is Outcome.OK
+            self._trial.answered(ticket, version=answer.version, failed=answer.fault, usable=usable)
         ticket.confidence = answer.confidence
         self._door.carrier.answered(
             ticket, answer.outcome, queue_depth=answer.queue_depth, retry_after_s=answer.retry_after_s
@@ -191,6 +263,8 @@ class GrpcCall:
     def failed(self, ticket: Attempt, failure: Failure, error: HttpClientError) -> None:
         """See `UpstreamCall`."""
         del error
+        if self._trial is not None:
+            self._trial.lost(ticket)
         self._door.carrier.failed(ticket, failure)
 
     # --- the end ---
@@ -198,6 +272,8 @@ class GrpcCall:
     def _cancelled(self) -> None:
         self._door.carrier.cancelled(self._request)
         self._request.context = None
+        if self._trial is not None:
+            self._trial.given_up()
         if self._door.logs:
             self._account("", Code.CANCELLED.value)
 

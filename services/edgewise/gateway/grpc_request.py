@@ -20,6 +20,7 @@ from edgewise.net.grpc_over_http import CONTENT_TYPE
 from edgewise.net.http_answer import encode_fields
 from edgewise.net.http_client_connection import encode_start
 from edgewise.protocols.deadline_header import DEADLINE_HEADER, parse_deadline_ms
+from edgewise.protocols.preferred_version import PREFERRED_VERSION_HEADER
 
 if TYPE_CHECKING:
     from edgewise.gateway.grpc_upstream import Http2Upstream
@@ -43,7 +44,9 @@ _MAX_ROUTES: Final = 64
 _MAX_KNOWN: Final = 256
 # Larger heads are not kept, so that memory is bounded.
 _MAX_KEPT_BYTES: Final = 4096
-_EACH_ITS_OWN: Final = frozenset({b"grpc-timeout", b"x-edgewise-deadline-ms", b"x-request-id"})
+_EACH_ITS_OWN: Final = frozenset(
+    {b"grpc-timeout", b"x-edgewise-deadline-ms", PREFERRED_VERSION_HEADER, b"x-request-id"}
+)
 
 
 class GrpcRequest:
@@ -131,14 +134,18 @@ class GrpcHead:
         asked: what it has in common with others.
         request_id: the app's; None where it gave none.
         timeout_s: what `x-edgewise-deadline-ms` gives it; None without.
+        preferred: the version that the app prefers, as it says so; None without.
     """
 
-    __slots__ = ("asked", "request_id", "timeout_s")
+    __slots__ = ("asked", "preferred", "request_id", "timeout_s")
 
-    def __init__(self, asked: GrpcRequest, request_id: bytes | None, timeout_s: float | None) -> None:
+    def __init__(
+        self, asked: GrpcRequest, request_id: bytes | None, timeout_s: float | None, preferred: bytes | None
+    ) -> None:
         self.asked = asked
         self.request_id = request_id
         self.timeout_s = timeout_s
+        self.preferred = preferred
 
 
 class GrpcHeads:
@@ -169,7 +176,11 @@ class GrpcHeads:
             _check_printable(b"x-request-id", request_id)
             request_id = request_id[:MAX_REQUEST_ID_BYTES]
         deadline = metadata.get(DEADLINE_HEADER)
-        return GrpcHead(asked, request_id or None, None if deadline is None else parse_deadline_ms(deadline))
+        timeout_s = None if deadline is None else parse_deadline_ms(deadline)
+        preferred = metadata.get(PREFERRED_VERSION_HEADER)
+        if preferred is not None:
+            _check_printable(PREFERRED_VERSION_HEADER, preferred)
+        return GrpcHead(asked, request_id or None, timeout_s, preferred)
 
 
 def _check_printable(name: bytes, value: bytes) -> None:

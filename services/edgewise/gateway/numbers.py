@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgewise.core.routing.calls import Outcome
+from edgewise.gateway.canary_view import View, merged_canaries
 
 if TYPE_CHECKING:
     from edgewise.gateway.metrics import GatewayMetrics
@@ -13,11 +14,12 @@ Numbers = dict[str, Any]
 """As `own_numbers` makes it; survives JSON."""
 
 
-def own_numbers(metrics: "GatewayMetrics", links: Iterable[Mapping[str, Any]]) -> Numbers:
+def own_numbers(metrics: "GatewayMetrics", links: Iterable[Mapping[str, Any]], canaries: View) -> Numbers:
     """What this process counted.
 
     Args:
         links: of each site, `site_snapshot`.
+        canaries: `own_canaries`.
     """
     return {
         "received": metrics.received_count,
@@ -50,6 +52,7 @@ def own_numbers(metrics: "GatewayMetrics", links: Iterable[Mapping[str, Any]]) -
         },
         "endpoints": {site: dict(counts) for site, counts in metrics.endpoints.items()},
         "discovery_failures": dict(metrics.discovery_failures),
+        "canaries": canaries,
         "readings": {name: [text, read()] for name, (text, read) in metrics.readings.items()},
         "workers": 1,
     }
@@ -78,6 +81,10 @@ def merged(all_numbers: Sequence[Numbers]) -> Numbers:
         "links": _of_links([numbers["links"] for numbers in all_numbers]),
         "endpoints": _most([numbers["endpoints"] for numbers in all_numbers]),
         "discovery_failures": _summed(numbers["discovery_failures"] for numbers in all_numbers),
+        "canaries": {
+            **first["canaries"],
+            "canaries": merged_canaries([numbers["canaries"] for numbers in all_numbers]),
+        },
         "readings": {
             name: [text, sum(numbers["readings"].get(name, (text, 0))[1] for numbers in all_numbers)]
             for name, (text, _) in first["readings"].items()

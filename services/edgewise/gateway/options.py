@@ -18,6 +18,7 @@ class GatewayOptions:
         cloud, edge: addresses of sites, such as "http://cloud.example:8501" or "http://h:8501,grpc://h:8500", with `+dns` or
             `+kubernetes` behind http or https where each endpoint is to be asked; the first site of a tier is named after it, the
             next ones `cloud-2`, `cloud-3`, ...
+        canaries: the file in which an agent says how requests are divided between versions; None follows none.
         config: gateway.toml; adds sites and routes, and is read again on SIGHUP.
         rest_port, grpc_port: 0 picks a free port; None does not listen.
         default_route: goes before `route.kind` of the config; None leaves it.
@@ -34,6 +35,7 @@ class GatewayOptions:
     cloud: tuple[str, ...] = ()
     edge: tuple[str, ...] = ()
     config: Path | None = None
+    canaries: Path | None = None
     host: str = "127.0.0.1"
     rest_port: int | None = 8080
     grpc_port: int | None = 8081

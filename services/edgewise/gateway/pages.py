@@ -13,6 +13,7 @@ import orjson
 
 from edgewise import __version__
 from edgewise.core.errors import EdgewiseError
+from edgewise.gateway.canary_view import own_canaries, shown_canaries
 from edgewise.gateway.links_view import merged_view, own_view
 from edgewise.gateway.numbers import Numbers, merged, own_numbers
 from edgewise.net.distribution import METRICS_TYPE
@@ -54,10 +55,15 @@ class Pages:
             b"/v2/health/live": lambda exchange: exchange.respond(200, (JSON,), b'{"live":true}'),
             b"/v2/health/ready": self._ready,
         }
-        self._closed: dict[bytes, Page] = {b"/metrics": self._metrics, b"/edgewise/v1/links": self._links}
+        self._closed: dict[bytes, Page] = {
+            b"/metrics": self._metrics,
+            b"/edgewise/v1/links": self._links,
+            b"/edgewise/v1/canaries": self._canaries,
+        }
         self.answers: dict[str, Callable[[], dict[str, Any]]] = {
             "numbers": self._own_numbers,
             "links": lambda: own_view(service),
+            "canaries": lambda: own_canaries(service.canaries),
         }
 
     def answer(self, exchange: Exchange) -> bool:
@@ -106,7 +112,8 @@ class Pages:
     # --- numbers ---
 
     def _own_numbers(self) -> Numbers:
-        return own_numbers(self._service.metrics, self._service.snapshots())
+        service = self._service
+        return own_numbers(service.metrics, service.snapshots(), own_canaries(service.canaries))
 
     def _metrics(self, exchange: Exchange) -> None:
         self._with_others(exchange, "numbers", self._answer_metrics)
@@ -128,6 +135,14 @@ class Pages:
 
     def _links(self, exchange: Exchange) -> None:
         self._with_others(exchange, "links", _answer_links)
+
+    def _canaries(self, exchange: Exchange) -> None:
+        self._with_others(exchange, "canaries", self._answer_canaries)
+
+    def _answer_canaries(self, exchange: Exchange, found: list[dict[str, Any]]) -> None:
+        workers = 1 if self.siblings is None else 1 + self.siblings.count
+        body = orjson.dumps(shown_canaries(found, silent=workers - len(found)))
+        exchange.respond(200, (JSON, _FRESH), body)
 
     def _with_others(
         self, exchange: Exchange, question: str, answer: Callable[[Exchange, list[dict[str, Any]]], None]

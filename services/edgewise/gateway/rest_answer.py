@@ -8,6 +8,7 @@ from edgewise.gateway.answer_fields import (
     parse_confidence,
     parse_queue_depth,
     parse_retry_after_s,
+    parse_version,
 )
 from edgewise.gateway.forwarding import OWN_ANSWER_FIELDS, end_to_end
 from edgewise.gateway.rest_pieces import AnswerPieces
@@ -18,6 +19,9 @@ from edgewise.net.http_response_head import ResponseHead
 if TYPE_CHECKING:
     from edgewise.gateway.site import Site
 
+_NO_ROOM: Final = 503
+# A version that refuses what the other one takes is worse; what apps do wrong meets both alike, since chance decides who is asked.
+_REFUSED: Final = 400
 _OUTCOMES: Final = {
     404: Outcome.NOT_SERVED,
     # What the model does not offer is the app's mistake, not the site's.
@@ -46,6 +50,9 @@ class AnswerShape:
         only: the encoded head for the one attempt of a request that went where its route prefers.
         confidence, queue_depth: where every head of the shape says the same.
         varies: more than the length differs.
+        version: of the model that answered; 0 where the site does not say.
+        fault: it is an error that may be the version's fault, as a rollout sees it.
+        headers: of the head that it was made of; what varies is another one's.
     """
 
     __slots__ = (
@@ -53,22 +60,27 @@ class AnswerShape:
         "_who",
         "confidence",
         "dated",
+        "fault",
+        "headers",
         "only",
         "outcome",
         "queue_depth",
         "retry_after_s",
         "status",
         "varies",
+        "version",
     )
 
     def __init__(self, head: ResponseHead, site: "Site") -> None:
-        headers = head.headers
+        self.headers = headers = head.headers
         self.status = head.status
         self.outcome = outcome_of(head.status)
         self.retry_after_s = parse_retry_after_s(headers.get(b"retry-after"))
         self.confidence = parse_confidence(headers.get(b"x-edgewise-confidence"))
         self.queue_depth = parse_queue_depth(headers.get(b"x-edgewise-queue-depth"))
         self.dated = b"date" in headers
+        self.version = parse_version(headers.get(b"x-edgewise-model-version"))
+        self.fault = head.status == _REFUSED or (head.status >= 500 and head.status != _NO_ROOM)
         self.varies = any(name != b"content-length" for name in head.shape.names)
         dropped = OWN_ANSWER_FIELDS.union(head.shape.names)
         self._fields = encode_fields(end_to_end(head.fields, headers.get(b"connection"), dropped))

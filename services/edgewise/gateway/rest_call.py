@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 from edgewise.core.errors import Code, EdgewiseError, UnavailableError
 from edgewise.core.routing.calls import Attempt, Failure, Outcome, Request
+from edgewise.gateway.canary_shadow import answered
+from edgewise.gateway.canary_trial import Trial, enter
 from edgewise.gateway.rest_answer import AnswerShape, RestAnswer, length_said
 from edgewise.gateway.rest_pieces import STREAM_OVER_BYTES, AnswerPieces, Source
 from edgewise.gateway.rest_request import RestRequest
@@ -18,6 +20,7 @@ from edgewise.net.exchange import Body
 from edgewise.net.http_exchange import HttpExchange
 from edgewise.net.http_response_head import ResponseHead
 from edgewise.protocols.deadline_header import DEADLINE_HEADER, MAX_DEADLINE_MS, parse_deadline_ms
+from edgewise.protocols.preferred_version import PREFERRED_VERSION_HEADER, preferred_line
 
 if TYPE_CHECKING:
     from edgewise.gateway.rest_door import RestDoor
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 # A body up to this size is copied behind its head, which costs less than a second buffer for writev.
 _JOINED_BODY_BYTES: Final = 16 * 1024
+_OK: Final = 200
 
 
 class RestCall:
@@ -44,7 +48,9 @@ class RestCall:
         "_kept",
         "_passed_on",
         "_peer",
+        "_preferred",
         "_request",
+        "_trial",
         "_upload",
     )
 
@@ -57,6 +63,7 @@ class RestCall:
         self._body: Body = exchange.body
         request_id = asked.request_id
         timeout_s = asked.timeout_s
+        preferred = asked.preferred
         passed_on = b""
         if asked.varies:
             varied = exchange.head.varied
@@ -67,6 +74,9 @@ class RestCall:
             trace = varied.get(b"traceparent")
             if trace is not None:
                 passed_on = b"traceparent: %b\r\n" % trace
+            wish = varied.get(PREFERRED_VERSION_HEADER)
+            if wish is not None:
+                preferred = preferred_line(wish)
         if request_id is None:
             door.sequence += 1
             id_line = b"%b%x\r\n" % (door.id_start, door.sequence)
@@ -74,6 +84,9 @@ class RestCall:
             id_line = b"x-request-id: %b\r\n" % request_id
         self._id_line = id_line
         self._passed_on = id_line + passed_on if passed_on else id_line
+        # Which version is to answer: the app's wish, unless a site tries one out.
+        self._preferred = preferred
+        self._trial: Trial | None = None
         # The exchange forgets its client once it is answered.
         self._peer = exchange.peer if door.logs else ""
         arrived_s = exchange.received_s
@@ -103,7 +116,12 @@ class RestCall:
             asyncio.get_running_loop().call_soon(self._door.carrier.failed, attempt, Failure.POOL)
             return
         asked = self._asked
-        body = self._body
+        preferred = self._preferred
+        canaries = self._door.carrier.canaries
+        if canaries is not None and not asked.pinned:
+            self._trial = trial = enter(self._trial, attempt, canaries)
+            if trial is not None:
+                preferred = trial.line(attempt) or preferred
         left_ms = int((self._request.deadline_s - monotonic()) * 1e3)
         if left_ms > MAX_DEADLINE_MS:
             left_ms = MAX_DEADLINE_MS
@@ -113,20 +131,10 @@ class RestCall:
         if start is None:
             start = asked.start_for(site)
         if self._upload is not None:
-            self._send_long(self._upload, upstream, attempt, start, left_ms)
+            self._send_long(self._upload, upstream, attempt, start + preferred, left_ms)
             return
-        parts: list[Body]
-        if asked.bodyless:
-            parts = [b"%b%bx-edgewise-deadline-ms: %d\r\n\r\n" % (start, self._passed_on, left_ms)]
-        else:
-            size = len(body)
-            head = b"%b%bx-edgewise-deadline-ms: %d\r\ncontent-length: %d\r\n\r\n" % (
-                *(start, self._passed_on),
-                *(left_ms, size),
-            )
-            parts = [head + body] if size <= _JOINED_BODY_BYTES else [head, body]
         upstream.send(
-            *(parts, self, attempt),
+            *(self._encode(start, preferred, left_ms), self, attempt),
             head_only=asked.head_only,
             idempotent=asked.idempotent,
             echo=self._id_line,
@@ -134,6 +142,18 @@ class RestCall:
         )
         if not asked.idempotent and isinstance(attempt.carrier, Waiting):
             self._door.carrier.router.waits(attempt)
+
+    def _encode(self, start: bytes, preferred: bytes, left_ms: int) -> list[Body]:
+        """The request as it goes on the wire."""
+        if self._asked.bodyless:
+            return [b"%b%b%bx-edgewise-deadline-ms: %d\r\n\r\n" % (start, self._passed_on, preferred, left_ms)]
+        body = self._body
+        size = len(body)
+        head = b"%b%b%bx-edgewise-deadline-ms: %d\r\ncontent-length: %d\r\n\r\n" % (
+            *(start, self._passed_on, preferred),
+            *(left_ms, size),
+        )
+        return [head + body] if size <= _JOINED_BODY_BYTES else [head, body]
 
     def _send_long(self, upload: Upload, upstream: HttpUpstream, attempt: Attempt, start: bytes, left_ms: int) -> None:
         """Send a body that comes piece by piece."""
@@ -189,6 +209,8 @@ class RestCall:
         else:
             raise UnavailableError("the site was lost in the middle of its answer", retry_after_s=1.0)
         request.context = None
+        if self._trial is not None and pieces is None:
+            self._shadow(self._trial, attempt, shape, body)
         if self._door.logs:
             self._account(attempt.link.site, str(shape.status))
 
@@ -200,8 +222,36 @@ class RestCall:
             self._upload.stop()
         self._door.refuse(self._exchange, error, self._id_line, self._request.attempts)
         self._request.context = None
+        if self._trial is not None and error.code is Code.DEADLINE_EXCEEDED:
+            self._trial.given_up()
         if self._door.logs:
             self._account("", error.code.value)
+
+    def _shadow(self, trial: Trial, attempt: Attempt, shape: AnswerShape, body: bytes | bytearray) -> None:
+        """Ask the version that is tried out what the other one has answered, where that is wanted."""
+        asked = self._asked
+        service = self._door.service
+        form = asked.form
+        site = service.sites.get(attempt.link.name)
+        if form is None or shape.status != _OK or not asked.idempotent or self._upload is not None or site is None:
+            return
+        canary = trial.to_shadow(attempt, shape.version, service.canaries)
+        if canary is None or site.rest is None:
+            return
+        old = answered(shape.headers, body)
+        if old is None or not service.shadows.room():
+            return
+        timeout_s = self._request.deadline_s - self._request.arrived_s
+        start = asked.starts.get(site) or asked.start_for(site)
+        service.shadows.ask(
+            site.rest,
+            self._encode(start, canary.new.line, max(1, int(min(timeout_s * 1e3, MAX_DEADLINE_MS)))),
+            canary=canary,
+            form=form,
+            old=old,
+            timeout_s=timeout_s,
+            echo=self._id_line,
+        )
 
     # --- what upstreams tell ---
 
@@ -227,6 +277,8 @@ class RestCall:
             varied = b""
             ticket.confidence = shape.confidence
             queue_depth = shape.queue_depth
+        if self._trial is not None:
+            self._count(self._trial, ticket, shape)
         answer: RestAnswer = (shape, varied, body, length_said(head) if self._asked.head_only else None)
         ticket.answer = answer
         carrier.answered(ticket, shape.outcome, queue_depth=queue_depth, retry_after_s=shape.retry_after_s)
@@ -243,12 +295,18 @@ class RestCall:
         pieces = AnswerPieces(source, length if length >= 0 else None, self._door.count_cut)
         self._kept = [pieces] if self._kept is None else [*self._kept, pieces]
         varied, ticket.confidence, queue_depth = shape.read_varied(head.varied)
+        if self._trial is not None:
+            self._count(self._trial, ticket, shape)
         answer: RestAnswer = (shape, varied, b"", pieces)
         ticket.answer = answer
         carrier.answered(ticket, shape.outcome, queue_depth=queue_depth, retry_after_s=shape.retry_after_s)
         if self._request.done and not pieces.flowing:
             pieces.drop()
         return pieces
+
+    @staticmethod
+    def _count(trial: Trial, ticket: Attempt, shape: AnswerShape) -> None:
+        trial.answered(ticket, version=shape.version, failed=shape.fault, usable=shape.outcome is Outcome.OK)
 
     def _drop_kept(self, but: AnswerPieces | None) -> None:
         kept, self._kept = self._kept or (), None
@@ -261,6 +319,8 @@ class RestCall:
         del error
         if self._upload is not None and self._upload.begun:
             self._upload.stop()
+        if self._trial is not None:
+            self._trial.lost(ticket)
         self._door.carrier.failed(ticket, failure)
 
     # --- the end ---
@@ -271,6 +331,8 @@ class RestCall:
         self._door.carrier.cancelled(self._request)
         self._drop_kept(None)
         self._request.context = None
+        if self._trial is not None:
+            self._trial.given_up()
         if self._door.logs:
             self._account("", Code.CANCELLED.value)
 

@@ -9,12 +9,15 @@ from edgewise.gateway.forwarding import CREDENTIALS, OWN_REQUEST_FIELDS, end_to_
 from edgewise.net.http_answer import encode_fields
 from edgewise.net.http_client_connection import encode_start
 from edgewise.net.http_head import RequestHead
+from edgewise.protocols.answers import Form
 from edgewise.protocols.deadline_header import DEADLINE_HEADER, parse_deadline_ms
+from edgewise.protocols.preferred_version import PREFERRED_VERSION_HEADER, preferred_line
 from edgewise.protocols.rest_paths import Action, Endpoint
 
 if TYPE_CHECKING:
     from edgewise.gateway.site import Site
 
+_FORMS: Final = {Action.PREDICT: Form.TFS_REST, Action.INFER: Form.OIP_REST}
 PREDICTIONS: Final = frozenset({Action.PREDICT, Action.CLASSIFY, Action.REGRESS, Action.INFER})
 MAX_REQUEST_ID_BYTES: Final = 128
 
@@ -30,12 +33,14 @@ class RestRequest:
     Attributes:
         config: what it was understood under; another one wants another look.
         endpoint: as given.
+        form: what its answers are, where two of them can be compared.
         model: whose latencies the answer belongs to; "" for questions, whose answers say nothing of predictions.
         pinned: it asks for a version or label.
         named: the model that is asked about, "" for none.
         route: the rule for it.
         timeout_s: from the head on, where the head does not say otherwise.
         idempotent: running it twice does no harm.
+        preferred: the field with the version that the app prefers, with its end; b"" where it gave none or it varies.
         request_id: the app's; None where it gave none or it varies.
         head_only: HEAD.
         starts: what `start_for` made, by site.
@@ -50,11 +55,13 @@ class RestRequest:
         "bodyless",
         "config",
         "endpoint",
+        "form",
         "head_only",
         "idempotent",
         "model",
         "named",
         "pinned",
+        "preferred",
         "request_id",
         "route",
         "starts",
@@ -68,6 +75,7 @@ class RestRequest:
         self.starts: dict[Site, bytes] = {}
         self.config = config
         self.endpoint = endpoint
+        self.form: Form | None = _FORMS.get(endpoint.action)
         spec = endpoint.model
         self.pinned = spec is not None and (spec.version is not None or spec.label is not None)
         self.named = endpoint.model.name if endpoint.model is not None else ""
@@ -81,6 +89,8 @@ class RestRequest:
         self.idempotent = not predicts or _idempotent(headers.get(b"x-edgewise-idempotent"), self.route)
         request_id = None if b"x-request-id" in varying else headers.get(b"x-request-id")
         self.request_id = request_id[:MAX_REQUEST_ID_BYTES] if request_id else None
+        wish = None if PREFERRED_VERSION_HEADER in varying else headers.get(PREFERRED_VERSION_HEADER)
+        self.preferred = b"" if wish is None else preferred_line(wish)
         self.head_only = head.method == b"HEAD"
         self.bodyless = head.content_length == 0 and head.method != b"POST"
 

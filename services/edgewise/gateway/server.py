@@ -14,6 +14,7 @@ from functools import partial
 
 from edgewise.core.errors import EdgewiseError
 from edgewise.gateway.assembly import Assembly
+from edgewise.gateway.canary_file import CanaryFile
 from edgewise.gateway.config import KUBERNETES, GatewayConfig
 from edgewise.gateway.discovery import import_package
 from edgewise.gateway.listeners import Listeners
@@ -52,6 +53,7 @@ class Gateway:
         self._seat = seat
         self._siblings: Siblings | None = None
         self._followers: list[asyncio.Task[None]] = []
+        self._canary_file: CanaryFile | None = None
 
     async def start(self) -> None:
         """Look sites up, listen and begin to probe.
@@ -62,9 +64,14 @@ class Gateway:
         loop = asyncio.get_running_loop()
         self.assembly = Assembly(self.options, self._load_config(), worker=self._seat.number if self._seat else 0)
         await self.assembly.start()
+        service = self.assembly.service
         if self._seat is not None and self._seat.count > 1:
             await self._join(self._seat)
-        self.listeners = Listeners(self.assembly.service)
+        if self.options.canaries is not None:
+            # In force before the first request comes.
+            self._canary_file = CanaryFile(self.options.canaries, service.canaries, self._site_names)
+            self._canary_file.follow()
+        self.listeners = Listeners(service)
         await self.listeners.start(reuse_port=self._seat is not None)
         # What the start made stays for good: the collector need not look at it again.
         gc.collect()
@@ -81,6 +88,9 @@ class Gateway:
         await self._siblings.start()
         service.metrics.on_link_changed = self._siblings.tell
         service.pages.siblings = self._siblings
+
+    def _site_names(self) -> set[str]:
+        return {site.name for site in self.assembly.service.config.sites}
 
     def _reload_soon(self) -> None:
         if self.assembly.service.draining:
@@ -152,6 +162,8 @@ class Gateway:
         await self.listeners.stop(self.options.drain_timeout_s)
 
     async def _close_sites(self) -> None:
+        if self._canary_file is not None:
+            self._canary_file.close()
         if self._siblings is not None:
             self._siblings.close()
         await self.assembly.close()

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from edgewise.core.routing.routes import Route
+from edgewise.gateway.canaries import Canaries
+from edgewise.gateway.canary_shadow import Shadows
 from edgewise.gateway.config import GatewayConfig
 from edgewise.gateway.history import History
 from edgewise.gateway.links_view import USABLE
@@ -40,6 +42,8 @@ class GatewayService:
         worker: which of the worker processes this is.
         started_s: `time.monotonic()` at the start.
         history: of the sites, second by second.
+        canaries: which versions of models share a site's requests, and what came of it.
+        shadows: what is asked of new versions beside the apps.
         pages: what is told of the gateway itself.
         request_log: where `account` writes.
     """
@@ -70,6 +74,12 @@ class GatewayService:
         self.followed = followed if followed is not None else {}
         self.started_s = time.monotonic()
         self.history = History(metrics)
+        self.canaries = Canaries(carrier)
+        self.shadows = Shadows()
+        metrics.readings["edgewise_gateway_shadows_skipped_total"] = (
+            "Requests that were not asked of a new version as well, since too many of them were under way.",
+            lambda: self.shadows.skipped,
+        )
         self.pages = Pages(self)
         self.request_log = LineLog(enabled=options.request_log)
 

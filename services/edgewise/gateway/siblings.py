@@ -48,6 +48,11 @@ class Siblings:
         self._server: asyncio.Server | None = None
         self._telling = True
 
+    @property
+    def count(self) -> int:
+        """How many other workers there are."""
+        return len(self._others)
+
     async def start(self) -> None:
         """Listen.
 

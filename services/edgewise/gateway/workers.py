@@ -144,7 +144,7 @@ class Workers:
         self._code = 0
         self._watchdog_s = notifier().watchdog_s
         self._beat_interval_s = self._watchdog_s / BEATS_IN_INTERVAL
-        self._next_beat_s = 0.0 if self._watchdog_s else float("inf")
+        self._next_beat_s = float("inf")
         self._directory: Path
         self._ready_read = self._ready_write = -1
         self._wakeup_read = self._wakeup_write = -1
@@ -159,6 +159,8 @@ class Workers:
         self._wakeup_read, self._wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         before = {number: signal.signal(number, _remember) for number in _HANDLED}
         wakeup_before = signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
+        if self._watchdog_s:
+            self._next_beat_s = time.monotonic()
         try:
             for worker in self._workers:
                 self._start(worker)
@@ -314,8 +316,7 @@ class Workers:
             # They end now; each is taken note of as it does.
             self._stop_s = now_s + _GRACE_S
         if now_s >= self._next_beat_s:
-            # The first look is late for nothing.
-            late_s = now_s - self._next_beat_s if self._next_beat_s else 0.0
+            late_s = now_s - self._next_beat_s
             self._next_beat_s = now_s + self._beat_interval_s
             notifier().beat()
             self._end_hung(now_s, late_s)

@@ -17,6 +17,8 @@ from edgewise.gateway.numbers import merged, own_numbers
 from edgewise.gateway.site_view import site_snapshot
 from edgewise.net.exposition import Exposition
 
+NO_CANARIES = {"generation": 0, "canaries": []}
+
 
 @pytest.fixture
 def links():
@@ -62,7 +64,8 @@ def samples(numbers):
 
 
 def numbers_of(metrics, links):
-    return own_numbers(metrics, [site_snapshot(link.site, link.tier, [link.snapshot(1.0)]) for link in links.values()])
+    snapshots = [site_snapshot(link.site, link.tier, [link.snapshot(1.0)]) for link in links.values()]
+    return own_numbers(metrics, snapshots, NO_CANARIES)
 
 
 def test_the_ledger_adds_up_at_every_moment(metrics, links):
@@ -226,6 +229,6 @@ def test_workers_that_follow_the_same_endpoints_are_not_added_up(metrics):
     for one, failures in ((metrics, 2), (other, 1)):
         for _ in range(failures):
             one.discovery_failed("cloud")
-    found = merged([own_numbers(one, ()) for one in (metrics, other)])
+    found = merged([own_numbers(one, (), NO_CANARIES) for one in (metrics, other)])
     assert found["endpoints"] == {"cloud": {"ready": 3, "leaving": 1}, "edge": {"ready": 1, "leaving": 0}}
     assert found["discovery_failures"] == {"cloud": 3}

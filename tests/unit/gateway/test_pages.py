@@ -22,7 +22,15 @@ from edgewise.gateway.metrics import MAX_CHANGES, GatewayMetrics
 from edgewise.gateway.options import GatewayOptions
 from edgewise.gateway.service import GatewayService
 
-PATHS = (b"/", b"/health", b"/v2/health/live", b"/v2/health/ready", b"/metrics", b"/edgewise/v1/links")
+PATHS = (
+    b"/",
+    b"/health",
+    b"/v2/health/live",
+    b"/v2/health/ready",
+    b"/metrics",
+    b"/edgewise/v1/links",
+    b"/edgewise/v1/canaries",
+)
 
 
 class Keys:
@@ -129,7 +137,7 @@ def test_keys_guard_numbers_and_links_only():
     service = make_service(Keys())
     service.sample()
     for path in PATHS:
-        closed = path in (b"/metrics", b"/edgewise/v1/links")
+        closed = path in (b"/metrics", b"/edgewise/v1/links", b"/edgewise/v1/canaries")
         refused = page(service, path)
         assert refused.status == (401 if closed else 200)
         if closed:
