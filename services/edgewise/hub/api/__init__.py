@@ -1,0 +1,1 @@
+"""The hub's HTTP API: who may ask what, and answers."""

@@ -1,0 +1,148 @@
+"""What is sent to the hub as JSON, and small answers: read strictly, described for OpenAPI."""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from edgewise.hub.control.actors import Role
+
+Labels = Annotated[
+    dict[Annotated[str, Field(max_length=63)], Annotated[str, Field(max_length=63)]],
+    Field(max_length=64, description="Names and values of your choice, for selectors.", examples=[{"region": "eu"}]),
+]
+_LONGEST_TEXT: Final = 512 * 1024
+
+
+class Asked(BaseModel):
+    """A body: fields that are not known are errors, since they may be known ones that were misspelt."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class EnrollmentAsked(Asked):
+    """Let a site join, once."""
+
+    site: str = Field(description="Its name.", max_length=63, examples=["factory-7"])
+    tier: Literal["cloud", "edge"] = Field("edge", description="Which variant of a release runs there.")
+    labels: Labels = Field(default_factory=dict)
+    expires_s: float = Field(86400.0, description="Seconds for which the enrolment can be used.", gt=0, le=366 * 86400)
+
+
+class EnrollmentMade(BaseModel):
+    """What a person takes to the site."""
+
+    enrollment: str = Field(
+        description="One word, for `edgewise agent enroll`: the hub's address, the site's name, a token for one time and the digest of "
+        "the first root of trust.",
+        examples=["ew1.eyJodWIiOi..."],
+    )
+
+
+class Enrolling(Asked):
+    """A site joins."""
+
+    token: str = Field(description="Of the enrolment.", max_length=256)
+    public_key: str = Field(description="The site's own, Ed25519, 64 hexadecimal digits.", max_length=64)
+    tier: Literal["cloud", "edge", ""] = Field(
+        "", description="As the site sees it; empty for what the enrolment says."
+    )
+    labels: Labels = Field(default_factory=dict)
+
+
+class Enrolled(BaseModel):
+    """A site has joined."""
+
+    site: str = Field(description="Its name.", examples=["factory-7"])
+    site_token: str = Field(description="Opens the site's own paths. It is nowhere else.", examples=["ews_..."])
+
+
+class ReportTaken(BaseModel):
+    """A report was taken, now or before."""
+
+    sequence: int = Field(description="The greatest number that any report of the site had.", examples=[17])
+
+
+class LabelsChanged(Asked):
+    """Set labels, take labels away."""
+
+    labels: Labels = Field(default_factory=dict)
+    remove: list[Annotated[str, Field(max_length=63)]] = Field(
+        default_factory=list, description="Names of labels that go.", max_length=64, examples=[["gpu"]]
+    )
+
+
+class RolloutAsked(Asked):
+    """A specification."""
+
+    specification: str = Field(
+        description="See docs/rollouts.md.",
+        max_length=_LONGEST_TEXT,
+        examples=["model: pets\nversion: 2\nwaves: [{name: all}]\n"],
+    )
+    format: Literal["toml", "yaml"] = Field("toml", description="In which it is written.")
+
+
+class RolloutMade(RolloutAsked):
+    """A rollout to be made."""
+
+    name: str | None = Field(None, description="MODEL-VERSION-xxxx when there is none.", examples=["pets-2-nightly"])
+    start: bool = Field(False, description="Start it at once.")
+
+
+class RolloutNamed(BaseModel):
+    """A rollout was made."""
+
+    name: str = Field(description="Of the rollout.", examples=["pets-2-k3f9"])
+
+
+class Reason(Asked):
+    """Why something is asked for."""
+
+    why: str = Field("", description="For the history and the audit log.", max_length=1000, examples=["p99 looks odd"])
+
+
+class TokenAsked(Asked):
+    """A token for a person or a program."""
+
+    name: str = Field(description="Whose it is; the audit log says it.", max_length=100, examples=["olga"])
+    role: Role = Field(
+        description="viewer looks; operator releases, labels and rolls out; admin lets sites and people in.",
+        strict=False,
+    )
+    expires_s: float | None = Field(None, description="Seconds after which it opens nothing; null for never.", gt=0)
+
+
+class TokenMade(BaseModel):
+    """A token was made."""
+
+    name: str = Field(description="Whose it is.", examples=["olga"])
+    token: str = Field(description="The secret. It is nowhere else.", examples=["ewt_..."])
+
+
+class Done(BaseModel):
+    """What was asked for is done."""
+
+    done: Literal[True] = True
+
+
+class TargetTaken(BaseModel):
+    """The content of a target file is here."""
+
+    sha256: str = Field(description="Of the content.")
+
+
+class MetadataTaken(BaseModel):
+    """Metadata is in force."""
+
+    versions: dict[str, int] = Field(
+        description="Of the metadata in force, by role.", examples=[{"root": 1, "targets": 7}]
+    )
+    releases: list[str] = Field(default_factory=list, description="Releases that are new.", examples=[["pets/2"]])
+    remark: str = Field("", description="What has to be done next; empty for nothing.")
+
+
+class Refusal(BaseModel):
+    """Anything but success."""
+
+    error: str = Field(description="What was wrong and what would be right.", examples=["there is no site 'factory-9'"])
+    code: str = Field(description="One of the canonical codes.", examples=["NOT_FOUND"])

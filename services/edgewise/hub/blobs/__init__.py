@@ -1,0 +1,1 @@
+"""The content of releases: files by their SHA-256, in a directory or in an object store."""

@@ -1,0 +1,369 @@
+"""The hub's API over HTTP, as a person's commands ask it."""
+
+import contextlib
+import json
+import ssl
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import quote
+
+import httpx
+
+from edgewise import __version__
+from edgewise.core.errors import (
+    AlreadyExistsError,
+    CancelledError,
+    DeadlineExceededError,
+    EdgewiseError,
+    FailedPreconditionError,
+    InternalError,
+    InvalidArgumentError,
+    NotFoundError,
+    OutOfRangeError,
+    PermissionDeniedError,
+    ResourceExhaustedError,
+    UnauthenticatedError,
+    UnavailableError,
+    UnimplementedError,
+)
+from edgewise.hub.console.answers import as_tuple, as_type
+from edgewise.hub.console.connection import Connection
+from edgewise.hub.control.actors import Role
+from edgewise.hub.control.planning import Plan
+from edgewise.hub.control.status import (
+    HistoryEntry,
+    ReleaseStatus,
+    RolloutStatus,
+    RolloutSummary,
+    SiteStatus,
+    TokenStatus,
+)
+
+MAX_ANSWER_BYTES: Final = 64 << 20
+_LIMITS: Final = httpx.Timeout(connect=10.0, read=60.0, write=60.0, pool=10.0)
+_WAIT_GRACE_S: Final = 30.0
+_ENTRIES: Final = 1000
+_BY_CODE: Final[Mapping[str, type[EdgewiseError]]] = {
+    kind.code.value: kind
+    for kind in (
+        InvalidArgumentError,
+        FailedPreconditionError,
+        OutOfRangeError,
+        NotFoundError,
+        AlreadyExistsError,
+        UnauthenticatedError,
+        PermissionDeniedError,
+        ResourceExhaustedError,
+        UnavailableError,
+        DeadlineExceededError,
+        CancelledError,
+        UnimplementedError,
+        InternalError,
+    )
+}
+_BY_STATUS: Final[Mapping[int, type[EdgewiseError]]] = {
+    401: UnauthenticatedError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: FailedPreconditionError,
+    413: ResourceExhaustedError,
+    429: ResourceExhaustedError,
+    502: UnavailableError,
+    503: UnavailableError,
+    504: UnavailableError,
+}
+
+
+class HubClient:
+    """A hub, over connections that are kept.
+
+    Every method raises the error that the hub answered, by its code; UnavailableError when it cannot be reached; FailedPreconditionError
+    when what answers is no hub.
+    """
+
+    def __init__(self, connection: Connection, *, transport: httpx.BaseTransport | None = None) -> None:
+        self.url = connection.url
+        self._http = httpx.Client(
+            base_url=connection.url,
+            headers={
+                "authorization": f"Bearer {connection.token}",
+                "user-agent": f"edgewise/{__version__}",
+                "accept-encoding": "identity",
+            },
+            timeout=_LIMITS,
+            verify=_trusted(connection),
+            transport=transport,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    # Releases
+
+    def releases(self) -> tuple[ReleaseStatus, ...]:
+        """All of them."""
+        return as_tuple(ReleaseStatus, self._get("/api/v1/releases"), "releases")
+
+    def release(self, model: str, version: int) -> ReleaseStatus:
+        """One of them."""
+        return as_type(ReleaseStatus, self._get(f"/api/v1/releases/{quote(model, safe='')}/{version}"), "release")
+
+    def has_blob(self, sha256: str) -> bool:
+        """Whether the hub has a blob, whole."""
+        try:
+            self._request("HEAD", _blob(sha256))
+        except NotFoundError:
+            return False
+        return True
+
+    def put_blob(self, sha256: str, size_bytes: int, content: Iterable[bytes]) -> None:
+        """Send a blob; the hub checks it against its digest."""
+        self._request("PUT", _blob(sha256), content=content, headers={"content-length": str(size_bytes)})
+
+    def put_target(self, path: str, content: bytes) -> None:
+        """Send the content of a target file, before the metadata that names it."""
+        self._request("PUT", f"/api/v1/targets/{quote(path)}", content=content)
+
+    def post_targets(self, signed: bytes) -> None:
+        """Send a signed targets.json."""
+        self._request("POST", "/api/v1/metadata/targets", content=signed, headers=_JSON)
+
+    def post_root(self, signed: bytes) -> None:
+        """Send a signed root.json."""
+        self._request("POST", "/api/v1/metadata/root", content=signed, headers=_JSON)
+
+    def read(self, path: str, *, max_bytes: int) -> bytes:
+        """The content of a path, which is not longer than that."""
+        return b"".join(_bounded(self.stream(path), path, max_bytes))
+
+    def stream(self, path: str, *, start: int = 0) -> Iterator[bytes]:
+        """The content of a path, from a byte on, piece by piece."""
+        headers = {"range": f"bytes={start}-"} if start else {}
+        with self._exchanging(), self._http.stream("GET", path, headers=headers) as response:
+            if response.status_code >= 400:
+                response.read()
+                raise _error(response)
+            if start and response.status_code != 206:
+                raise FailedPreconditionError(f"{self.url}{path} cannot be read from byte {start} on")
+            yield from response.iter_raw()
+
+    # Sites
+
+    def sites(self, selector: str = "") -> tuple[SiteStatus, ...]:
+        """Those that a selector means."""
+        return as_tuple(SiteStatus, self._get("/api/v1/sites", selector=selector), "sites")
+
+    def site(self, name: str) -> SiteStatus:
+        """One of them."""
+        return as_type(SiteStatus, self._get(_site(name)), "site")
+
+    def desired(self, name: str) -> bytes:
+        """The signed desired state of a site."""
+        return self._request("GET", f"{_site(name)}/desired", params={"wait_s": "0"}).content
+
+    def label_site(self, name: str, labels: Mapping[str, str], remove: Sequence[str]) -> SiteStatus:
+        """Set labels and take others away.
+
+        Returns: how the site is after that.
+        """
+        asked = {"labels": dict(labels), "remove": list(remove)}
+        return as_type(
+            SiteStatus, self._value(self._request("PATCH", _site(name), content=_json(asked), headers=_JSON)), "site"
+        )
+
+    def enroll(self, site: str, tier: str, labels: Mapping[str, str], expires_s: float) -> str:
+        """Make an enrolment: what a person takes to the site."""
+        asked = {"site": site, "tier": tier, "labels": dict(labels), "expires_s": expires_s}
+        answer = self._post("/api/v1/enrollments", asked)
+        return as_type(str, answer.get("enrollment"), "enrollment")
+
+    def retire(self, name: str) -> None:
+        """Let a site go for good."""
+        self._post(f"{_site(name)}/retire", {})
+
+    # Tokens of people
+
+    def tokens(self) -> tuple[TokenStatus, ...]:
+        """All of them, without their secrets."""
+        return as_tuple(TokenStatus, self._get("/api/v1/tokens"), "tokens")
+
+    def create_token(self, name: str, role: Role, expires_s: float | None) -> str:
+        """Make one; the answer is nowhere else."""
+        asked = {"name": name, "role": role.value, "expires_s": expires_s}
+        return as_type(str, self._post("/api/v1/tokens", asked).get("token"), "token")
+
+    def revoke_token(self, name: str) -> None:
+        """Have one open nothing any more."""
+        self._request("DELETE", f"/api/v1/tokens/{quote(name, safe='')}")
+
+    # Rollouts
+
+    def plan(self, text: str, form: str) -> Plan:
+        """What a rollout would do."""
+        return as_type(Plan, self._post("/api/v1/rollouts/plan", {"specification": text, "format": form}), "plan")
+
+    def create_rollout(self, text: str, form: str, *, name: str | None, start: bool) -> str:
+        """Make a rollout.
+
+        Returns: its name.
+        """
+        asked: dict[str, Any] = {"specification": text, "format": form, "start": start}
+        if name is not None:
+            asked["name"] = name
+        return as_type(str, self._post("/api/v1/rollouts", asked).get("name"), "name")
+
+    def rollouts(self) -> tuple[RolloutSummary, ...]:
+        """All of them."""
+        return as_tuple(RolloutSummary, self._get("/api/v1/rollouts"), "rollouts")
+
+    def rollout(self, name: str, *, after: int | None = None, wait_s: float = 0.0) -> RolloutStatus:
+        """One of them.
+
+        Args:
+            after: a revision: wait until it is another one, for at most `wait_s`.
+        """
+        asked = {} if after is None else {"after": after, "wait_s": wait_s}
+        return as_type(RolloutStatus, self._get(_rollout(name), **asked), "rollout")
+
+    def command(self, name: str, verb: str, why: str) -> RolloutStatus:
+        """Ask something of a rollout.
+
+        Returns: how it is after that.
+        """
+        return as_type(RolloutStatus, self._post(f"{_rollout(name)}/{verb}", {"why": why}), "rollout")
+
+    def history(self, name: str, *, after: int = 0) -> tuple[HistoryEntry, ...]:
+        """What moved in it, in order.
+
+        Args:
+            after: the number of the entry behind which to begin.
+        """
+        found: list[HistoryEntry] = []
+        while True:
+            answer = self._get(f"{_rollout(name)}/history", after=after, limit=_ENTRIES)
+            entries = [entry for entry in as_tuple(HistoryEntry, answer, "history") if entry.number > after]
+            found += entries
+            if len(entries) < _ENTRIES:
+                return tuple(found)
+            after = entries[-1].number
+
+    def _get(self, path: str, **asked: Any) -> Any:
+        wait_s = float(asked.get("wait_s", 0.0))
+        params = {name: str(value) for name, value in asked.items() if value != ""}
+        limits = httpx.Timeout(_LIMITS.connect, read=wait_s + _WAIT_GRACE_S) if wait_s else _LIMITS
+        return self._value(self._request("GET", path, params=params, timeout=limits))
+
+    def _post(self, path: str, value: Mapping[str, Any]) -> dict[str, Any]:
+        answer = self._value(self._request("POST", path, content=_json(value), headers=_JSON))
+        if not isinstance(answer, dict):
+            raise self._no_hub()
+        return answer
+
+    def _request(self, method: str, path: str, **words: Any) -> httpx.Response:
+        """One question whose answer is short."""
+        with self._exchanging(), self._http.stream(method, path, **words) as response:
+            content = b"".join(_bounded(response.iter_raw(), path, MAX_ANSWER_BYTES))
+            whole = httpx.Response(response.status_code, headers=response.headers, content=content)
+        if whole.status_code >= 400:
+            raise _error(whole)
+        if whole.status_code >= 300:
+            raise self._no_hub()
+        return whole
+
+    def _value(self, response: httpx.Response) -> Any:
+        if not response.content:
+            return {}
+        try:
+            return json.loads(response.content)
+        except (ValueError, RecursionError):
+            raise self._no_hub() from None
+
+    def _no_hub(self) -> FailedPreconditionError:
+        return FailedPreconditionError(f"what answers at {self.url} is no hub of Edgewise; is the address right?")
+
+    @contextlib.contextmanager
+    def _exchanging(self) -> Iterator[None]:
+        """Turn what a connection can end in into an error for people."""
+        try:
+            yield
+        except httpx.TimeoutException:
+            raise UnavailableError(
+                f"the hub {self.url} does not answer; is it running, and is the way to it open?"
+            ) from None
+        except httpx.TransportError as error:
+            if isinstance(_first_cause(error), ssl.SSLError):
+                raise UnavailableError(
+                    f"the hub {self.url} has a certificate that is not trusted here; say --ca FILE with who issued it"
+                ) from error
+            raise UnavailableError(
+                f"the hub {self.url} cannot be reached; is it running, and is the address right (--hub, EDGEWISE_HUB)?"
+            ) from error
+
+
+_JSON: Final = {"content-type": "application/json"}
+
+
+def _trusted(connection: Connection) -> ssl.SSLContext | bool:
+    if connection.ca is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=str(connection.ca))
+    except (OSError, ssl.SSLError) as error:
+        raise FailedPreconditionError(f"{connection.ca} holds no certificates (PEM) that can be read") from error
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
+
+
+def _bounded(pieces: Iterator[bytes], path: str, max_bytes: int) -> Iterator[bytes]:
+    count = 0
+    for piece in pieces:
+        count += len(piece)
+        if count > max_bytes:
+            raise FailedPreconditionError(
+                f"the hub's answer to {path} is longer than {max_bytes} bytes, the most that is read"
+            )
+        yield piece
+
+
+def _error(response: httpx.Response) -> EdgewiseError:
+    """What the hub answered, or somebody on the way to it."""
+    status = response.status_code
+    try:
+        value = json.loads(response.content)
+        message, code = str(value["error"]), str(value["code"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        message, code = f"the hub answers with HTTP status {status}", ""
+    kind = _BY_CODE.get(code) or _BY_STATUS.get(status) or (InternalError if status >= 500 else InvalidArgumentError)
+    if kind is UnauthenticatedError:
+        message += " (the token is that of --token-file, EDGEWISE_HUB_TOKEN or the configuration file)"
+    return kind(message, retry_after_s=_seconds(response.headers.get("retry-after", "")))
+
+
+def _seconds(text: str) -> float | None:
+    return float(text) if text.isdecimal() else None
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value).encode()
+
+
+def _blob(sha256: str) -> str:
+    return f"/blobs/sha256/{sha256}"
+
+
+def _site(name: str) -> str:
+    return f"/api/v1/sites/{quote(name, safe='')}"
+
+
+def _rollout(name: str) -> str:
+    return f"/api/v1/rollouts/{quote(name, safe='')}"

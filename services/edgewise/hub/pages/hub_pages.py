@@ -1,0 +1,73 @@
+"""What concerns the hub as a whole: how things stand, the releases, the audit log."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from edgewise.hub.control.plane import ControlPlane
+from edgewise.hub.control.status import AuditEntry, ReleaseStatus, RolloutSummary, SiteStatus
+from edgewise.hub.pages import rollout_view
+from edgewise.hub.pages.door import Door, number
+from edgewise.hub.pages.overview import answering, overview
+from edgewise.hub.pages.port import Hub
+
+_LATELY: Final = 8
+_PAGE: Final = 100
+
+
+class HubPages:
+    """Overview, releases, audit log."""
+
+    def __init__(self, hub: Hub, door: Door) -> None:
+        self._hub = hub
+        self._door = door
+
+    def add_to(self, router: APIRouter) -> None:
+        """Put the pages where they belong."""
+        for where, page in (("/", self.overview), ("/releases", self.releases), ("/audit", self.audit)):
+            router.add_api_route(where, page, methods=["GET"], include_in_schema=False, response_model=None)
+
+    async def overview(self, request: Request) -> Response:
+        """How things stand."""
+        visitor = self._door.visitor(request)
+        sites, rollouts, audit = await self._hub.call(_standing, self._hub.plane)
+        values = {
+            "section": "Overview",
+            "shown": overview(sites, rollouts, self._hub.clock()),
+            "parts": rollout_view.parts,
+            "audit": audit,
+        }
+        return await self._door.page(request, visitor, "overview.html", values)
+
+    async def releases(self, request: Request) -> Response:
+        """Every release."""
+        visitor = self._door.visitor(request)
+        found, sites = await self._hub.call(_releases, self._hub.plane)
+        counts = {(model, version): count for model, versions in answering(sites) for version, count in versions}
+        ordered = sorted(found, key=lambda one: (one.model, -one.version))
+        rows = [(release, counts.get((release.model, release.version), 0)) for release in ordered]
+        return await self._door.page(request, visitor, "releases.html", {"section": "Releases", "releases": rows})
+
+    async def audit(self, request: Request) -> Response:
+        """Who asked for what."""
+        visitor = self._door.visitor(request)
+        before = number(request, "before", 0) or None
+        entries = await self._hub.call(self._hub.plane.audit, before, _PAGE + 1)
+        values = {
+            "section": "Audit",
+            "entries": entries[:_PAGE],
+            "before": before,
+            "older": entries[_PAGE - 1].number if len(entries) > _PAGE else 0,
+        }
+        return await self._door.page(request, visitor, "audit.html", values)
+
+
+def _standing(plane: ControlPlane) -> tuple[Sequence[SiteStatus], Sequence[RolloutSummary], Sequence[AuditEntry]]:
+    return plane.sites(), plane.rollouts(), plane.audit(None, _LATELY)
+
+
+def _releases(plane: ControlPlane) -> tuple[Sequence[ReleaseStatus], Sequence[SiteStatus]]:
+    return plane.releases(), plane.sites()

@@ -1,0 +1,77 @@
+"""Makes a release out of directories: what its manifest says, and where the bytes of each file are."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgewise.core.errors import FailedPreconditionError
+from edgewise.core.releases import Release, ReleaseFile, Variant
+from edgewise.hub.releases.chunking import chunks_of
+from edgewise.hub.releases.version_files import version_files
+
+
+@dataclass(frozen=True, slots=True)
+class MadeRelease:
+    """A release with its files.
+
+    Attributes:
+        blobs: where the bytes of each are, by SHA-256.
+    """
+
+    release: Release
+    blobs: Mapping[str, Path]
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all blobs; one that several files have counts once."""
+        sizes = {file.sha256: file.size_bytes for variant in self.release.variants.values() for file in variant.files}
+        return sum(sizes.values())
+
+
+def make_release(
+    model: str,
+    version: int,
+    directories: Mapping[str, Path],
+    *,
+    created: str,
+    notes: str = "",
+    lineage: Mapping[str, str] | None = None,
+    on_bytes: Callable[[int], None] = lambda _: None,
+) -> MadeRelease:
+    """Read directories and make a release of them.
+
+    Args:
+        directories: of the variants, by tier.
+        created: when, RFC 3339.
+        on_bytes: is told how many more bytes were read.
+    Raises:
+        NotFoundError, FailedPreconditionError: a directory holds no version, or cannot be read.
+        InvalidArgumentError: what is asked for is no release.
+    """
+    blobs: dict[str, Path] = {}
+    variants = {}
+    for tier, directory in directories.items():
+        try:
+            paths = version_files(directory)
+            files = tuple(_release_file(name, path, on_bytes) for name, path in paths.items())
+        except OSError as error:
+            raise FailedPreconditionError(f"{error.filename or directory} cannot be read: {error.strerror}") from error
+        blobs.update({file.sha256: paths[file.path] for file in files})
+        variants[tier] = Variant(files)
+    return MadeRelease(Release(model, version, created, variants, notes, lineage or {}), blobs)
+
+
+def bytes_to_read(directories: Iterable[Path]) -> int:
+    """Of all files that `make_release` would read.
+
+    Raises: as `make_release`.
+    """
+    return sum(path.stat().st_size for directory in directories for path in version_files(directory).values())
+
+
+def _release_file(name: str, path: Path, on_bytes: Callable[[int], None]) -> ReleaseFile:
+    chunks = chunks_of(path, on_bytes)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return ReleaseFile(name, sum(chunk.size_bytes for chunk in chunks), digest, chunks)

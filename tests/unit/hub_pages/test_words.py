@@ -1,0 +1,52 @@
+import pytest
+
+from edgewise.hub.pages import words
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (4_718_592, "4.7 MB"),
+        (99_949_999, "99.9 MB"),
+        (123_456_789, "123 MB"),
+        (999_600_000, "1.0 GB"),
+        (5_000_000_000_000_000_000, "5000 PB"),
+    ],
+)
+def test_sizes_are_counted_in_thousands(count, text):
+    assert words.size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (5940, "99 min"), (6000, "1.7 h"), (200_000, "2 days")],
+)
+def test_lengths_of_time_have_one_unit(seconds, text):
+    assert words.length(seconds) == text
+
+
+def test_what_was_just_now_is_no_number():
+    assert words.ago(100.0, 100.4) == "just now"
+    assert words.ago(100.0, 112.0) == "12 s ago"
+    assert words.ago(None, 112.0) == "never"
+
+
+def test_a_clock_that_was_set_back_makes_nothing_negative():
+    assert words.ago(200.0, 100.0) == "just now"
+
+
+@pytest.mark.parametrize(
+    ("difference", "text"),
+    [(0.0, "0 %"), (0.004, "+0.4 %"), (-0.02, "−2 %"), (1e-9, "0 %"), (-0.00123, "−0.12 %"), (-1.0, "−100 %")],
+)
+def test_differences_carry_their_sign(difference, text):
+    assert words.points(difference) == text
+
+
+def test_one_thing_is_no_things():
+    assert words.counted(1, "site") == "1 site"
+    assert words.counted(1200, "site") == "1,200 sites"
+    assert words.counted(2, "thing needs", "things need") == "2 things need"
