@@ -1,0 +1,69 @@
+"""With a real hub: its commands, its API, its signatures; an edge node that is enrolled as a person would do it."""
+
+import json
+import os
+import urllib.request
+
+import pytest
+
+from edgewise.model_server.building import tiny
+from support.sockets import free_port
+from support.waiting import wait_for
+
+SPECIFICATION = """
+model: tiny
+version: 2
+waves: [{name: all}]
+gates: {errors: {margin: 20%, confidence: 90%}, latency: off}
+canary: {shares: [30%], each_for: 1s, bake: 1s}
+"""
+
+
+@pytest.fixture
+def real(tmp_path, start_server, edgewise, monkeypatch):
+    """A hub process, and a function that runs commands against it."""
+    url = f"http://127.0.0.1:{free_port()}"
+    said = edgewise(
+        *("hub", "init", "--state", str(tmp_path / "hub-state"), "--url", url),
+        *("--with-offline-keys", str(tmp_path / "trust")),
+    )
+    monkeypatch.setenv("EDGEWISE_HUB", url)
+    monkeypatch.setenv("EDGEWISE_HUB_TOKEN", next(word for word in said.split() if word.startswith("ewt_")))
+    server = start_server(
+        "serve", "--state", str(tmp_path / "hub-state"), "--port", url.rpartition(":")[2], command="hub"
+    )
+    yield edgewise
+    server.stop()
+
+
+def test_a_rollout_from_enrolment_to_undo(real, node, load, build_tiny, tmp_path):
+    tiny.build(tmp_path / "before", version=1)
+    word = real("sites", "enroll", "edge-1", "--label", "region=eu").split()[-1]
+    assert "is the site edge-1" in real("agent", "enroll", word, "--state", str(node.state))
+    node.start("--poll-s", "5", adopt=tmp_path / "before")
+    wait_for(lambda: node.version() == 1)
+    real("release", "create", "tiny", "2", "--all", str(build_tiny(2, bias=1.0)), "--trust", str(tmp_path / "trust"))
+    (tmp_path / "rollout.yaml").write_text(SPECIFICATION)
+    with load(node.ask) as asked:
+        real("rollout", "start", str(tmp_path / "rollout.yaml"), "--name", "first", "--yes")
+
+        def state():
+            request = urllib.request.Request(
+                f"{os.environ['EDGEWISE_HUB']}/api/v1/rollouts/first",
+                headers={"Authorization": f"Bearer {os.environ['EDGEWISE_HUB_TOKEN']}"},
+            )
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.load(answer)["state"]
+
+        wait_for(lambda: state() == "Completed", timeout_s=60)
+        wait_for(lambda: node.version() == 2)
+        real("rollout", "undo", "first", "--yes", "--why", "a test")
+        wait_for(lambda: state() == "RolledBack", timeout_s=60)
+        wait_for(lambda: node.version() == 1)
+    assert not asked.failed()
+    said = real("agent", "status", "--state", str(node.state))
+    assert "tiny: version 1 answers" in said
+    assert "first: tiny/2 is RolledBack, told back" in said
+    # An enrolment lets in once.
+    complaint = real("agent", "enroll", word, "--state", str(tmp_path / "another"), code=1)
+    assert "answered 403" in complaint
