@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from edgewise.agent.kubernetes.objects import Object, matches
 from edgewise.agent.kubernetes.port import (
+    FIELD_MANAGER,
     Applied,
     ClusterError,
     FieldConflict,
@@ -42,6 +43,7 @@ class FakeCluster:
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str, str], Object] = {}
         self.owners: dict[tuple[str, str, str], dict[str, str]] = {}
+        self.fields: dict[tuple[str, tuple[str, str, str]], Object] = {}
         self.applied: list[str] = []
         self.deleted: list[str] = []
         self.failures: dict[tuple[str, str], ClusterError] = {}
@@ -102,7 +104,15 @@ class FakeCluster:
             and (not selector or matches(selector, item["metadata"].get("labels") or {}))
         ]
 
-    def apply(self, resource: Resource, item: Object, *, dry_run: bool = False, force: bool = False) -> Applied:
+    def apply(
+        self,
+        resource: Resource,
+        item: Object,
+        *,
+        dry_run: bool = False,
+        force: bool = False,
+        manager: str = FIELD_MANAGER,
+    ) -> Applied:
         name = item["metadata"]["name"]
         self._may("patch", resource.kind, name)
         key = self._key(item)
@@ -113,12 +123,21 @@ class FakeCluster:
         if foreign and not force:
             raise FieldConflictError("conflict", foreign)
         after = copy.deepcopy(item)
-        if before is not None:
+        if manager != FIELD_MANAGER and before is not None:
+            # Installing applies whole objects; whoever else does, applies fields.
+            after = _merged(_without(before, self.fields.get((manager, key), {}), item), item)
+        elif before is not None:
             after["metadata"] = {**before["metadata"], **after["metadata"]}
             after |= {"status": before["status"]} if "status" in before else {}
         else:
             after["metadata"]["uid"] = "unborn" if dry_run else f"uid-{next(self._uids)}"
+            if item["kind"] == "Deployment" and manager != FIELD_MANAGER:
+                after["metadata"]["generation"] = 1
+        if not dry_run and manager != FIELD_MANAGER:
+            self.fields[manager, key] = copy.deepcopy(item)
         if not dry_run:
+            if before is not None and "generation" in before["metadata"] and before.get("spec") != after.get("spec"):
+                after["metadata"]["generation"] += 1
             self.applied.append(f"{item['kind']}/{name}")
             self.owners.pop(key, None)
             self.objects[key] = after
@@ -155,6 +174,32 @@ class FakeCluster:
 
     def _key(self, item: Object) -> tuple[str, str, str]:
         return item["kind"], item["metadata"].get("namespace") or "", item["metadata"]["name"]
+
+
+def _merged(live: object, applied: object) -> object:
+    """What an object is after fields were applied: maps key by key, lists of named things name by name, anything else as it was applied."""
+    if isinstance(live, dict) and isinstance(applied, dict):
+        return {**live, **{key: _merged(live.get(key), value) for key, value in applied.items()}}
+    if _is_named(live) and _is_named(applied):
+        found = {one["name"]: one for one in live}
+        return list(({**found, **{one["name"]: _merged(found.get(one["name"]), one) for one in applied}}).values())
+    return copy.deepcopy(applied)
+
+
+def _without(live: object, applied: object, now: object) -> object:
+    """An object without the fields that a manager applied before and leaves out now."""
+    if isinstance(live, dict) and isinstance(applied, dict):
+        kept = now if isinstance(now, dict) else {}
+        return {
+            key: _without(value, applied[key], kept.get(key)) if key in applied else value
+            for key, value in live.items()
+            if key not in applied or key in kept or isinstance(applied[key], dict | list)
+        }
+    return copy.deepcopy(live)
+
+
+def _is_named(items: object) -> bool:
+    return isinstance(items, list) and all(isinstance(one, dict) and "name" in one for one in items)
 
 
 class VirtualSurroundings:

@@ -1,7 +1,7 @@
 """What has to hold of every system that is rendered, beyond the schemas. Each policy yields what is wrong."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from e2e.manifests.pods import (
     all_containers,
@@ -18,8 +18,23 @@ from e2e.manifests.rendering import Object, of_kind
 USER = 10001
 FROM_USERS = {"model-server-tls", "gateway-tls"}
 """Secrets that are asked for and never rendered."""
+ALONE = {"model-store", "agent"}
+"""What has files that two cannot share."""
 SETTLE_S = 0.25
 """How long a server that was told to stop still takes connections: `ready_settle_s` of both."""
+LOOK_AT_ENDPOINTS = {
+    (resource, verb) for resource in ("endpointslices", "endpoints") for verb in ("get", "list", "watch")
+}
+SET_RELEASES = {
+    *((f"deployments/{name}", verb) for name in ("model-server", "model-server-next") for verb in ("get", "patch")),
+    *(("deployments/model-server-next", verb) for verb in ("create", "delete")),
+    *((resource, "list") for resource in ("replicasets", "pods", "events")),
+    *(("configmaps", verb) for verb in ("get", "list", "create", "patch", "delete")),
+}
+ALLOWED = {"gateway-discovery": LOOK_AT_ENDPOINTS, "agent": SET_RELEASES}
+"""By role: resource (with the one name that it is about) and verb."""
+TRIED = {"app.kubernetes.io/name": "model-server-next"}
+"""Of the pods that the agent makes."""
 _CLUSTER_WIDE = {"Namespace"}
 _LABELS = {f"app.kubernetes.io/{name}" for name in ("name", "component", "part-of", "managed-by")}
 _GROUPS_OF_1_20 = {"v1", "apps/v1", "rbac.authorization.k8s.io/v1", "networking.k8s.io/v1", "batch/v1"}
@@ -39,7 +54,7 @@ def restricted(objects: list[Object]) -> Iterator[str]:
         if any(pod.get(field) for field in ("hostNetwork", "hostPID", "hostIPC")):
             yield f"{name}: shares the node's namespaces"
         for volume in pod.get("volumes", []):
-            if not volume.keys() & {"configMap", "secret", "emptyDir", "projected"}:
+            if not volume.keys() & {"configMap", "secret", "emptyDir", "projected", "persistentVolumeClaim"}:
                 yield f"{name}: volume {volume['name']} is of a kind that is not allowed"
             if "emptyDir" in volume and "sizeLimit" not in (volume["emptyDir"] or {}):
                 yield f"{name}: volume {volume['name']} may fill the node's disk"
@@ -55,7 +70,7 @@ def restricted(objects: list[Object]) -> Iterator[str]:
 
 
 def tokens(objects: list[Object]) -> Iterator[str]:
-    """Only what asks the Kubernetes API has credentials for it, and those allow it to look at endpoints."""
+    """Only what asks the Kubernetes API has credentials for it, and those allow what it is there for."""
     accounts = {item["metadata"]["name"]: item for item in of_kind(objects, "ServiceAccount")}
     bound = set()
     for binding in of_kind(objects, "RoleBinding", "ClusterRoleBinding"):
@@ -68,13 +83,16 @@ def tokens(objects: list[Object]) -> Iterator[str]:
         if binding["roleRef"]["name"] not in {role["metadata"]["name"] for role in of_kind(objects, "Role")}:
             yield f"{binding['metadata']['name']}: there is no role {binding['roleRef']['name']}"
     for role in of_kind(objects, "Role", "ClusterRole"):
-        for rule in role["rules"]:
-            if (
-                role["kind"] != "Role"
-                or not set(rule["verbs"]) <= {"get", "list", "watch"}
-                or not set(rule["resources"]) <= {"endpointslices", "endpoints"}
-            ):
-                yield f"{role['metadata']['name']}: allows more than to look at endpoints"
+        name = role["metadata"]["name"]
+        allowed = {
+            ("/".join(filter(None, (resource, which))), verb)
+            for rule in role["rules"]
+            for resource in rule["resources"]
+            for which in rule.get("resourceNames", [""])
+            for verb in rule["verbs"]
+        }
+        if role["kind"] != "Role" or not allowed <= ALLOWED.get(name, set()):
+            yield f"{name}: allows more than it is there for"
     for item in workloads(objects):
         pod, name = pod_of(item), item["metadata"]["name"]
         if pod.get("serviceAccountName") not in accounts:
@@ -136,7 +154,9 @@ def stopping(objects: list[Object]) -> Iterator[str]:
     """Pods are replaced one by one, and each has the time that its own way to stop may take."""
     for item in of_kind(objects, "Deployment"):
         name, pod = item["metadata"]["name"], pod_of(item)
-        if name == "model-store":
+        if name in ALONE:
+            if item["spec"].get("strategy") != {"type": "Recreate"} or item["spec"]["replicas"] != 1:
+                yield f"{name}: two of them may be there at once"
             continue
         strategy = item["spec"].get("strategy", {})
         if strategy.get("rollingUpdate") != {"maxUnavailable": 0, "maxSurge": 1}:
@@ -196,10 +216,10 @@ def selectors(objects: list[Object]) -> Iterator[str]:
 
 def _network(objects: list[Object]) -> Iterator[str]:
     found = workloads(objects)
+    names = {item["metadata"]["name"] for item in found}
     for item in of_kind(objects, "NetworkPolicy"):
         name, spec = item["metadata"]["name"], item["spec"]
-        wanted = spec["podSelector"].get("matchLabels", {})
-        chosen = [one for one in found if selects(wanted, labels_of(one))]
+        chosen = [one for one in found if _chooses(spec["podSelector"], labels_of(one))]
         if not chosen:
             yield f"NetworkPolicy {name}: is about no pod"
         for rule in spec.get("ingress", []):
@@ -208,9 +228,18 @@ def _network(objects: list[Object]) -> Iterator[str]:
                     yield f"NetworkPolicy {name}: there is no port {port['port']}"
         for peer in [peer for rule in spec.get("ingress", []) for peer in rule.get("from", [])]:
             if "namespaceSelector" not in peer and not any(
-                selects(peer["podSelector"]["matchLabels"], labels_of(one)) for one in found
+                selects(peer["podSelector"]["matchLabels"], labels)
+                for labels in (*map(labels_of, found), TRIED if "agent" in names else {})
             ):
                 yield f"NetworkPolicy {name}: lets nobody in"
+
+
+def _chooses(selector: Object, labels: Mapping[str, str]) -> bool:
+    expressions = selector.get("matchExpressions", [])
+    return selects(selector.get("matchLabels", {}), labels) and all(
+        expression["operator"] == "In" and labels.get(expression["key"]) in expression["values"]
+        for expression in expressions
+    )
 
 
 def contents(objects: list[Object]) -> Iterator[str]:

@@ -1,15 +1,20 @@
 """Every overlay and every component is built by kustomize, is valid, and keeps the policies."""
 
 import copy
+import tempfile
+from pathlib import Path
 
 import kubernetes_validate
 import pytest
 import yaml
 
 from e2e.manifests.gateway_configs import config_mistakes
+from e2e.manifests.pods import labels_of, selects
 from e2e.manifests.policies import POLICIES, old_enough
 from e2e.manifests.rendering import MANIFESTS, called, components, of_kind, overlays, render, render_text
 from e2e.manifests.schemas import BY_HAND, mistakes_in
+from edgewise.agent.kubernetes.canary_deployment import canary_of
+from edgewise.agent.kubernetes.release_source import Source
 
 ON_BASE = "resources: [{k8s}/base]\ncomponents: [{k8s}/components/%s]\n"
 TOGETHER = "resources: [{k8s}/base]\ncomponents:\n" + "".join(
@@ -17,6 +22,9 @@ TOGETHER = "resources: [{k8s}/base]\ncomponents:\n" + "".join(
     for name in ("autoscaling", "disruption-budget", "network-policy", "monitoring", "canary", "tls")
 )
 TOGETHER_ELSEWHERE = TOGETHER.replace("base", "overlays/test", 1) + "namespace: elsewhere\n"
+ROLLOUTS_TOGETHER = "resources: [{k8s}/overlays/cloud]\ncomponents:\n" + "".join(
+    f"  - {{k8s}}/components/{name}\n" for name in ("rollouts", "rollouts/network-policy", "tls", "rollouts/tls")
+)
 ELSEWHERE = "namespace: elsewhere\nresources: [{k8s}/overlays/%s]\n"
 
 BUILDS = [
@@ -25,6 +33,7 @@ BUILDS = [
     *(f"component {name}" for name in components()),
     "every component",
     "every component elsewhere",
+    "rollouts with all that goes with them",
     *(f"overlay {name} in another namespace" for name in overlays()),
 ]
 
@@ -37,6 +46,8 @@ def build(name, folder):
         return render_text(folder, TOGETHER)
     if name == "every component elsewhere":
         return render_text(folder, TOGETHER_ELSEWHERE)
+    if name == "rollouts with all that goes with them":
+        return render_text(folder, ROLLOUTS_TOGETHER + "namespace: elsewhere\n")
     if name.endswith("in another namespace"):
         return render_text(folder, ELSEWHERE % words[1])
     if words[0] == "overlay":
@@ -140,6 +151,11 @@ configMapGenerator:
     assert changed == {"gateway"}
 
 
+def render_rollouts():
+    with tempfile.TemporaryDirectory() as folder:
+        return render_text(Path(folder) / "overlay", ON_BASE % "rollouts")
+
+
 def test_the_canary_differs_from_the_stable_pods_by_what_it_is_for(tmp_path):
     objects = render_text(tmp_path, TOGETHER)
     stable = called(objects, "Deployment", "model-server")["spec"]["template"]["spec"]
@@ -158,6 +174,26 @@ def test_the_canary_differs_from_the_stable_pods_by_what_it_is_for(tmp_path):
                 assert found["name"].startswith(f"{plain}-canary-")
                 found["name"] = other["valueFrom"]["configMapKeyRef"]["name"]
     assert canary == stable
+
+
+def test_pods_that_are_tried_are_behind_the_service_once_they_are_to_answer():
+    objects = render_rollouts()
+    deployment = called(objects, "Deployment", "model-server")
+    service = called(objects, "Service", "model-server")["spec"]["selector"]
+    source = Source("fetch-model", {})
+    loading = canary_of(
+        deployment | {"metadata": {**deployment["metadata"], "uid": "1"}}, source, 1, None, answers=False
+    )
+    answering = canary_of(
+        deployment | {"metadata": {**deployment["metadata"], "uid": "1"}}, source, 1, None, answers=True
+    )
+    assert not selects(service, labels_of(loading))
+    assert selects(service, labels_of(answering))
+    for canary in (loading, answering):
+        assert not mistakes_in(canary)
+        assert not selects(deployment["spec"]["selector"]["matchLabels"], labels_of(canary))
+        assert selects(canary["spec"]["selector"]["matchLabels"], labels_of(canary))
+        assert not selects(canary["spec"]["selector"]["matchLabels"], labels_of(deployment))
 
 
 def test_tls_is_spoken_wherever_something_asks(tmp_path):

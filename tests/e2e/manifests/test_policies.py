@@ -40,6 +40,7 @@ SPOILT = [
     ("tokens", lambda all_: of_kind(all_, "Role")[0]["rules"][0]["verbs"].append("delete")),
     ("tokens", lambda all_: of_kind(all_, "Role")[0]["rules"][0]["resources"].append("secrets")),
     ("tokens", lambda all_: of_kind(all_, "RoleBinding")[0]["subjects"][0].update(namespace="other")),
+    ("tokens", lambda all_: of_kind(all_, "Role")[0]["metadata"].update(name="agent")),
     ("probes", lambda all_: server(all_).pop("startupProbe")),
     ("probes", lambda all_: server(all_)["livenessProbe"]["httpGet"].update(path="/v2/health/ready")),
     ("probes", lambda all_: server(all_)["readinessProbe"]["httpGet"].update(port="http")),

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlencode
 
+from edgewise.agent.kubernetes.answer_watch import AnswerWatch
 from edgewise.agent.kubernetes.api_answers import Asked, failure, one_line
 from edgewise.agent.kubernetes.objects import Object
 from edgewise.agent.kubernetes.port import (
+    FIELD_MANAGER,
     Applied,
     ClusterError,
     ClusterLostError,
@@ -30,7 +32,6 @@ from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError
 
 T = TypeVar("T")
 
-FIELD_MANAGER: Final = "edgewise"
 CONNECT_S: Final = 5.0
 READ_S: Final = 15.0
 TOTAL_S: Final = 30.0
@@ -174,11 +175,19 @@ class KubernetesApi:
             query["continue"] = more
         raise RefusedError(f"there are more than {len(items)} {resource.plural}; that is not one installation", 0)
 
-    def apply(self, resource: Resource, item: Object, *, dry_run: bool = False, force: bool = False) -> Applied:
+    def apply(
+        self,
+        resource: Resource,
+        item: Object,
+        *,
+        dry_run: bool = False,
+        force: bool = False,
+        manager: str = FIELD_MANAGER,
+    ) -> Applied:
         """Server-side apply."""
         metadata = item["metadata"]
         namespace, name = metadata.get("namespace") or "", metadata["name"]
-        query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
+        query = {"fieldManager": manager, "force": "true" if force else "false"}
         if dry_run:
             query["dryRun"] = "All"
         status, body = self._call(
@@ -272,7 +281,7 @@ class KubernetesApi:
         if content_type is not None:
             headers["Content-Type"] = content_type
         total_s = TOTAL_S if total_s is None else total_s
-        watch = _Watch(total_s)
+        watch = AnswerWatch(total_s)
         try:
             prepared = self._client.param_serialize(method, path, header_params=headers, auth_settings=["BearerToken"])
             url = prepared[1] + (f"?{urlencode(query)}" if query else "")
@@ -298,40 +307,6 @@ class KubernetesApi:
         if len(data) > MAX_ANSWER_BYTES:
             raise RefusedError(f"the API server answers {path} with more than {MAX_ANSWER_BYTES} bytes", answer.status)
         return answer.status, data
-
-
-class _Watch:
-    """Closes an answer whose bytes take longer than they may."""
-
-    def __init__(self, total_s: float) -> None:
-        self.total_s = total_s
-        self.fired = False
-        self._timer: threading.Timer | None = None
-        self._response: Any = None
-
-    def over(self, response: Any) -> "_Watch":
-        self._response = response
-        return self
-
-    def late(self, address: str) -> ClusterLostError | None:
-        """The error when it has closed the answer."""
-        from edgewise.agent.kubernetes import transport  # noqa: PLC0415  (imports urllib3)
-
-        return transport.slow(address, self.total_s) if self.fired else None
-
-    def __enter__(self) -> None:
-        self._timer = threading.Timer(self.total_s, self._fire)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def __exit__(self, *_: object) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _fire(self) -> None:
-        self.fired = True
-        # `close` alone would wait for the reader that it is meant to end.
-        self._response.shutdown()
 
 
 def _in_time(load: Callable[[], T], files: str) -> T:

@@ -65,6 +65,12 @@ def rest_port(pod: Object) -> int | None:
     return None
 
 
+def speaks_tls(pod: Object) -> bool:
+    """Whether a pod's REST door speaks TLS."""
+    containers = at(pod, "spec", "containers") or []
+    return any(str(word).startswith("--tls-cert") for one in containers for word in one.get("args") or [])
+
+
 def served_model(status: int, body: bytes) -> ServedModel | None:
     """What a model server's answer about the versions of a model means.
 

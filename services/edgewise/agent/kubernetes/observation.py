@@ -6,7 +6,7 @@ from typing import Final
 
 from edgewise.agent.kubernetes.applyset import PARENT, is_member, members_of, selector
 from edgewise.agent.kubernetes.containers import LogWanted
-from edgewise.agent.kubernetes.models import ServedModel, rest_port, served_model, told_model
+from edgewise.agent.kubernetes.models import ServedModel, rest_port, served_model, speaks_tls, told_model
 from edgewise.agent.kubernetes.objects import GroupKind, Object, Ref, labels_of, ref_of
 from edgewise.agent.kubernetes.pods import is_ready, logs_wanted
 from edgewise.agent.kubernetes.port import Cluster, ClusterError, ClusterLostError, ForbiddenError, Resource
@@ -102,8 +102,17 @@ def _ours(items: list[Object], namespace: str, only: frozenset[Ref] | None) -> l
     if only is not None:
         return [item for item in items if ref_of(item) in only]
     installed = [item for item in items if is_member(item, namespace)]
+    # What an agent makes beside a Deployment is that one's.
+    owners = {item["metadata"].get("uid") for item in installed}
+    installed += [
+        item for item in items if owners & {one.get("uid") for one in _owners(item)} and item not in installed
+    ]
     # What was applied by other means is looked at as well.
     return installed or [item for item in items if labels_of(item).get(_PART_OF) == "edgewise"]
+
+
+def _owners(item: Object) -> list[Object]:
+    return item["metadata"].get("ownerReferences") or []
 
 
 def _look_for_members(cluster: Cluster, seen: Observation) -> None:
@@ -154,7 +163,7 @@ def _ask_models(cluster: Cluster, seen: Observation, pods: list[Object]) -> None
             seen.notes.append(f"only {MAX_PODS_ASKED} pods were asked which versions they serve")
             return
         try:
-            answer = cluster.ask_pod(seen.namespace, name, port, f"/v1/models/{told.name}", tls=_tls(pod))
+            answer = cluster.ask_pod(seen.namespace, name, port, f"/v1/models/{told.name}", tls=speaks_tls(pod))
         except ForbiddenError as error:
             seen.notes.append(f"pods were not asked which versions they serve: {error.message}")
             return
@@ -167,11 +176,6 @@ def _ask_models(cluster: Cluster, seen: Observation, pods: list[Object]) -> None
         served = served_model(answer.status, answer.body)
         if served is not None:
             seen.served[name] = served
-
-
-def _tls(pod: Object) -> bool:
-    containers = (pod.get("spec") or {}).get("containers") or []
-    return any(str(word).startswith("--tls-cert") for one in containers for word in one.get("args") or [])
 
 
 def _try(seen: Observation, read: Callable[[], None]) -> bool:

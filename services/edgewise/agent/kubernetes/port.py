@@ -10,10 +10,13 @@ ClusterError (UnavailableError)      the API gave no usable answer
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from edgewise.agent.kubernetes.objects import GroupKind, Object
 from edgewise.core.errors import UnavailableError
+
+FIELD_MANAGER: Final = "edgewise"
+"""Of what installing applies."""
 
 
 class ClusterError(UnavailableError):
@@ -153,14 +156,23 @@ class Cluster(Protocol):
         """
         ...
 
-    def apply(self, resource: Resource, item: Object, *, dry_run: bool = False, force: bool = False) -> Applied:
-        """Server-side apply under the field manager `edgewise`.
+    def apply(
+        self,
+        resource: Resource,
+        item: Object,
+        *,
+        dry_run: bool = False,
+        force: bool = False,
+        manager: str = FIELD_MANAGER,
+    ) -> Applied:
+        """Server-side apply.
 
         Args:
             resource: the kind.
             item: every field that is wanted, and no other.
             dry_run: check it as if it were applied.
             force: take over fields of other managers.
+            manager: whose fields they are; those that it applied before and leaves out now are taken away.
         Raises:
             FieldConflictError: another manager owns a field with another value, and `force` is off.
         """

@@ -90,6 +90,30 @@ def test_all_well(site):
     )
 
 
+def test_pods_on_which_a_version_is_tried_are_shown(site):
+    main = site.cluster.get("Deployment", "model-server")
+    tried = {
+        **main,
+        "metadata": {
+            "name": "model-server-next",
+            "namespace": "edgewise",
+            "ownerReferences": [{"kind": "Deployment", "name": "model-server", "uid": main["metadata"]["uid"]}],
+        },
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"app": "model-server-next"}},
+            "template": {
+                "metadata": {"labels": {"app": "model-server-next"}},
+                "spec": main["spec"]["template"]["spec"],
+            },
+        },
+    }
+    site.cluster.put(tried)
+    roll(site.cluster, "model-server-next", ready=False)
+    assert site.show() == 1
+    assert "Deployment model-server-next: 0 of 1 ready" in site.around.text
+
+
 def test_json_holds_the_same(site):
     assert site.show(as_json=True) == 0
     found = json.loads(site.around.text)

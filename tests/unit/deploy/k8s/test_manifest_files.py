@@ -98,7 +98,7 @@ def test_images_are_ours_and_have_the_version_of_the_project():
 def test_names_of_registries_are_left_to_users():
     for path in FILES:
         hosts = set(re.findall(r"\b(?:https?|oci)://([\w.-]+)", path.read_text()))
-        assert hosts <= {"models.example.com", "model-server", "model-store"}, named(path)
+        assert hosts <= {"models.example.com", "model-server", "model-store", "agent"}, named(path)
 
 
 @pytest.mark.parametrize("command", ["serve", "gateway"])
