@@ -6,10 +6,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint con
 say = @printf '\n\033[1m==> %s\033[0m\n' "$(1)"
 
 .DEFAULT_GOAL := help
-.PHONY: help compiled interpreted simulate simulate-queues study bench-engine bench-analysis up down test lint format bench-serve bench-failover bench-gateway protos check-protos conformance slow images e2e-containers e2e-cluster clean
+.PHONY: help compiled interpreted simulate simulate-queues simulate-rollouts study bench-hub bench-rollout bench-engine bench-analysis up down test kills lint format bench-serve bench-failover bench-gateway protos check-protos conformance slow images e2e-containers e2e-cluster clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	$(call say,Making a virtual environment in $(VENV))
@@ -20,13 +20,13 @@ $(BIN)/python:
 # What runs the system: the server, the client and what builds the example models.
 $(VENV)/.installed-run: pyproject.toml constraints.txt hatch_build.py services/edgewise/protocols/_json_tensor.c | $(BIN)/python
 	$(call say,Installing Edgewise and what builds its example models (about 300 MB; a minute))
-	$(PIP) --editable '.[models,grpc,compile]'
+	$(PIP) --editable '.[models,grpc,compile,hub,agent]'
 	@touch $@
 
 # What tests it: TensorFlow, BentoML and the checkers as well.
 $(VENV)/.installed-dev: $(VENV)/.installed-run
 	$(call say,Installing what the tests need: TensorFlow and BentoML among it (about 2 GB; some minutes))
-	$(PIP) --editable '.[models,grpc,compile,kubernetes,fetch,study,tensorflow,bentoml,dev]'
+	$(PIP) --editable '.[models,grpc,compile,hub,agent,kubernetes,fetch,study,tensorflow,bentoml,dev]'
 	@touch $@
 
 compiled: $(VENV)/.installed-run ## compile the hot path beside its sources, as wheels have it
@@ -50,7 +50,12 @@ test: $(VENV)/.installed-dev interpreted ## lint, types, contracts and the tests
 	@$(MAKE) --no-print-directory lint
 	$(call say,Running the unit property and integration tests)
 	$(BIN)/python -m pytest tests/unit tests/property --numprocesses 2 --dist worksteal
-	$(BIN)/python -m pytest tests/integration
+	# They wait more than they compute, and those of studies for longest.
+	$(BIN)/python -m pytest tests/integration/study tests/integration --ignore-glob='*/test_*kills.py' --numprocesses 4 --dist loadfile
+
+kills: $(VENV)/.installed-dev ## kill whatever writes to a disk before and after every call that makes something last (minutes)
+	$(call say,Running the tests that kill)
+	$(BIN)/python -m pytest $(sort $(wildcard tests/integration/*/test_*kills.py tests/integration/*/*/test_*kills.py)) --numprocesses 2
 
 lint: $(VENV)/.installed-dev ## ruff, mypy strict, import contracts, generated code
 	$(BIN)/ruff check .
@@ -72,9 +77,9 @@ conformance: $(VENV)/.installed-dev ## unmodified public clients against a real 
 
 slow: $(VENV)/.installed-dev compiled ## conformance, end-to-end and chaos suites, and those over sockets once more, compiled
 	$(call say,Running the conformance end-to-end and chaos suites and the network's with the hot path compiled)
-	$(BIN)/python -m pytest tests/conformance tests/e2e tests/chaos \
+	$(BIN)/python -m pytest tests/e2e/test_rollout_story.py tests/conformance tests/e2e tests/chaos \
 		tests/integration/net tests/integration/gateway/rest tests/integration/gateway/grpc \
-		tests/integration/study/test_mlperf_network.py \
+		tests/integration/study/test_mlperf_network.py --numprocesses 2 --dist loadfile \
 		--ignore=tests/e2e/containers --ignore=tests/e2e/systemd --ignore=tests/e2e/cluster
 
 images: ## build the container images with podman, or docker where there is no podman
@@ -99,6 +104,12 @@ study: $(VENV)/.installed-study compiled ## cloud or edge, measured: the report 
 	$(call say,Measuring the scenario $(SCENARIO))
 	$(BIN)/edgewise study run $(SCENARIO) --out .edgewise/studies/$(notdir $(basename $(SCENARIO))) --force
 
+bench-hub: $(VENV)/.installed-dev ## a thousand agents against one hub: does it converge, how late are its answers, how much memory
+	$(BIN)/python loadtests/bench_hub.py $(BENCH)
+
+bench-rollout: $(VENV)/.installed-bench compiled ## what a rollout costs one site: the switch under load and a bad version and bytes on the wire
+	$(BIN)/python loadtests/bench_rollout.py $(BENCH)
+
 bench-engine: $(VENV)/.installed-study compiled ## how late the load engine is; what it tells of a server that stalls and what Locust tells
 	$(BIN)/python loadtests/bench_engine.py $(BENCH)
 
@@ -107,6 +118,9 @@ bench-analysis: $(VENV)/.installed-study ## ten million recorded requests analys
 
 simulate-queues: $(VENV)/.installed-study ## the waiting-time formulas against a discrete-event simulation
 	$(BIN)/python loadtests/simulate_queues.py $(SIMULATE)
+
+simulate-rollouts: $(VENV)/.installed-dev ## a release to a thousand virtual sites, some offline, some crashing
+	$(BIN)/python loadtests/simulate_rollouts.py $(SIMULATE)
 
 simulate: $(VENV)/.installed-dev compiled ## a million virtual requests through a hundred failing sites
 	$(BIN)/python loadtests/simulate_routing.py $(SIMULATE)

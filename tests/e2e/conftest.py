@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +27,14 @@ def install():
         environments.programs(["chromium", "chromedriver"])
     except environments.InstallError as error:
         pytest.fail(str(error))
+
+
+@pytest.fixture(scope="module")
+def system_ports():
+    """The ports of `edgewise up`, which are always the same, for one module at a time."""
+    with Path(tempfile.gettempdir(), "edgewise-e2e-up.lock").open("w") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        yield
 
 
 class Browser:

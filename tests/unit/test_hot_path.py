@@ -1,7 +1,7 @@
 """What is compiled by mypyc must be used as a compiled module can be."""
 
 import ast
-import tomllib
+import runpy
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -13,9 +13,8 @@ def dotted(path):
 
 
 def compiled_modules():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    listed = {SERVICES / name for name in project["tool"]["edgewise"]["hot-path"]["modules"]}
-    return {dotted(path) for path in listed}
+    listed = runpy.run_path(str(ROOT / "hot_path.py"))["modules"]()
+    return {dotted(SERVICES / path) for path in listed}
 
 
 def bases_from(path, modules):

@@ -9,7 +9,23 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 from edgewise import __version__
-from edgewise.cli import fetch, gateway, health, k8s, link, local, models, predict, serve, study
+from edgewise.cli import (
+    agent,
+    fetch,
+    gateway,
+    health,
+    hub,
+    k8s,
+    link,
+    local,
+    models,
+    predict,
+    release,
+    rollout,
+    serve,
+    sites,
+    study,
+)
 from edgewise.core.errors import EdgewiseError
 
 TENSORFLOW_MODEL_SERVER = "tensorflow-model-server"
@@ -24,7 +40,23 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=f"edgewise {__version__}")
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (serve, gateway, link, predict, health, models, fetch, k8s, local, study):
+    for module in (
+        serve,
+        gateway,
+        link,
+        predict,
+        health,
+        models,
+        fetch,
+        k8s,
+        hub,
+        agent,
+        local,
+        study,
+        release,
+        sites,
+        rollout,
+    ):
         module.add_to(commands)
     # Listed for --help only: `main` takes it before this parser sees its words.
     commands.add_parser(

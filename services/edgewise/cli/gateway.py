@@ -32,6 +32,12 @@ def add_to(commands: "Commands") -> None:
             f"may be repeated: {tier}, {tier}-2, ... in the order of preference",
         )
     sites.add_argument("--config", type=Path, metavar="FILE", help="gateway.toml: more sites, routes, credentials")
+    sites.add_argument(
+        "--canaries",
+        type=Path,
+        metavar="FILE",
+        help="how requests are divided between two versions of a model, as the site's agent says; followed",
+    )
     routes = command.add_argument_group("routes; what is said here goes before the config's [route]")
     routes.add_argument(
         "--default-route",

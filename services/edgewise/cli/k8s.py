@@ -1,9 +1,10 @@
-"""`edgewise k8s install`, `edgewise k8s status` and `edgewise k8s uninstall`."""
+"""`edgewise k8s install`, `edgewise k8s status`, `edgewise k8s uninstall` and `edgewise k8s agent`."""
 
 import argparse
 import time
 from typing import TYPE_CHECKING
 
+from edgewise.cli import k8s_agent
 from edgewise.cli.values import seconds, whole
 from edgewise.core.errors import InvalidArgumentError
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from edgewise.cli.commands import Commands
 
 DESCRIPTION = """\
-Install Edgewise in a Kubernetes cluster, look at it, and take it away.
+Install Edgewise in a Kubernetes cluster, look at it, take it away, and make it a site of a hub.
 
   edgewise k8s install --overlay cloud --image-registry registry.example/edgewise
   edgewise k8s status
@@ -47,14 +48,15 @@ def add_to(commands: "Commands") -> None:
     """Add the command to the parser."""
     command = commands.add_parser(
         "k8s",
-        help="install in a Kubernetes cluster, look at it, take it away",
+        help="install in a Kubernetes cluster, look at it, take it away, make it a site of a hub",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    actions = command.add_subparsers(dest="action", metavar="{install,status,uninstall}", required=True)
+    actions = command.add_subparsers(dest="action", metavar="{install,status,uninstall,agent}", required=True)
     _add_install(actions)
     _add_status(actions)
     _add_uninstall(actions)
+    k8s_agent.add_to(actions)
 
 
 def _add_install(actions: "Commands") -> None:

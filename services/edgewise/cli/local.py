@@ -13,9 +13,10 @@ def add_to(commands: "Commands") -> None:
     up = commands.add_parser(
         "up",
         help="run the whole system on this machine and show real predictions",
-        description="Build the models; start a cloud site (ports 8501, 8500), an emulated 4g network in front of it (8521), an "
-        "edge site (8511, 8510) and the gateway (8080, 8081); ask through the gateway what is on photographs while the "
-        "network is whole, cut and healed; stop everything again.",
+        description="Build the models; start a hub (port 8600), a cloud site (8501, 8500), an emulated 4g network in front of it "
+        "(8521), an edge site (8511, 8510) with the gateway (8080, 8081), a second edge site (8531, 8530) with a network between "
+        "it and the hub (8541), and the agents of the three; ask through the gateway what is on photographs while the network is "
+        "whole, cut and healed; stop everything again.",
     )
     _add_state(up)
     up.add_argument(
@@ -40,7 +41,7 @@ def _add_state(command: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path(".edgewise"),
         metavar="DIR",
-        help="models, logs and pid files (default .edgewise)",
+        help="models, what hub and agents keep, logs and pid files (default .edgewise)",
     )
 
 

@@ -33,9 +33,9 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     pets.add_argument("directory", type=Path, metavar="DIR", help="the repository; the model goes to DIR/pets/N/")
     pets.add_argument(
         "--variant",
-        choices=("cloud", "edge", "edge-float32"),
+        choices=("cloud", "edge", "edge-lite2", "edge-float32"),
         default="edge",
-        help="cloud: lite2 in float32; edge: lite0 in int8; edge-float32: lite0 in float32 (default edge)",
+        help="cloud: lite2 in float32; edge: lite0 in int8; edge-lite2: lite2 in int8; edge-float32: lite0 in float32 (default edge)",
     )
     _add_build_options(pets)
     pets.add_argument(

@@ -70,4 +70,4 @@ def _run(arguments: argparse.Namespace) -> int:
     from edgewise.model_server.server import serve
 
     words = {name: value for name, value in vars(arguments).items() if name not in {"run", "command"}}
-    return serve(ServeOptions(**words))
+    return serve(ServeOptions(**words, config_poll_interval_s=words["poll_interval_s"]))

@@ -2,7 +2,13 @@
 
 import argparse
 import math
+import re
 from collections.abc import Callable
+from typing import Final
+
+_UNITS: Final = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_SIZE: Final = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*([A-Za-z]{0,3})")
+_LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}=[A-Za-z0-9._-]{0,63}")
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -60,3 +66,36 @@ def header_name(word: str) -> str:
             f"found {word!r}, expected printable ASCII characters without spaces at the ends, such as factory-7"
         )
     return word
+
+
+def size(word: str) -> int:
+    """Bytes: 500MB, 2GiB or 65536.
+
+    Raises: argparse.ArgumentTypeError: it is none.
+    """
+    found = _SIZE.fullmatch(word.strip())
+    unit = _UNITS.get(found[2].lower()) if found else None
+    if found is None or unit is None or not float(found[1]) * unit >= 1:
+        raise argparse.ArgumentTypeError(f"found {word!r}, expected a size such as 500MB, 2GiB or 65536")
+    return int(float(found[1]) * unit)
+
+
+def rate(word: str) -> float:
+    """Bytes per second: 2MB/s.
+
+    Raises: argparse.ArgumentTypeError: it is none.
+    """
+    if not word.endswith("/s"):
+        raise argparse.ArgumentTypeError(f"found {word!r}, expected a rate such as 2MB/s or 64kB/s")
+    return float(size(word.removesuffix("/s")))
+
+
+def label(word: str) -> tuple[str, str]:
+    """A label of a site: NAME=VALUE.
+
+    Raises: argparse.ArgumentTypeError: it is none.
+    """
+    if not _LABEL.fullmatch(word):
+        raise argparse.ArgumentTypeError(f"found {word!r}, expected NAME=VALUE, such as region=eu")
+    name, _, value = word.partition("=")
+    return name, value

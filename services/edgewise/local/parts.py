@@ -1,7 +1,7 @@
 """The parts of the local system: which commands they are, where they listen, and how one is started and stopped.
 
 Every part is the same command that a user would type, in a process of its own, so that what runs here is what runs
-elsewhere. State lies in one directory: `models/SITE/`, `PART.log`, `PART.pid`.
+elsewhere. State lies in one directory: `models/TIER/` as they were built, `hub/`, `agents/SITE/`, `PART.log`, `PART.pid`.
 """
 
 import contextlib
@@ -29,61 +29,91 @@ class Part:
 
     Attributes:
         name: of its log and pid file.
-        words: the command line behind `edgewise`; "{models}" stands for the directory of models.
+        words: the command line behind `edgewise`; "{state}" stands for the directory of the system's state.
         ports: where it listens.
-        ready_port, ready_path: answer 200 once it works.
-        variant: of the model `pets` that it serves; "" when it serves none.
+        ready_path: answers 200 at the first port once it works; "" when it listens nowhere, and says in its log that it is ready.
         what: for people.
     """
 
     name: str
     words: tuple[str, ...]
     ports: tuple[int, ...]
-    ready_port: int
     ready_path: str
-    variant: str
     what: str
 
 
-def _server(name: str, rest_port: int, grpc_port: int) -> Part:
-    where = ("--rest-port", str(rest_port), "--grpc-port", str(grpc_port))
-    words = ("serve", "--repository", f"{{models}}/{name}", *where, "--site", name, "--tier", name)
-    what = f"model server, REST on port {rest_port}, gRPC on {grpc_port}"
-    return Part(name, words, (rest_port, grpc_port), rest_port, "/v2/health/ready", name, what)
-
-
-CLOUD = _server("cloud", 8501, 8500)
-EDGE = _server("edge", 8511, 8510)
-LINK_PORT, CONTROL_PORT = 8521, 8522
-PROFILE = "4g"
-LINK = Part(
-    "link",
-    (
-        "link",
-        *("--listen", f"{HOST}:{LINK_PORT}", "--to", f"{HOST}:{CLOUD.ready_port}", "--profile", PROFILE),
-        *("--control", f"{HOST}:{CONTROL_PORT}"),
-    ),
-    (LINK_PORT, CONTROL_PORT),
-    CONTROL_PORT,
-    "/state",
-    "",
-    f"a {PROFILE} network between gateway and cloud, port {LINK_PORT}, controlled on {CONTROL_PORT}",
+HUB_PORT = 8600
+HUB = Part(
+    "hub",
+    ("hub", "serve", "--state", "{state}/hub", "--host", HOST, "--port", str(HUB_PORT)),
+    (HUB_PORT,),
+    "/healthz",
+    f"rollouts to all sites, with its pages, port {HUB_PORT}",
 )
+LINK_PORT, CONTROL_PORT = 8521, 8522
+SHOP_LINK_PORT, SHOP_CONTROL_PORT = 8541, 8542
 REST_PORT, GRPC_PORT = 8080, 8081
+PROFILE = "4g"
+POLL_S = "4"
+"""How long an agent's question to the hub waits: short, so that a rollout may call a site silent after some seconds."""
+
+
+def _server(name: str, tier: str, rest_port: int, grpc_port: int) -> Part:
+    where = ("--rest-port", str(rest_port), "--grpc-port", str(grpc_port))
+    files = ("--config", f"{{state}}/agents/{name}/models.config", "--poll-interval-s", "0.2")
+    words = ("serve", *files, *where, "--tier", tier, "--site", name)
+    what = f"model server, REST on port {rest_port}, gRPC on {grpc_port}"
+    return Part(name, words, (rest_port, grpc_port), "/v2/health/ready", what)
+
+
+def _link(name: str, port: int, to: int, control: int, what: str) -> Part:
+    words = (
+        "--listen",
+        f"{HOST}:{port}",
+        "--profile",
+        PROFILE,
+        "--to",
+        f"{HOST}:{to}",
+        "--control",
+        f"{HOST}:{control}",
+    )
+    what = f"a {PROFILE} network between {what}, port {port}, controlled on {control}"
+    return Part(name, ("link", *words), (control, port), "/state", what)
+
+
+def _agent(name: str, models: str, server: Part, *gateway: str) -> Part:
+    own = ("--state", f"{{state}}/agents/{name}", "--adopt", f"{{state}}/models/{models}")
+    beside = ("--model-server", f"http://{HOST}:{server.ports[0]}", *gateway)
+    words = ("agent", "run", *own, *beside, "--poll-s", POLL_S)
+    return Part(f"{name}-agent", words, (), "", f"makes the site {name} match what the hub wants")
+
+
+CLOUD = _server("cloud", "cloud", 8501, 8500)
+EDGE = _server("edge", "edge", 8511, 8510)
+SHOP = _server("shop", "edge", 8531, 8530)
+SHOP_LINK = _link("shop-link", SHOP_LINK_PORT, HUB_PORT, SHOP_CONTROL_PORT, "the site shop and the hub")
+LINK = _link("link", LINK_PORT, CLOUD.ports[0], CONTROL_PORT, "gateway and cloud")
 GATEWAY = Part(
     "gateway",
     (
         "gateway",
-        *("--cloud", f"http://{HOST}:{LINK_PORT}", "--edge", f"http://{HOST}:{EDGE.ready_port}"),
+        *("--cloud", f"http://{HOST}:{LINK_PORT}", "--edge", f"http://{HOST}:{EDGE.ports[0]}"),
         *("--rest-port", str(REST_PORT), "--grpc-port", str(GRPC_PORT)),
+        *("--canaries", "{state}/agents/edge/canaries.json"),
     ),
     (REST_PORT, GRPC_PORT),
-    REST_PORT,
     "/v2/health/ready",
-    "",
     f"the one endpoint for apps, REST on port {REST_PORT}, gRPC on {GRPC_PORT}",
 )
-PARTS = (CLOUD, LINK, EDGE, GATEWAY)
+AGENTS = (
+    _agent("cloud", "cloud", CLOUD, "--no-gateway"),
+    _agent("edge", "edge", EDGE, "--gateway", f"http://{HOST}:{REST_PORT}", "--gateway-site", "edge"),
+    _agent("shop", "edge", SHOP, "--no-gateway"),
+)
+SERVERS = (CLOUD, EDGE, SHOP)
+CONTROL = (HUB, SHOP_LINK)
+"""What has to work before a site can be enrolled."""
+PARTS = (*CONTROL, *AGENTS, CLOUD, LINK, EDGE, SHOP, GATEWAY)
 """In the order in which they start; they stop in the opposite one."""
 
 
@@ -106,10 +136,10 @@ def start(part: Part, state: Path) -> float:
     Raises: UnavailableError: it did not become ready; the message names its log.
     """
     log = state / f"{part.name}.log"
-    words = [word.format(models=state / "models") for word in part.words]
     with log.open("ab") as sink:
+        before_bytes = sink.tell()
         process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "edgewise", *words],
+            [sys.executable, "-m", "edgewise", *_words(part, state)],
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,
@@ -117,7 +147,7 @@ def start(part: Part, state: Path) -> float:
         )
     (state / f"{part.name}.pid").write_text(str(process.pid))
     started_s = time.monotonic()
-    while not is_ready(part):
+    while not (is_ready(part) if part.ports else _said_ready(log, before_bytes)):
         if process.poll() is not None:
             raise UnavailableError(f"{part.name} stopped with exit code {process.returncode}; its log is {log}")
         if time.monotonic() - started_s > READY_TIMEOUT_S:
@@ -141,8 +171,10 @@ def stop(part: Part, state: Path) -> str:
 
 
 def is_ready(part: Part) -> bool:
-    """Whether the part works."""
-    connection = http.client.HTTPConnection(HOST, part.ready_port, timeout=2)
+    """Whether the part works; of one that listens nowhere, nothing is known from outside but that its process runs."""
+    if not part.ports:
+        return True
+    connection = http.client.HTTPConnection(HOST, part.ports[0], timeout=2)
     with contextlib.closing(connection):
         try:
             connection.request("GET", part.ready_path)
@@ -158,7 +190,19 @@ def running(part: Part, state: Path) -> int | None:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except (OSError, ValueError):
         return None
-    return pid if part.words[0].encode() in words and part.words[-1].encode() in words else None
+    own = [word.encode() for word in _words(part, state)]
+    return pid if words[-len(own) - 1 : -1] == own else None
+
+
+def _words(part: Part, state: Path) -> list[str]:
+    # In full: a relative path would be another one from elsewhere.
+    return [word.format(state=state.resolve()) for word in part.words]
+
+
+def _said_ready(log: Path, before_bytes: int) -> bool:
+    with log.open("rb") as file:
+        file.seek(before_bytes)
+        return b"edgewise: ready" in file.read()
 
 
 def _taken(port: int) -> bool:

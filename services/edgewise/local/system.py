@@ -1,7 +1,6 @@
-"""Starts, shows and stops the system on this machine: a cloud site behind an emulated network, an edge site, a gateway."""
+"""Starts, shows and stops the system on this machine: a hub, a cloud site behind an emulated network, two edge sites, a gateway."""
 
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -10,13 +9,17 @@ from pathlib import Path
 from types import FrameType
 
 from edgewise.core.errors import FailedPreconditionError, NotFoundError
+from edgewise.core.releases import TIERS
+from edgewise.local.commands import edgewise
 from edgewise.local.demonstration import demonstrate
 from edgewise.local.parts import (
+    AGENTS,
     CONTROL_PORT,
     GRPC_PORT,
     HOST,
     PARTS,
     REST_PORT,
+    SERVERS,
     Part,
     check_ports,
     is_ready,
@@ -24,6 +27,7 @@ from edgewise.local.parts import (
     start,
     stop,
 )
+from edgewise.local.rollouts import HUB_URL, enroll_sites, prepare_hub, publish_first, token_file
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
@@ -51,23 +55,28 @@ def up(state: Path, images: Path, *, keep: bool = False) -> int:
         raise FailedPreconditionError(
             f"{state} cannot hold models and logs: {error.strerror}; name a directory with --state"
         ) from error
-    for part in PARTS:
-        if part.variant:
-            _step(f"{part.name}: model pets, variant {part.variant}")
-            _build(part, state / "models" / part.name)
+    for tier in TIERS:
+        _step(f"model pets, variant {tier}")
+        _build(tier, state / "models" / tier)
     # All ports before the first start, so that a taken one does not leave half of the system running.
     waiting = [part for part in PARTS if not _works(part, state)]
     for part in waiting:
         check_ports(part)
+    prepare_hub(state)
     with _terminable() as terminated:
         try:
             for part in waiting:
+                if part == AGENTS[0]:
+                    _step("enrolling the sites")
+                    enroll_sites(state)
                 _step(f"{part.name}: {part.what}")
                 print(f"ready after {start(part, state):.2f} s", flush=True)
+            _step("the release that runs: pets/1")
+            publish_first(state)
             _step("predictions through the gateway")
             failures = demonstrate(photographs)
             _step("predictions through the gateway, over gRPC")
-            failures += _edgewise("predict", str(photographs[0]), "--url", f"grpc://{HOST}:{GRPC_PORT}")
+            failures += edgewise("predict", str(photographs[0]), "--url", f"grpc://{HOST}:{GRPC_PORT}")
             if keep:
                 _tell(photographs[0], state)
                 terminated.wait()
@@ -125,25 +134,21 @@ def _tell(photograph: Path, state: Path) -> None:
     print(f"  curl -s -i --data-binary @{photograph} -H 'Content-Type: image/jpeg' {url}/v1/models/pets:predict")
     print(f"  the links, live, in a browser: {url}/")
     print(f"  cut and heal: edgewise link set --control {HOST}:{CONTROL_PORT} blackhole    (or: heal)")
-    print(f"  the sites: {', '.join(f'{part.name} http://{HOST}:{part.ready_port}' for part in PARTS if part.variant)}")
+    print(f"  the sites: {', '.join(f'{part.name} http://{HOST}:{part.ports[0]}' for part in SERVERS)}")
+    print(
+        f"  roll out: export EDGEWISE_HUB={HUB_URL} EDGEWISE_HUB_TOKEN=$(cat {token_file(state)}); edgewise sites list"
+    )
+    print(f"  the hub, in a browser: {HUB_URL}/    (the token is in {token_file(state)})")
     print(f"  gRPC: {HOST}:{GRPC_PORT}   logs: {state}/*.log", flush=True)
 
 
-def _build(part: Part, repository: Path) -> None:
-    words = ("models", "build", "pets", str(repository), "--variant", part.variant)
+def _build(variant: str, repository: Path) -> None:
+    words = ("models", "build", "pets", str(repository), "--variant", variant)
     # The state is ours: a model that an earlier Edgewise wrote there gives way. What else is wrong shows up again.
-    if _edgewise(*words, quiet=True):
-        failed = _edgewise(*words, "--force")
+    if edgewise(*words, quiet=True):
+        failed = edgewise(*words, "--force")
         if failed:
             raise FailedPreconditionError(f"`edgewise {' '.join(words[:3])} ...` failed with exit code {failed}")
-
-
-def _edgewise(*words: str, quiet: bool = False) -> int:
-    errors = subprocess.DEVNULL if quiet else None
-    code = subprocess.run([sys.executable, "-m", "edgewise", *words], check=False, stderr=errors).returncode  # noqa: S603
-    if code == 128 + signal.SIGPIPE:
-        raise BrokenPipeError
-    return code
 
 
 def _step(text: str) -> None:

@@ -44,9 +44,9 @@ def test_up_ends_quietly(tmp_path):
 def test_up_takes_a_command_of_its_own_that_nobody_reads_for_its_end():
     code = """
 import sys
-from edgewise.local import system
+from edgewise.local.commands import edgewise
 try:
-    system._edgewise("tensorflow-model-server", "--version")
+    edgewise("tensorflow-model-server", "--version")
 except BrokenPipeError:
     sys.exit(7)
 """
