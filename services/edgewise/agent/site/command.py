@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from edgewise.agent.fetching.stops import Stopped, stoppable
 from edgewise.agent.site.agent import AgentOptions, edge_agent, trusted_releases
@@ -18,6 +19,9 @@ from edgewise.agent.site.models_config import ModelsConfig, read_models
 from edgewise.agent.site.state import StateDirectory
 from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError
 from edgewise.net.sd_notify import notifier
+
+NICENESS: Final = 10
+"""Of the agent. It shares an edge node's few cores with what answers requests, and fetching, checking and counting can wait."""
 
 
 def run_enroll(
@@ -55,6 +59,8 @@ def run_agent(options: AgentOptions) -> int:
             f"there is no directory {options.state}; enrol the site first: edgewise agent enroll"
         )
     state = StateDirectory(options.state)
+    # Before there are threads: each inherits it.
+    os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
     agent = None
     try:
         with stoppable(), state.locked():

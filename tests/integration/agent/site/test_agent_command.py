@@ -1,9 +1,12 @@
 """`edgewise agent` as it is typed: wrong words, wrong states, wrong hubs."""
 
+import os
 import stat
+from pathlib import Path
 
 import pytest
 
+from edgewise.agent.site.command import NICENESS
 from support.site_hub import SiteHub
 
 
@@ -70,6 +73,15 @@ def test_two_agents_of_one_directory_do_not_run(node, edgewise, tmp_path):
     node.start_agent()
     complaint = edgewise("agent", "run", "--state", str(node.state), code=1)
     assert "another agent works in" in complaint
+
+
+def test_the_agent_lets_those_go_first_who_answer_requests(node):
+    node.enroll()
+    node.start_servers()
+    node.start_agent()
+    threads = Path(f"/proc/{node.agent.process.pid}/task").iterdir()
+    priorities = {os.getpriority(os.PRIO_PROCESS, int(thread.name)) for thread in threads}
+    assert priorities == {NICENESS}
 
 
 def test_status_tells_trust_orders_and_what_serves(hub, node, edgewise, build_tiny):
