@@ -12,6 +12,8 @@ from edgewise.core.errors import InvalidArgumentError, NotFoundError
 
 EVERY_TIER: Final = "any"
 TIERS: Final = ("cloud", "edge")
+GOLDEN_INPUT: Final = "golden input"
+"""So begins the reason for which a version that is wrong about a golden input is not loaded: an agent tells it from all others by that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from support.sockets import free_port
 
 COMMAND_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 30.0
+_SECRET = re.compile(r"ew[t1][_.]\S+")
+_KEYS = ("--with-offline-keys", "trust")
 
 
 class Operator:
@@ -40,9 +42,9 @@ class Operator:
             check=False,
             timeout=COMMAND_TIMEOUT_S,
         )
-        said = re.sub(r"ew[t1][_.]\S+", "…", done.stdout + done.stderr)
+        said = _SECRET.sub("…", done.stdout + done.stderr)
         if shown:
-            self.timeline.say(f"$ edgewise {' '.join(words)}")
+            self.timeline.say(_SECRET.sub("…", f"$ edgewise {' '.join(words)}"))
             self.timeline.show(said)
         assert done.returncode == code, said
         return done.stdout
@@ -64,9 +66,6 @@ class Operator:
         found = re.search(r"ew1\.\S+", said)
         assert found, said
         return found[0]
-
-
-_KEYS = ("--with-offline-keys", "trust")
 
 
 class EdgeNode:

@@ -21,6 +21,7 @@ from edgewise.agent.site.plan_terms import (
     weights_in_force,
 )
 from edgewise.agent.site.port import Division, SiteActuator, StageView, Staging, View
+from edgewise.core.releases import GOLDEN_INPUT
 from edgewise.core.rollout.events import Want
 from edgewise.core.rollout.gates import Findings, Golden
 from edgewise.core.rollout.orders import Order
@@ -247,6 +248,8 @@ class Follower:
         tally = entry.tally
         if isinstance(step, Advance) or step == Move(SiteEvent.PROVED):
             tally = tally.turned(stage_weights(entry, told).share, entry.order.gates)
+        if isinstance(step, Revert) and step.why.startswith(GOLDEN_INPUT):
+            tally = tally.with_golden(Golden(1, 1, 1))
         self._keep(replace(entry, record=after, tally=tally))
         _log.info(
             "%s: %s/%d is %s%s%s",

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewise.core.errors import EdgewiseError, FailedPreconditionError, InvalidArgumentError
+from edgewise.core.releases import GOLDEN_INPUT
 from edgewise.core.requests import PredictRequest
 from edgewise.core.signatures import check_inputs
 from edgewise.core.tensors import DType, Signature, TensorSpec
@@ -208,7 +209,7 @@ def verify(loaded: LoadedVersion, golden: Golden, directory: Path) -> None:
     Raises:
         FailedPreconditionError: the answer is another one; the message says what was expected and what came.
     """
-    what = f"golden input {golden.file!r}"
+    what = f"{GOLDEN_INPUT} {golden.file!r}"
     try:
         inputs = _golden_inputs(loaded, golden, directory)
         output = run(loaded, golden.signature, inputs, (golden.output,))[golden.output]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from edgewise.core.rollout.events import Want
-from edgewise.core.rollout.gates import GateName, Gates
+from edgewise.core.rollout.gates import GateName, Gates, Golden
 from edgewise.core.rollout.site_state import SiteState
 from edgewise.model_server.building import tiny
 from support.site_hub import ERRORS_ALONE, QUICK
@@ -53,6 +53,7 @@ def test_a_version_whose_golden_inputs_fail_never_answers_and_goes_back_by_itsel
         hub.want(hub.order(model="tiny", version=3))
         back = hub.wait_for_state(SiteState.ROLLED_BACK)
     assert "golden" in back.why
+    assert back.findings.golden == Golden(sites=1, complete=1, wrong=1)
     assert not asked.failed()
     assert {version for _, _, version in asked.answers} == {1}
 
