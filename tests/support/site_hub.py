@@ -18,8 +18,8 @@ from edgewise.core.rollout.events import Want
 from edgewise.core.rollout.gates import Gate, Gates
 from edgewise.core.rollout.orders import DesiredState, Order
 from edgewise.core.rollout.specification import Canary
-from edgewise.hub.releases.chunking import chunks_of
 from edgewise.hub.trust.repository import Repository
+from edgewise.protocols.chunking import chunks_of
 from edgewise.protocols.desired_state import PAYLOAD_TYPE as DESIRED
 from edgewise.protocols.desired_state import encode_desired
 from edgewise.protocols.documents import time_text

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -15,9 +16,10 @@ from edgewise.agent.fetching.digests import digest_of_file, files_below
 from edgewise.agent.site.state import StateDirectory
 from edgewise.core.errors import EdgewiseError, FailedPreconditionError, InvalidArgumentError
 from edgewise.core.file_names import checked_name
-from edgewise.core.releases import Release, ReleaseFile, Variant
+from edgewise.core.releases import EVERY_TIER, Release, ReleaseFile, Variant
 from edgewise.core.rollout.orders import Order
-from edgewise.protocols.documents import check_format, document_bytes, read_document
+from edgewise.protocols.chunking import release_file
+from edgewise.protocols.documents import check_format, document_bytes, read_document, time_text
 from edgewise.protocols.release_manifest import MAX_MANIFEST_BYTES, decode_release, encode_release
 from edgewise.trust.durable_files import make_directory, sync_directory
 
@@ -152,7 +154,7 @@ class VersionFiles:
             os.link(self._state.downloads / file.sha256, path)
         for directory in sorted(directories, reverse=True):
             sync_directory(directory)
-        self._describe(order, release)
+        self._describe(release, order.manifest_sha256)
         staging.rename(top)
         sync_directory(top.parent)
         for digest in {file.sha256 for file in variant.files}:
@@ -169,10 +171,10 @@ class VersionFiles:
                 f"{self._path(order.model, order.version)} holds other files than the release "
                 f"{order.model}/{order.version} ({wrong}); a version never changes: release it with a new number"
             )
-        self._describe(order, release)
+        self._describe(release, order.manifest_sha256)
 
     def adopt(self, model: str, version: int, source: Path) -> None:
-        """Copy a version that was here before the agent.
+        """Copy a version that was here before the agent. It is described as a release is, so that the next one is fetched by what it lacks.
 
         Raises: EdgewiseError, OSError: it cannot be read, or the disk refuses.
         """
@@ -183,7 +185,8 @@ class VersionFiles:
             shutil.rmtree(staging)
         staging.mkdir()
         directories = {staging}
-        for name in files_below(source):
+        names = files_below(source)
+        for name in names:
             path = staging / name
             path.parent.mkdir(parents=True, exist_ok=True)
             directories.update(staging / parent for parent in Path(name).parents)
@@ -192,6 +195,10 @@ class VersionFiles:
             _sync_file(path)
         for directory in sorted(directories, reverse=True):
             sync_directory(directory)
+        if names:
+            described = Variant(tuple(release_file(name, staging / name) for name in sorted(names)))
+            release = Release(model, version, time_text(time.time()), {EVERY_TIER: described}, notes="adopted")
+            self._describe(release, hashlib.sha256(encode_release(release)).hexdigest())
         staging.rename(top)
         sync_directory(top.parent)
 
@@ -237,10 +244,14 @@ class VersionFiles:
     def _beside(self, model: str, version: int) -> Path:
         return self._state.models / model / f".{version}.release"
 
-    def _describe(self, order: Order, release: Release) -> None:
-        content = encode_release(release)
-        value = {"format": FORMAT, "manifest_sha256": order.manifest_sha256, "release": content.decode()}
-        self._state.write(self._beside(order.model, order.version), document_bytes(value))
+    def _describe(self, release: Release, manifest_sha256: str) -> None:
+        """Note what a version is.
+
+        Args:
+            manifest_sha256: of the manifest as it was ordered; of what is noted, when nobody ordered it.
+        """
+        value = {"format": FORMAT, "manifest_sha256": manifest_sha256, "release": encode_release(release).decode()}
+        self._state.write(self._beside(release.model, release.version), document_bytes(value))
 
     def _read(self, path: Path) -> tuple[str, str, Release] | None:
         """The digest of the manifest as it was ordered, the digest of what is here, and the release."""

@@ -1,14 +1,13 @@
 """Makes a release out of directories: what its manifest says, and where the bytes of each file are."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgewise.core.errors import FailedPreconditionError
-from edgewise.core.releases import Release, ReleaseFile, Variant
-from edgewise.hub.releases.chunking import chunks_of
+from edgewise.core.releases import Release, Variant
 from edgewise.hub.releases.version_files import version_files
+from edgewise.protocols.chunking import release_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ def make_release(
     for tier, directory in directories.items():
         try:
             paths = version_files(directory)
-            files = tuple(_release_file(name, path, on_bytes) for name, path in paths.items())
+            files = tuple(release_file(name, path, on_bytes) for name, path in paths.items())
         except OSError as error:
             raise FailedPreconditionError(f"{error.filename or directory} cannot be read: {error.strerror}") from error
         blobs.update({file.sha256: paths[file.path] for file in files})
@@ -68,10 +67,3 @@ def bytes_to_read(directories: Iterable[Path]) -> int:
     Raises: as `make_release`.
     """
     return sum(path.stat().st_size for directory in directories for path in version_files(directory).values())
-
-
-def _release_file(name: str, path: Path, on_bytes: Callable[[int], None]) -> ReleaseFile:
-    chunks = chunks_of(path, on_bytes)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return ReleaseFile(name, sum(chunk.size_bytes for chunk in chunks), digest, chunks)

@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 import pytest
 
 from edgewise.agent.site import staging as staging_module
+from edgewise.agent.site.adoption import adopt
 from edgewise.agent.site.allowance import DailyQuota, TokenBucket
 from edgewise.agent.site.hub_client import HubClient
 from edgewise.agent.site.staging import DiskStaging
 from edgewise.agent.site.state import StateDirectory
 from edgewise.agent.site.transfer import Patience
+from edgewise.agent.site.version_files import VersionFiles
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.core.releases import Chunk, Release, ReleaseFile, Variant
 from edgewise.protocols.release_manifest import encode_release
@@ -157,6 +159,20 @@ def test_what_the_version_before_has_is_not_fetched_again(stage, hub, tmp_path):
     assert stage.fetch(stage.release(2, {"model.onnx": changed}, tmp_path)).present
     print(f"{(hub.sent_bytes - sent) / len(changed):.4f} of the size went over the wire")
     assert hub.sent_bytes - sent <= 0.15 * len(changed)
+    assert stage.files(2) == {"model.onnx": changed}
+
+
+def test_what_an_adopted_version_has_is_not_fetched_again(stage, hub, tmp_path):
+    before = content(6, 20_000_000)
+    there = tmp_path / "before" / "pets" / "1"
+    (there / "variables").mkdir(parents=True)
+    (there / "model.onnx").write_bytes(before)
+    (there / "variables" / "empty").touch()
+    adopt(tmp_path / "before", VersionFiles(stage.state), lambda *_: None)
+    assert stage.files(1) == {"model.onnx": before, "variables/empty": b""}
+    changed = content(7, 1000) + before[:9_000_000] + content(8, 2_000_000) + before[11_000_000:]
+    assert stage.fetch(stage.release(2, {"model.onnx": changed}, tmp_path)).present
+    assert hub.sent_bytes <= 0.15 * len(changed)
     assert stage.files(2) == {"model.onnx": changed}
 
 

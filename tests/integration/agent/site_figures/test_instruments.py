@@ -12,7 +12,7 @@ import pytest
 from bench_rollout.networks import ROW, Network, write
 from bench_rollout.relay import Badness, Relay
 
-from edgewise.hub.releases.chunking import chunks_of
+from edgewise.protocols.chunking import chunks_of
 
 LARGE_BYTES = 300_000
 

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgewise.core.releases import Chunk
+from edgewise.core.releases import Chunk, ReleaseFile
 
 LEAST_BYTES: Final = 16 * 1024
 MOST_BYTES: Final = 256 * 1024
@@ -54,6 +54,20 @@ def chunks_of(path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> t
                 on_bytes(end - start)
                 start = end
             return tuple(found)
+
+
+def release_file(name: str, path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> ReleaseFile:
+    """A file as a release describes it.
+
+    Args:
+        name: in the version's directory.
+        on_bytes: as in `chunks_of`.
+    Raises: OSError: it cannot be read.
+    """
+    chunks = chunks_of(path, on_bytes)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return ReleaseFile(name, sum(chunk.size_bytes for chunk in chunks), digest, chunks)
 
 
 def cut_bytes(content: bytes) -> list[int]:

@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from edgewise.hub.releases import chunking
-from edgewise.hub.releases.chunking import LEAST_BYTES, MOST_BYTES, chunks_of, cut_bytes
+from edgewise.protocols import chunking
+from edgewise.protocols.chunking import LEAST_BYTES, MOST_BYTES, chunks_of, cut_bytes
 
 
 @pytest.fixture(scope="module")
