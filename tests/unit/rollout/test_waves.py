@@ -4,7 +4,7 @@ import pytest
 
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.core.rollout.selectors import parse_selector
-from edgewise.core.rollout.waves import ALL, NONE, Amount, Wave, parse_amount, plan_waves
+from edgewise.core.rollout.waves import ALL, NONE, Amount, Wave, late_wave, parse_amount, plan_waves
 
 SITES = {f"s{number}": {"ring": "canary" if number < 2 else "rest", "number": str(number)} for number in range(10)}
 
@@ -68,3 +68,18 @@ def test_the_draw_is_the_same_for_the_same_key_and_another_for_another():
     first = plan_waves(waves, SITES, key="r1")
     assert first == plan_waves(waves, dict(reversed(SITES.items())), key="r1")
     assert any(first != plan_waves(waves, SITES, key=f"r{number}") for number in range(2, 5))
+
+
+@pytest.mark.parametrize(
+    ("labels", "wave"),
+    [({"ring": "canary"}, 2), ({"ring": "rest"}, 2), ({"ring": "rest", "gpu": ""}, 3), ({"old": ""}, None)],
+)
+def test_a_late_site_goes_with_the_last_wave_that_means_it_and_draws_nothing(labels, wave):
+    waves = [
+        Wave("canary", parse_selector("ring=canary")),
+        Wave("drawn", amount=Amount(count=5)),
+        Wave("rest", parse_selector("!old")),
+        Wave("gpus", parse_selector("gpu")),
+        Wave("more", amount=Amount(share=0.5)),
+    ]
+    assert late_wave(waves, labels) == wave

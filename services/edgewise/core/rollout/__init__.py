@@ -5,6 +5,8 @@
     site_state            the states of a site, as a table
     rollout_state         the states of a rollout, as a table
     wave_progress         how far a wave is
+    views                 what a rollout knows at its beginning, and after a report
+    verbs                 what people can ask of a rollout, and when
     rollout               carries a rollout through its waves: events in, instructions out
     site_plan             what the agent of a site does next
 

@@ -100,6 +100,20 @@ class Retired:
 
 
 @dataclass(frozen=True, slots=True)
+class Joined:
+    """A site was enrolled since the rollout was made, and is one of its sites from now on. One that is in it already stays as it is, unless it
+    was retired or taken over: then it begins anew.
+
+    Attributes:
+        wave: its number, from 0.
+    """
+
+    site: str
+    wave: int
+    now_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Overtaken:
     """Another rollout of the same model takes sites over.
 
@@ -112,7 +126,7 @@ class Overtaken:
     now_s: float
 
 
-Event: TypeAlias = Commanded | Heard | Reported | Ticked | Retired | Overtaken
+Event: TypeAlias = Commanded | Heard | Reported | Ticked | Retired | Joined | Overtaken
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +148,15 @@ class SiteMoved:
 
 
 @dataclass(frozen=True, slots=True)
+class SiteJoined:
+    """For the record: a site is in the rollout, after all others that are, whatever was known of it before."""
+
+    site: str
+    state: SiteState
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class RolloutMoved:
     """For the record."""
 
@@ -151,7 +174,7 @@ class WaveMoved:
     why: str
 
 
-Instruction: TypeAlias = Tell | SiteMoved | RolloutMoved | WaveMoved
+Instruction: TypeAlias = Tell | SiteMoved | SiteJoined | RolloutMoved | WaveMoved
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +186,7 @@ class SiteView:
         want: what it was told last.
         acting: what it says that it was told last.
         heard_s: when it was heard of last; None for never.
-        was: the state in which it fell silent; None while it is heard.
+        was: the state in which it fell silent; None while it is heard, and of one that joined and was not heard of yet.
         switched: it was told to run the release, and may have.
     """
 

@@ -11,6 +11,7 @@ The rules:
 - A site that was offline before it was told to switch does not count, and does not hold its wave up; it catches up when it is back.
   One that falls silent while the new version may be answering counts as failed until it is heard of again.
 - A wave passes when each of its sites has settled or is away, at least one of them is Active, and the verdict is Pass.
+- A site that joins late is away until it is first heard of, and catches up then. Should it never be, nothing is other than without it.
 - Whoever was told to run the release is told to go back when the rollout is aborted, and the rollout has not ended before each is back.
 - Nothing is told twice, and everything told can be told again: a hub that crashed goes on from `view()`.
 """
@@ -27,11 +28,13 @@ from edgewise.core.rollout.events import (
     Event,
     Heard,
     Instruction,
+    Joined,
     Overtaken,
     Reported,
     Retired,
     RolloutMoved,
     RolloutView,
+    SiteJoined,
     SiteMoved,
     SiteView,
     Tell,
@@ -40,10 +43,9 @@ from edgewise.core.rollout.events import (
     Want,
     WaveMoved,
     WavePhase,
-    WaveView,
 )
 from edgewise.core.rollout.gates import pooled
-from edgewise.core.rollout.rollout_state import TRANSITIONS, RolloutEvent, RolloutState, allowed
+from edgewise.core.rollout.rollout_state import TRANSITIONS, RolloutEvent, RolloutState
 from edgewise.core.rollout.site_state import (
     AGENT_STATES,
     BEFORE_SWITCH,
@@ -55,16 +57,11 @@ from edgewise.core.rollout.site_state import (
 )
 from edgewise.core.rollout.site_state import TRANSITIONS as SITE_TRANSITIONS
 from edgewise.core.rollout.specification import OnFailure, Specification
+from edgewise.core.rollout.verbs import EVENTS, check_verb, possible_verbs
+from edgewise.core.rollout.views import after_report, listened_anew, planned_view
 
-_VERBS: Final = {
-    Verb.START: RolloutEvent.STARTED,
-    Verb.PAUSE: RolloutEvent.PAUSED,
-    Verb.RESUME: RolloutEvent.RESUMED,
-    Verb.PROMOTE: RolloutEvent.PROMOTED,
-    Verb.ABORT: RolloutEvent.ABORTED,
-    Verb.UNDO: RolloutEvent.UNDONE,
-}
 _MOVING: Final = frozenset({RolloutState.PROGRESSING, RolloutState.PAUSED})
+_OPEN: Final = _MOVING | {RolloutState.PLANNED, RolloutState.COMPLETED}
 _GOING_BACK: Final = frozenset({RolloutState.ABORTING, RolloutState.FAILED})
 
 
@@ -97,21 +94,12 @@ class Rollout:
             waves: the sites of each wave, in the order in which they are told (`waves.plan_waves`).
             heard_s: when each site was heard of last; who is not in it never was.
         """
-        heard = heard_s or {}
-        sites = {
-            site: SiteView(wave=number, heard_s=heard.get(site)) for number, named in enumerate(waves) for site in named
-        }
-        return cls(specification, RolloutView(RolloutState.PLANNED, "", sites, tuple(WaveView() for _ in waves)))
+        return cls(specification, planned_view(waves, heard_s or {}))
 
     @classmethod
     def resumed(cls, specification: Specification, view: RolloutView, now_s: float) -> "Rollout":
         """A rollout that goes on after nobody listened for a while: that while was no silence, and used up no patience."""
-        sites = {
-            site: known if known.heard_s is None or known.was else replace(known, heard_s=now_s)
-            for site, known in view.sites.items()
-        }
-        waves = tuple(replace(wave, since_s=now_s) for wave in view.waves)
-        return cls(specification, replace(view, sites=sites, waves=waves))
+        return cls(specification, listened_anew(view, now_s))
 
     def view(self) -> RolloutView:
         """All that it knows; a rollout made from it goes on from here."""
@@ -122,10 +110,8 @@ class Rollout:
         return RolloutView(self._state, self._why, self._sites, tuple(self._waves))
 
     def verbs(self) -> tuple[Verb, ...]:
-        """What can be asked of it now. There is nothing to undo at sites that another rollout took over."""
-        possible = allowed(self._state)
-        own = any(known.state != SiteState.SUPERSEDED for known in self._sites.values())
-        return tuple(verb for verb, event in _VERBS.items() if event in possible and (own or verb != Verb.UNDO))
+        """What can be asked of it now."""
+        return possible_verbs(self._state, self._sites.values())
 
     @property
     def state(self) -> RolloutState:
@@ -137,8 +123,8 @@ class Rollout:
 
         Returns: what is to be told and written down, in this order.
         Raises:
-            FailedPreconditionError: a verb that is not possible in this state.
-            NotFoundError: a site that is not in this rollout.
+            FailedPreconditionError: a verb that is not possible in this state, or a site that would join one that goes back or went back.
+            NotFoundError: a site or a wave that is not in this rollout.
             InvalidArgumentError: a report of a state that only the hub can give.
         """
         self._instructions = []
@@ -156,6 +142,9 @@ class Rollout:
                     self._known(site)
                     self._supersede([site], "retired")
                     self._go_on(now_s)
+                case Joined(site, wave, now_s):
+                    self._join(site, wave)
+                    self._go_on(now_s)
                 case Overtaken(sites, by, now_s):
                     self._supersede(sorted(sites & self._sites.keys()), f"taken over by {by}")
                     self._end_when_overtaken(by)
@@ -165,19 +154,9 @@ class Rollout:
     # What comes from people
 
     def _command(self, command: Commanded) -> None:
-        event = _VERBS[command.verb]
-        possible = self.verbs()
-        if command.verb not in possible:
-            if command.verb == Verb.UNDO and event in allowed(self._state):
-                raise FailedPreconditionError(
-                    "another rollout took every site of this one over; undo that one, or roll out the version that is wanted"
-                )
-            raise FailedPreconditionError(
-                f"the rollout is {self._state.value} and cannot {command.verb.value}; "
-                + (f"it can {' or '.join(possible)}" if possible else "it has ended")
-            )
+        check_verb(command.verb, self._state, self._sites.values())
         now_s = command.now_s
-        self._move(event, command.why or f"{command.verb.value} by hand")
+        self._move(EVENTS[command.verb], command.why or f"{command.verb.value} by hand")
         match command.verb:
             case Verb.START:
                 if self._specification.prestage:
@@ -192,13 +171,30 @@ class Rollout:
                 self._turn_back()
         self._go_on(now_s)
 
+    def _join(self, site: str, wave: int) -> None:
+        known = self._sites.get(site)
+        if known is not None and known.state != SiteState.SUPERSEDED:
+            return
+        if self._state not in _OPEN:
+            raise FailedPreconditionError(f"the rollout is {self._state.value}; no site can join it")
+        if not 0 <= wave < len(self._waves):
+            raise NotFoundError(f"there is no wave {wave} in this rollout; expected 0 to {len(self._waves) - 1}")
+        if known is not None:
+            self._of_wave[known.wave].remove(site)
+            del self._sites[site]
+        self._sites[site] = SiteView(wave, SiteState.UNREACHABLE)
+        self._of_wave[wave].append(site)
+        self._instructions.append(SiteJoined(site, SiteState.UNREACHABLE, "enrolled, and not heard of yet"))
+        if self._specification.prestage and self._state != RolloutState.PLANNED:
+            self._tell(site, Want.STAGE)
+
     # What comes from sites
 
     def _heard(self, site: str, now_s: float) -> None:
         known = self._known(site)
         self._sites[site] = replace(known, heard_s=now_s, was=None)
-        if known.state == SiteState.UNREACHABLE and known.was is not None:
-            self._place(site, known.was, "heard of again")
+        if known.state == SiteState.UNREACHABLE:
+            self._place(site, known.was or SiteState.PENDING, "heard of again" if known.was else "heard of")
             self._change(known.wave, since_s=now_s)
             self._go_on(now_s)
 
@@ -212,16 +208,7 @@ class Rollout:
             self._sites[report.site] = replace(known, heard_s=report.now_s)
             return
         before = known.was or known.state
-        self._sites[report.site] = replace(
-            known,
-            acting=report.want,
-            heard_s=report.now_s,
-            was=None,
-            switched=known.switched or report.state in RUNS_NEW,
-            waiting=report.waiting,
-            findings=report.findings,
-            why=report.why,
-        )
+        self._sites[report.site] = after_report(known, report)
         # An agent that lost its memory begins again. What it says is true all the same.
         unexpected = (
             "" if can_have_become(before, report.state) else f"after {before.value}, which no site does by itself"
@@ -356,7 +343,7 @@ class Rollout:
             self._place(site, SiteState.SUPERSEDED, why)
 
     def _end_when_overtaken(self, by: str) -> None:
-        left = [known for known in self._sites.values() if known.state not in SETTLED]
+        left = [known for known in waves_are.counting(self._sites).values() if known.state not in SETTLED]
         if self._state in _MOVING and not left:
             self._move(RolloutEvent.SUPERSEDED, f"taken over by {by}")
 
@@ -403,7 +390,7 @@ class Rollout:
             self._change(number, **changes)
 
     def _views(self, number: int) -> dict[str, SiteView]:
-        return {site: self._sites[site] for site in self._of_wave[number]}
+        return waves_are.counting({site: self._sites[site] for site in self._of_wave[number]})
 
     def _name(self, number: int) -> str:
         return self._specification.waves[number].name

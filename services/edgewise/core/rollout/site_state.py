@@ -3,7 +3,8 @@
 Most moves are made by the agent at the site, which writes each of them to its disk before it acts on it, so that it goes on where it was
 after a crash. The hub sees them through reports, any of which may be late, doubled or lost: a report says where the site is now, and the
 hub takes it for true when the table has a way from what it knew. Three states are the hub's own: Pending (nothing heard of this
-rollout yet), Unreachable (nothing heard at all for too long) and Superseded (another rollout wants something else of the site).
+rollout yet), Unreachable (nothing heard at all for too long, or since the site was enrolled into a rollout that there was already) and
+Superseded (another rollout wants something else of the site).
 """
 
 from enum import StrEnum
@@ -24,7 +25,7 @@ class SiteState(StrEnum):
     ACTIVE = "Active"  # the new version answers everything and has held for the bake time
     ROLLED_BACK = "RolledBack"  # the previous version answers everything, and the release was let go
     FAILED = "Failed"  # cannot go on by itself, and says why; what ran before still runs
-    UNREACHABLE = "Unreachable"  # silent for longer than the rollout allows
+    UNREACHABLE = "Unreachable"  # silent for longer than the rollout allows, or since it was enrolled
     SUPERSEDED = "Superseded"  # another rollout has taken the site over
 
 

@@ -29,6 +29,13 @@ def is_stuck(known: SiteView) -> bool:
     return known.state == SiteState.FAILED and known.acting == Want.BACK
 
 
+def counting(sites: Mapping[str, SiteView]) -> dict[str, SiteView]:
+    """Those that a wave has to do with: all but sites that joined and were not heard of yet. The other calculations are given these alone."""
+    return {
+        site: known for site, known in sites.items() if known.state != SiteState.UNREACHABLE or known.was is not None
+    }
+
+
 def is_granted(wave: WaveView) -> bool:
     """Whether a site of this wave need not have all the evidence itself."""
     return wave.promoted or wave.phase == WavePhase.PASSED or wave.verdict == Verdict.PASS

@@ -99,6 +99,17 @@ def plan_waves(waves: Sequence[Wave], sites: Mapping[str, Mapping[str, str]], *,
     return planned
 
 
+def late_wave(waves: Sequence[Wave], labels: Mapping[str, str]) -> int | None:
+    """Which wave a site joins that was not there when the rollout was planned: the last one that means it.
+
+    A wave that takes a part of its sites has drawn it already, and takes no other.
+
+    Returns: its number, from 0; None where no wave takes the site.
+    """
+    meant = [number for number, wave in enumerate(waves) if wave.amount == ALL and wave.selector.matches(labels)]
+    return meant[-1] if meant else None
+
+
 def _exact(share: float, total: int) -> float:
     """Share * total without the last bits, by which 0.07 * 100 is more than 7."""
     return round(share * total, 9)

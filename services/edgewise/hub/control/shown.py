@@ -98,6 +98,7 @@ class Showing:
 
     def _wave(self, running: Running, number: int, view: WaveView, sites: Mapping[str, SiteView]) -> WaveStatus:
         wave = running.head.specification.waves[number]
+        counting = len(wave_progress.counting(sites))
         return WaveStatus(
             number=number,
             name=wave.name,
@@ -109,8 +110,8 @@ class Showing:
             sites=len(sites),
             states=dict(Counter(known.state.value for known in sites.values())),
             failed=sum(map(wave_progress.has_failed, sites.values())),
-            may_fail=wave.error_budget.at_most_of(len(sites)),
-            at_once=wave.max_concurrent.at_least_one_of(len(sites)),
+            may_fail=wave.error_budget.at_most_of(counting),
+            at_once=wave.max_concurrent.at_least_one_of(counting),
             gates=self._wave_gates(running, number, sites),
         )
 

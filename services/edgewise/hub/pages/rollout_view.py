@@ -239,6 +239,8 @@ def _does(site: RolloutSiteStatus, canary: Canary) -> str:
             return f"{_stage(site.stage, canary)}{'; waits for more evidence' if site.waiting else ''}"
         case SiteState.UNREACHABLE if site.was:
             return f"was {site.was}"
+        case SiteState.UNREACHABLE:
+            return "enrolled, not heard of yet"
         case _:
             return ""
 

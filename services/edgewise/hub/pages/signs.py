@@ -60,7 +60,9 @@ _SIGNS: Final[Mapping[tuple[str, str], Sign]] = MappingProxyType(
         (Kind.SITE, SiteState.ACTIVE): Sign("●", "good", "the new version answers everything"),
         (Kind.SITE, SiteState.ROLLED_BACK): Sign("↶", "back", "the previous version answers everything"),
         (Kind.SITE, SiteState.FAILED): Sign("✕", "bad", "cannot go on by itself; what ran before still runs"),
-        (Kind.SITE, SiteState.UNREACHABLE): Sign("?", "lost", "silent for longer than the rollout allows"),
+        (Kind.SITE, SiteState.UNREACHABLE): Sign(
+            "?", "lost", "silent for longer than the rollout allows, or since it was enrolled"
+        ),
         (Kind.SITE, SiteState.SUPERSEDED): Sign("»", "quiet", "another rollout has taken the site over"),
         (Kind.ROLLOUT, RolloutState.PLANNED): Sign("○", "quiet", "nothing has moved"),
         (Kind.ROLLOUT, RolloutState.PROGRESSING): Sign("▸", "moving", "waves open one after another"),
