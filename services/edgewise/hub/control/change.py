@@ -4,18 +4,19 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
-from edgewise.core.rollout.events import Event, Instruction, RolloutMoved, SiteMoved, Tell, Want, WaveMoved
+from edgewise.core.rollout.events import Event, Instruction, RolloutMoved, SiteJoined, SiteMoved, Tell, Want, WaveMoved
 from edgewise.core.rollout.site_state import SiteState
 from edgewise.hub.control.actors import Actor
 from edgewise.hub.control.known import Known
 from edgewise.hub.control.running import Running, Unwritten
 from edgewise.hub.store.journals import Deed, Kind, Move, insert_deeds, insert_moves
-from edgewise.hub.store.rollouts import Head, update_rollout, update_rollout_sites, update_waves
+from edgewise.hub.store.rollouts import Head, place_sites, update_rollout, update_rollout_sites, update_waves
 from edgewise.hub.store.sites import (
     Site,
     SiteOrder,
     delete_orders,
     insert_orders,
+    insert_site,
     update_generations,
     update_orders,
     update_sites,
@@ -62,6 +63,17 @@ class Change:
         self._known.add(running)
         self._fresh.add(running.head.name)
         self.also(write)
+        self.touched = True
+
+    def begin_again(self, running: Running) -> None:
+        """A rollout to which no site answered, and to which one is to answer now."""
+        self._known.add(running)
+        self.touched = True
+
+    def begin_site(self, site: Site) -> None:
+        """One that was not there."""
+        self._known.sites[site.name] = site
+        self.also(lambda connection: insert_site(connection, site))
         self.touched = True
 
     def keep_site(self, site: Site) -> None:
@@ -112,6 +124,7 @@ class Change:
             update_rollout(connection, name, unwritten.standing)
             update_waves(connection, name, unwritten.waves)
             update_rollout_sites(connection, name, unwritten.sites)
+            place_sites(connection, name, unwritten.joined)
         update_sites(connection, self._sites.values())
         update_generations(connection, (site for name, site in self._told.items() if name not in self._sites))
         orders = [((site, self._known.told(site)[model]), new) for (site, model), new in self._orders.items()]
@@ -140,6 +153,9 @@ class Change:
             case SiteMoved(site, before, after, why):
                 self._regroup |= after == SiteState.SUPERSEDED
                 self._move(head, Kind.SITE, site, (before.value, after.value), why)
+            case SiteJoined(site, state, why):
+                self._regroup = True
+                self._move(head, Kind.SITE, site, ("", state.value), why)
             case RolloutMoved(before, after, why):
                 self._regroup = True
                 self._move(head, Kind.ROLLOUT, head.name, (before.value, after.value), why)

@@ -11,13 +11,14 @@ from edgewise.core.rollout.selectors import check_label
 from edgewise.hub.control.actors import Actor
 from edgewise.hub.control.books import Books
 from edgewise.hub.control.credentials import digest_of_token, new_token
+from edgewise.hub.control.joining import join, rollouts_to_join
 from edgewise.hub.store.credentials import (
     Enrollment,
     find_enrollment,
     insert_enrollment,
     use_enrollment,
 )
-from edgewise.hub.store.sites import Site, insert_site
+from edgewise.hub.store.sites import Site
 from edgewise.trust.keys import VerifyingKey
 
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
@@ -74,17 +75,18 @@ def enroll(
     merged = {**labels, **enrollment.labels}
     _check_labels(merged)
     known = books.known.sites.get(enrollment.site)
+    site = Site(enrollment.site, enrollment.tier, merged, key.public_hex, token_sha256, now_s)
+    # One that gives its place to another is in its rollouts already.
+    rollouts = rollouts_to_join(books, site) if known is None or known.retired_s is not None else []
     with books.change(now_s) as change:
         change.also(lambda connection: use_enrollment(connection, digest, now_s))
-        site = known or Site(enrollment.site, enrollment.tier, merged, key.public_hex, token_sha256, now_s)
         if known is None:
-            change.also(lambda connection: insert_site(connection, site))
-            change.then(lambda: books.known.sites.update({site.name: site}))
+            change.begin_site(site)
         else:
-            _begin_anew(site, enrollment.tier, merged, key)
-            site.token_sha256, site.enrolled_s, site.retired_s = token_sha256, now_s, None
+            site = _begun_anew(known, site)
             change.keep_site(site)
             change.tell_again(site)
+        join(books, change, site, rollouts)
         change.audit(Actor(site.name, address), "site.enroll", site.name, tier=site.tier, key=key.key_id)
         change.then(lambda: _publish(books))
     return site.name, secret
@@ -118,10 +120,12 @@ def retire_site(books: Books, name: str, actor: Actor) -> None:
         change.then(lambda: _publish(books))
 
 
-def _begin_anew(site: Site, tier: str, labels: Mapping[str, str], key: VerifyingKey) -> None:
+def _begun_anew(known: Site, site: Site) -> Site:
     """A site that joins again: another disk, another key. What it was told stands, so it catches up."""
-    site.tier, site.labels, site.public_key = tier, labels, key.public_hex
-    site.sequence, site.following, site.trusted = 0, 0, {}
+    known.tier, known.labels, known.public_key = site.tier, site.labels, site.public_key
+    known.token_sha256, known.enrolled_s, known.retired_s = site.token_sha256, site.enrolled_s, None
+    known.sequence, known.following, known.trusted = 0, 0, {}
+    return known
 
 
 def _publish(books: Books) -> None:

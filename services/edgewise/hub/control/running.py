@@ -10,6 +10,7 @@ from edgewise.core.rollout.events import (
     Reported,
     RolloutMoved,
     RolloutView,
+    SiteJoined,
     SiteMoved,
     SiteView,
     Tell,
@@ -27,11 +28,17 @@ TIMED: Final = frozenset({RolloutState.PROGRESSING, RolloutState.PAUSED, Rollout
 
 @dataclass(frozen=True, slots=True)
 class Unwritten:
-    """What has changed of a rollout since it was written down."""
+    """What has changed of a rollout since it was written down.
+
+    Attributes:
+        sites: that were in it.
+        joined: that were not, or begin anew, in the order in which they joined.
+    """
 
     standing: Standing
     waves: tuple[tuple[int, WaveView], ...]
     sites: tuple[tuple[str, SiteView, SiteProgress], ...]
+    joined: tuple[tuple[str, SiteView, SiteProgress], ...] = ()
 
 
 class Running:
@@ -53,6 +60,7 @@ class Running:
         self._written = {site: (known, self.progress(site)) for site, known in machine.glance().sites.items()}
         self._waves = machine.glance().waves
         self._named: set[str] = set()
+        self._joined: list[str] = []
         self._moved = False
 
     @classmethod
@@ -65,7 +73,11 @@ class Running:
         instructions = self.machine.handle(*events)
         self._named.update(event.site for event in events if isinstance(event, Reported))
         self._named.update(one.site for one in instructions if isinstance(one, Tell | SiteMoved))
-        self._moved |= any(isinstance(one, SiteMoved | RolloutMoved) for one in instructions)
+        self._moved |= any(isinstance(one, SiteMoved | SiteJoined | RolloutMoved) for one in instructions)
+        for one in instructions:
+            if isinstance(one, SiteJoined):
+                self._joined.append(one.site)
+                self._progress.pop(one.site, None)
         return instructions
 
     def progress(self, site: str) -> SiteProgress:
@@ -85,25 +97,27 @@ class Running:
     def unwritten(self, now_s: float) -> Unwritten | None:
         """What is to be written down; None when nothing is."""
         view, before = self.machine.glance(), self.standing
-        sites = tuple(
-            (site, view.sites[site], self.progress(site)) for site in sorted(self._named) if self._differs(site, view)
-        )
+        joined = tuple((site, view.sites[site], self.progress(site)) for site in self._joined)
+        named = sorted(self._named.difference(self._joined))
+        sites = tuple((site, view.sites[site], self.progress(site)) for site in named if self._differs(site, view))
         waves = tuple(
             (number, wave)
             for number, (wave, known) in enumerate(zip(view.waves, self._waves, strict=True))
             if wave != known
         )
-        if not sites and not waves and (view.state, view.why) == (before.state, before.why):
+        if not sites and not joined and not waves and (view.state, view.why) == (before.state, before.why):
             return None
         live = is_live(view) if self._moved else before.live
-        return Unwritten(Standing(view.state, view.why, before.revision + 1, now_s, live), waves, sites)
+        return Unwritten(Standing(view.state, view.why, before.revision + 1, now_s, live), waves, sites, joined)
 
     def written(self, unwritten: Unwritten) -> None:
         """It is."""
         self.standing = unwritten.standing
         self._waves = self.machine.glance().waves
-        self._written.update({site: (known, progress) for site, known, progress in unwritten.sites})
+        both = (*unwritten.sites, *unwritten.joined)
+        self._written.update({site: (known, progress) for site, known, progress in both})
         self._named.clear()
+        self._joined.clear()
         self._moved = False
 
     def _differs(self, site: str, view: RolloutView) -> bool:

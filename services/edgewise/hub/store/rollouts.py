@@ -4,14 +4,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, select, update
 
 from edgewise.core.rollout.events import RolloutView, SiteView, Want, WavePhase, WaveView
 from edgewise.core.rollout.gates import Verdict
 from edgewise.core.rollout.rollout_state import RolloutState
 from edgewise.core.rollout.site_state import SiteState
 from edgewise.core.rollout.specification import Specification
-from edgewise.hub.store.schema import ROLLOUT_SITES, ROLLOUT_WAVES, ROLLOUTS, SITES
+from edgewise.hub.store.journals import Kind
+from edgewise.hub.store.schema import HISTORY, ROLLOUT_SITES, ROLLOUT_WAVES, ROLLOUTS, SITES
 from edgewise.hub.store.specification_values import read_specification_value, specification_value
 from edgewise.hub.store.texts import storable
 from edgewise.protocols.documents import Document
@@ -169,6 +170,44 @@ def update_rollout_sites(
     rows = [{"of_rollout": name, "which": site, **_site_values(known, progress)} for site, known, progress in sites]
     if rows:
         connection.execute(_UPDATE_SITE, rows)
+
+
+def place_sites(connection: Connection, name: str, sites: Sequence[tuple[str, SiteView, SiteProgress]]) -> None:
+    """Sites that join it, in their order and after those that are in it. What was known there of one that joins again is gone."""
+    if not sites:
+        return
+    mine = ROLLOUT_SITES.c.rollout == name
+    connection.execute(delete(ROLLOUT_SITES).where(mine, ROLLOUT_SITES.c.site.in_([site for site, *_ in sites])))
+    last = connection.execute(select(func.max(ROLLOUT_SITES.c.place)).where(mine)).scalar()
+    first = 0 if last is None else last + 1
+    rows = [
+        {"rollout": name, "site": site, "place": place, "wave": known.wave, **_site_values(known, progress)}
+        for place, (site, known, progress) in enumerate(sites, first)
+    ]
+    connection.execute(insert(ROLLOUT_SITES), rows)
+
+
+def joinable_rollouts(connection: Connection) -> list[tuple[str, str, RolloutState]]:
+    """Rollouts that still bring sites to their release: name, model and state, the one first that was started last.
+
+    When a rollout was started is in its history: it was Planned until then.
+    """
+    started = (
+        select(func.max(HISTORY.c.number))
+        .where(
+            HISTORY.c.rollout == ROLLOUTS.c.name,
+            HISTORY.c.kind == Kind.ROLLOUT.value,
+            HISTORY.c.before == RolloutState.PLANNED.value,
+        )
+        .scalar_subquery()
+        .label("started")
+    )
+    states = (RolloutState.PLANNED, RolloutState.PROGRESSING, RolloutState.PAUSED, RolloutState.COMPLETED)
+    asked = select(ROLLOUTS.c.name, ROLLOUTS.c.model, ROLLOUTS.c.state, started).where(
+        ROLLOUTS.c.state.in_([state.value for state in states])
+    )
+    rows = sorted(connection.execute(asked), key=lambda row: (row.started or 0, row.name), reverse=True)
+    return [(row.name, row.model, RolloutState(row.state)) for row in rows]
 
 
 def live_rollouts(connection: Connection) -> list[str]:

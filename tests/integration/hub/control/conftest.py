@@ -1,6 +1,7 @@
 """A control plane over each database, and what tests ask of it."""
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from edgewise.hub.control.plane import ControlPlane
 from edgewise.hub.store.store import Store
@@ -104,6 +105,37 @@ class World:
 
     def moves(self, rollout: str) -> list[tuple[str, str, str, str]]:
         return [(one.kind, one.subject, one.before, one.after) for one in self.plane.history(rollout)]
+
+
+class Failing:
+    """Has the database fail at commits, before they are made or after; reading is a transaction as well, and some may be spared."""
+
+    def __init__(self, world, *, after: bool, spared: int = 0) -> None:
+        self._dialect = world.plane._books._store.engine.dialect
+        self._after = after
+        self._spared = spared
+
+    def __enter__(self):
+        commit = self._dialect.do_commit
+
+        def failing(connection):
+            self._spared -= 1
+            if self._after or self._spared >= 0:
+                commit(connection)
+            if self._spared >= 0:
+                return
+            raise OperationalError("COMMIT", {}, Exception("disk I/O error"))
+
+        self._dialect.do_commit = failing
+        return self
+
+    def __exit__(self, *_):
+        del self._dialect.do_commit
+
+
+@pytest.fixture
+def failing():
+    return Failing
 
 
 @pytest.fixture

@@ -213,7 +213,9 @@ def test_a_site_enrolled_again_has_a_new_key_and_catches_up(small_world):
 
 def test_a_retired_site_can_join_again_and_is_told_nothing_old(small_world):
     world = small_world
-    world.begin()
+    name = world.begin()
+    world.settle()
+    world.command(name, "undo")
     world.settle()
     world.plane.retire_site("alpha", OPERATOR)
     again = world.site("alpha")

@@ -16,40 +16,18 @@ from edgewise.hub.control.actors import Role
 from support.control_world import OPERATOR, opened
 
 
-class Failing:
-    """Has the database fail at commits, before they are made or after."""
-
-    def __init__(self, world, *, after: bool) -> None:
-        self._dialect = world.plane._books._store.engine.dialect
-        self._after = after
-
-    def __enter__(self):
-        commit = self._dialect.do_commit
-
-        def failing(connection):
-            if self._after:
-                commit(connection)
-            raise OperationalError("COMMIT", {}, Exception("disk I/O error"))
-
-        self._dialect.do_commit = failing
-        return self
-
-    def __exit__(self, *_):
-        del self._dialect.do_commit
-
-
 @pytest.fixture(params=["not committed", "committed and nobody heard"])
 def after(request):
     return request.param != "not committed"
 
 
-def test_a_report_whose_commit_fails_is_taken_when_it_comes_again(small_world, after):
+def test_a_report_whose_commit_fails_is_taken_when_it_comes_again(small_world, failing, after):
     world = small_world
     name = world.begin()
     alpha = world.sites["alpha"]
     alpha.look(world.now_s)
     report = alpha.sealed(Progress(name, SiteState.DOWNLOADING, Want.STAGE))
-    with Failing(world, after=after), pytest.raises(UnavailableError, match="cannot be asked now"):
+    with failing(world, after=after), pytest.raises(UnavailableError, match="cannot be asked now"):
         world.plane.report("alpha", report, world.now_s)
     assert world.states(name)["alpha"] == ("Downloading" if after else "Pending")
     assert world.plane.report("alpha", report, world.now_s) == alpha.sequence
@@ -58,11 +36,11 @@ def test_a_report_whose_commit_fails_is_taken_when_it_comes_again(small_world, a
     assert world.states(name) == {"alpha": "Active", "beta": "Active"}
 
 
-def test_a_command_whose_commit_fails_moves_all_or_nothing(small_world, after):
+def test_a_command_whose_commit_fails_moves_all_or_nothing(small_world, failing, after):
     world = small_world
     name = world.begin(start=False)
     world.changes.clear()
-    with Failing(world, after=after), pytest.raises(UnavailableError, match="cannot be asked now"):
+    with failing(world, after=after), pytest.raises(UnavailableError, match="cannot be asked now"):
         world.command(name, "start")
     assert world.plane.rollout(name).state == ("Progressing" if after else "Planned")
     _, envelope = world.plane.desired("beta", world.now_s)
@@ -76,11 +54,11 @@ def test_a_command_whose_commit_fails_moves_all_or_nothing(small_world, after):
     assert world.moves(name).count(("rollout", name, "Planned", "Progressing")) == 1
 
 
-def test_a_tick_or_a_token_or_a_site_whose_commit_fails_leaves_nothing_in_memory(small_world):
+def test_a_tick_or_a_token_or_a_site_whose_commit_fails_leaves_nothing_in_memory(small_world, failing):
     world = small_world
     name = world.begin()
     world.pass_s(2)
-    with Failing(world, after=False):
+    with failing(world, after=False):
         world.now_s += 1.0
         for call in (
             lambda: world.plane.create_token("ci", Role.ADMIN, actor=OPERATOR),
