@@ -1,11 +1,25 @@
 """The hub on virtual time: what it decides it writes down in one go, and it may be killed before or after that."""
 
 from random import Random
+from typing import Final
 
-from edgewise.core.rollout.events import Event, Reported, RolloutMoved, SiteMoved, Tell, Want, WaveMoved
+from edgewise.core.rollout.events import (
+    Event,
+    Joined,
+    Reported,
+    RolloutMoved,
+    SiteJoined,
+    SiteMoved,
+    Tell,
+    Want,
+    WaveMoved,
+)
 from edgewise.core.rollout.rollout import Rollout
-from edgewise.core.rollout.waves import plan_waves
+from edgewise.core.rollout.rollout_state import RolloutState
+from edgewise.core.rollout.waves import late_wave, plan_waves
 from rollout_simulator.scenario import Scenario
+
+_OPEN: Final = frozenset({RolloutState.PLANNED, RolloutState.PROGRESSING, RolloutState.PAUSED, RolloutState.COMPLETED})
 
 
 class HubDownError(Exception):
@@ -15,9 +29,11 @@ class HubDownError(Exception):
 class Hub:
     """One rollout, kept."""
 
-    def __init__(self, scenario: Scenario, sites: dict[str, dict[str, str]], random: Random) -> None:
+    def __init__(self, scenario: Scenario, sites: dict[str, dict[str, str]], late: set[str], random: Random) -> None:
         specification = scenario.specification
-        waves = plan_waves(specification.waves, sites, key=str(scenario.seed))
+        early = {site: labels for site, labels in sites.items() if site not in late}
+        waves = plan_waves(specification.waves, early, key=str(scenario.seed))
+        self._labels = sites
         self._specification = specification
         self._crash_ratio = scenario.hub_crash_ratio
         self._random = random
@@ -27,8 +43,19 @@ class Hub:
         self._view = self.rollout.view()
         self.wants: dict[str, tuple[Want, int]] = dict.fromkeys(sites, (Want.NOTHING, 0))
         self._numbers: dict[str, int] = dict.fromkeys(sites, 0)
-        self.moves: list[SiteMoved | RolloutMoved | WaveMoved] = []
+        self.moves: list[SiteMoved | SiteJoined | RolloutMoved | WaveMoved] = []
         self.crashes = 0
+
+    def enroll(self, site: str, now_s: float) -> bool:
+        """A site is there from now on, and joins the rollout unless that goes back.
+
+        Returns: whether it is in it.
+        Raises: HubDownError: as `handle` does.
+        """
+        wave = late_wave(self._specification.waves, self._labels[site])
+        if site not in self.rollout.glance().sites and wave is not None and self.rollout.state in _OPEN:
+            self.handle(Joined(site, wave, now_s))
+        return site in self.rollout.glance().sites
 
     def handle(self, event: Event, number: int = 0) -> None:
         """Decide, write down, answer.

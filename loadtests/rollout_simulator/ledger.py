@@ -12,7 +12,7 @@ end           when all links are whole again everything comes to rest: everybody
 from collections import Counter, defaultdict
 from typing import Final
 
-from edgewise.core.rollout.events import RUNNING, RolloutMoved, SiteMoved, Want, WaveMoved, WavePhase
+from edgewise.core.rollout.events import RUNNING, RolloutMoved, SiteJoined, SiteMoved, Want, WaveMoved, WavePhase
 from edgewise.core.rollout.rollout import Rollout
 from edgewise.core.rollout.rollout_state import TRANSITIONS as ROLLOUT_TRANSITIONS
 from edgewise.core.rollout.rollout_state import RolloutState
@@ -63,7 +63,7 @@ class Ledger:
             if self._specification.gates.golden and (golden.complete == 0 or golden.wrong):
                 self._violated("proved", f"{agent.name}: golden {golden} with share {machine.share:g}")
 
-    def moved(self, move: SiteMoved | RolloutMoved | WaveMoved) -> None:
+    def moved(self, move: SiteMoved | SiteJoined | RolloutMoved | WaveMoved) -> None:
         """The hub has written this down."""
         self.checks += 1
         match move:
@@ -71,6 +71,10 @@ class Ledger:
                 if before != self._sites[site] or before == after:
                     self._violated("table", f"hub: {site} moved from {before} to {after}, was {self._sites[site]}")
                 self._sites[site] = after
+            case SiteJoined(site, state):
+                if site in self._sites:
+                    self._violated("table", f"hub: {site} joined, was {self._sites[site]}")
+                self._sites[site] = state
             case RolloutMoved(before, after):
                 if before != self._rollout or (before, after) not in _ROLLOUT_MOVES:
                     self._violated("table", f"rollout moved from {before} to {after}, was {self._rollout}")
@@ -105,6 +109,10 @@ class Ledger:
             self._violated("end", f"the rollout is still {view.state}: {view.why}")
         for name, agent in agents.items():
             self._look_at(agent)
+            if name not in view.sites:
+                if agent.machine.loaded != {OLD} or view.state == RolloutState.COMPLETED:
+                    self._violated("end", f"{name} did not join, and has {sorted(agent.machine.loaded)} loaded")
+                continue
             known, record, share = view.sites[name], agent.disk.record, agent.machine.share
             if known.state not in {record.state, SiteState.PENDING} and known.state != SiteState.SUPERSEDED:
                 self._violated("end", f"{name} is {record.state}, the hub believes {known.state}")

@@ -34,6 +34,7 @@ class Scenario:
         crashing_share: of the sites, whose agent is killed again and again.
         crash_ratio: the chance of each step of such an agent to end in a crash, before it, after it, or between writing and doing.
         hub_crash_ratio: the chance of each event to end in a crash of the hub, before it was written down or after.
+        late_share: of the sites, which are enrolled at a random time after the rollout was made; some of them are away then.
         rate_hz: requests a second at a site: uniform between these.
         quick_s: an agent looks around so often.
         duration_s: after this all links are whole and nobody crashes, and everything has `settle_s` to come to rest.
@@ -48,6 +49,7 @@ class Scenario:
     crashing_share: float = 0.05
     crash_ratio: float = 0.05
     hub_crash_ratio: float = 0.002
+    late_share: float = 0.0
     rate_hz: tuple[float, float] = (0.5, 20.0)
     fetch_s: tuple[float, float] = (5.0, 120.0)
     load_s: tuple[float, float] = (1.0, 10.0)

@@ -27,7 +27,8 @@ class Simulation:
         names = [f"site-{number:04}" for number in range(scenario.sites)]
         labels = {name: {"ring": "canary" if number % 20 == 0 else "rest"} for number, name in enumerate(names)}
         self.agents = {name: Agent(name, scenario, random, self.ledger.step) for name in names}
-        self.hub = Hub(scenario, labels, random)
+        self.late = {name for name in names if scenario.late_share and random.random() < scenario.late_share}
+        self.hub = Hub(scenario, labels, self.late, random)
         self.now_s = 0.0
         self.events = 0
         self.digest = 0
@@ -56,12 +57,18 @@ class Simulation:
                 self.agents[name[5:]].online = online or self.hub.healed
             elif name.startswith("verb:"):
                 self._command(Verb(name[5:]))
+            elif name.startswith("enroll:"):
+                self._enroll(name[7:])
         self.ledger.end(self.hub.rollout, self.agents)
 
     def _prepare(self, names: list[str]) -> None:
         scenario, random = self.scenario, self._random
         for name in names:
-            self._at(random.uniform(0.0, scenario.quick_s), name)
+            from_s = random.uniform(0.0, scenario.quick_s)
+            if name in self.late:
+                from_s = random.uniform(0.0, scenario.duration_s)
+                self._at(from_s, f"enroll:{name}")
+            self._at(from_s, name)
             if random.random() < scenario.offline_share:
                 from_s = random.choice([0.0, random.uniform(0.0, scenario.duration_s / 2.0)])
                 self._at(from_s, f"link:{name}", online=False)
@@ -90,9 +97,20 @@ class Simulation:
             if self.hub.rollout.state in possible.get(verb, {RolloutState.PROGRESSING, RolloutState.PAUSED}):
                 self._at(self.now_s + 1.0, f"verb:{verb.value}")
 
+    def _enroll(self, name: str) -> None:
+        try:
+            if self.now_s >= self._hub_back_s:
+                self.hub.enroll(name, self.now_s)
+        except HubDownError:
+            self._hub_down()
+        self._take_note()
+        # Whoever enrols it asks again, until it is in.
+        if name not in self.hub.rollout.glance().sites:
+            self._at(self.now_s + RESTART_S, f"enroll:{name}")
+
     def _look(self, agent: Agent) -> None:
         self._at(self.now_s + agent.look(self.now_s), agent.name)
-        if not agent.online or self.now_s < self._hub_back_s:
+        if not agent.online or self.now_s < self._hub_back_s or agent.name not in self.hub.rollout.glance().sites:
             return
         said = agent.report(self.now_s)
         if said is not None:
@@ -110,10 +128,13 @@ class Simulation:
         try:
             self.hub.handle(event, number)
         except HubDownError:
-            self._hub_back_s = self.now_s + self._random.uniform(0.0, RESTART_S)
+            self._hub_down()
             answered = False
         self._take_note()
         return answered
+
+    def _hub_down(self) -> None:
+        self._hub_back_s = self.now_s + self._random.uniform(0.0, RESTART_S)
 
     def _take_note(self) -> None:
         for move in self.hub.moves[self._moves :]:

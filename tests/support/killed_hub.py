@@ -120,15 +120,19 @@ class Operator:
         self._hub = hub
         self._clock = clock
         self.sites = [Site(name, hub.ask) for name in ("alpha", "beta", "gamma")]
+        self._late = Site("late", hub.ask)
 
     def play(self) -> dict[str, Any]:
-        """All of it: to every site, and back."""
+        """All of it: to every site, to one that is enrolled afterwards, and back."""
         for site in self.sites:
             self._until_done(site.join)
         made = release(2)
         self._hub.ask("add_release", made, manifest_sha256(made), OPERATOR)
         self._until(lambda: bool(self._hub.ask("rollouts")), self._create)
         self._until(lambda: self._state() != "Planned", lambda: self._command("start"))
+        self._settle("Completed")
+        self._until_done(self._late.join)
+        self.sites.append(self._late)
         self._settle("Completed")
         self._until(lambda: self._state() != "Completed", lambda: self._command("undo"))
         self._settle("RolledBack")

@@ -36,6 +36,20 @@ def test_a_good_release_reaches_every_site(seed):
     assert states(simulation) == {SiteState.ACTIVE}
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_sites_that_are_enrolled_meanwhile_get_a_good_release(seed):
+    simulation = run(seed=seed, late_share=0.4)
+    assert simulation.late
+    assert simulation.hub.rollout.state == RolloutState.COMPLETED
+    assert states(simulation) == {SiteState.ACTIVE}
+
+
+@pytest.mark.parametrize("abort_s", [600.0, 1_500.0])
+def test_sites_that_are_enrolled_meanwhile_go_back_with_the_others(abort_s):
+    simulation = run(seed=5, late_share=0.4, abort_s=abort_s)
+    assert simulation.hub.rollout.state == RolloutState.ROLLED_BACK
+
+
 @pytest.mark.parametrize(
     "release",
     [Release(error_ratio=0.05), Release(slow_ratio=0.3), Release(golden_wrong=1), Release(loads=False)],

@@ -1,7 +1,7 @@
 """Killed at any point, a hub goes on where it was: nothing that moved is lost, and nothing moves twice.
 
 The hub is killed with SIGKILL just before, or just after, its first commit or fsync, then its second, and so on until it gets through a whole
-rollout and back. Sites and operator outlive it and ask again what got no answer.
+rollout, a site that joins it, and back. Sites and operator outlive it and ask again what got no answer.
 """
 
 import json
@@ -47,8 +47,9 @@ def test_killed_at_every_commit_and_fsync(moment, killer, tmp_path):
     assert all(one["killed"] == 1 for one in killed)
     assert whole["killed"] == 0
     assert whole["state"] == "RolledBack"
-    assert whole["sites"] == dict.fromkeys(("alpha", "beta", "gamma"), "RolledBack")
-    assert whole["told"] == [["back"]] * 3
+    assert whole["sites"] == dict.fromkeys(("alpha", "beta", "gamma", "late"), "RolledBack")
+    assert whole["told"] == [["back"]] * 4
+    assert ["site", "late", "", "Unreachable"] in whole["history"]
     for kind, subject, *_ in whole["history"]:
         assert (kind, subject) in {("rollout", "pets-two"), ("wave", "first"), ("wave", "rest")} or kind == "site"
     for one in killed:
