@@ -46,6 +46,7 @@ def main() -> int:
         sites=arguments.sites,
         seed=arguments.seed,
         quick_s=10.0,
+        late_share=0.1,
     )
     started_s = time.perf_counter()
     simulation = Simulation(scenario)

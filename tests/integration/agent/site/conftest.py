@@ -88,6 +88,13 @@ def node(tmp_path, hub, start_server, start_gateway):
     node.stop()
 
 
+@pytest.fixture
+def second_node(tmp_path, hub, start_server, start_gateway):
+    node = EdgeNode(tmp_path / "second", hub, start_server, start_gateway)
+    yield node
+    node.stop()
+
+
 class Load:
     """Apps that ask, one after another, until it ends.
 

@@ -36,6 +36,39 @@ def real(tmp_path, start_server, edgewise, monkeypatch):
     server.stop()
 
 
+def rollout(name):
+    request = urllib.request.Request(
+        f"{os.environ['EDGEWISE_HUB']}/api/v1/rollouts/{name}",
+        headers={"Authorization": f"Bearer {os.environ['EDGEWISE_HUB_TOKEN']}"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def test_a_site_that_is_enrolled_after_a_rollout_gets_its_version(real, node, second_node, build_tiny, tmp_path):
+    word = real("sites", "enroll", "edge-1").split()[-1]
+    real("agent", "enroll", word, "--state", str(node.state))
+    node.start("--poll-s", "5", gateway=False)
+    real("release", "create", "tiny", "2", "--all", str(build_tiny(2, bias=1.0)), "--trust", str(tmp_path / "trust"))
+    (tmp_path / "rollout.yaml").write_text(
+        SPECIFICATION.replace("errors: {margin: 20%, confidence: 90%}", "errors: off")
+    )
+    real("rollout", "start", str(tmp_path / "rollout.yaml"), "--name", "first", "--yes")
+    wait_for(lambda: rollout("first")["state"] == "Completed", timeout_s=60)
+    word = real("sites", "enroll", "edge-2").split()[-1]
+    real("agent", "enroll", word, "--state", str(second_node.state))
+    assert "enrolled, not heard of yet" in real("rollout", "status", "first")
+    second_node.start("--poll-s", "5", gateway=False)
+    wait_for(lambda: [site["state"] for site in rollout("first")["sites"]] == ["Active", "Active"], timeout_s=60)
+    wait_for(lambda: second_node.version() == 2)
+    assert rollout("first")["state"] == "Completed"
+    said = real("rollout", "status", "first")
+    assert "2 of 2 sites Active" in said or "2 sites Active" in said
+    said = real("rollout", "history", "first")
+    assert "site edge-2: Unreachable (enrolled, and not heard of yet)" in said
+    assert "site edge-2: Unreachable -> Pending (heard of)" in said
+
+
 def test_a_rollout_from_enrolment_to_undo(real, node, load, build_tiny, tmp_path):
     tiny.build(tmp_path / "before", version=1)
     word = real("sites", "enroll", "edge-1", "--label", "region=eu").split()[-1]
@@ -46,19 +79,10 @@ def test_a_rollout_from_enrolment_to_undo(real, node, load, build_tiny, tmp_path
     (tmp_path / "rollout.yaml").write_text(SPECIFICATION)
     with load(node.ask) as asked:
         real("rollout", "start", str(tmp_path / "rollout.yaml"), "--name", "first", "--yes")
-
-        def state():
-            request = urllib.request.Request(
-                f"{os.environ['EDGEWISE_HUB']}/api/v1/rollouts/first",
-                headers={"Authorization": f"Bearer {os.environ['EDGEWISE_HUB_TOKEN']}"},
-            )
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return json.load(answer)["state"]
-
-        wait_for(lambda: state() == "Completed", timeout_s=60)
+        wait_for(lambda: rollout("first")["state"] == "Completed", timeout_s=60)
         wait_for(lambda: node.version() == 2)
         real("rollout", "undo", "first", "--yes", "--why", "a test")
-        wait_for(lambda: state() == "RolledBack", timeout_s=60)
+        wait_for(lambda: rollout("first")["state"] == "RolledBack", timeout_s=60)
         wait_for(lambda: node.version() == 1)
     assert not asked.failed()
     said = real("agent", "status", "--state", str(node.state))
