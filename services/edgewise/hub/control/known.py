@@ -66,7 +66,7 @@ class Known:
         return self.orders.get(site, NOTHING)
 
     def add(self, running: Running) -> None:
-        """One rollout more. Nearly always it is the newest."""
+        """One rollout more, in its place by age."""
         self.running[running.head.name] = running
         self.running = dict(sorted(self.running.items(), key=lambda one: (one[1].head.created_s, one[0])))
         self.heads[running.head.name] = running.head

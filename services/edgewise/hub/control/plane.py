@@ -126,7 +126,7 @@ class ControlPlane:
     def enroll(
         self, token: str, public_key: str, tier: str, labels: Mapping[str, str], *, address: str = ""
     ) -> tuple[str, str]:
-        """A site joins.
+        """A site joins, and with it the rollouts that mean it, if its name is a new one or was retired.
 
         Args:
             public_key: its own, 64 hexadecimal digits.
