@@ -126,6 +126,7 @@ def test_a_site_that_fetches_says_how_far_it_is():
 
 def test_a_silent_site_says_where_it_was():
     assert cell(site(state="Unreachable", was="Verifying")).does == "was Verifying"
+    assert cell(site(state="Unreachable", was="")).does == "enrolled, not heard of yet"
 
 
 def test_what_a_site_was_told_and_has_not_heard_is_said():
