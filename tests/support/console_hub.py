@@ -4,7 +4,8 @@ import contextlib
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from edgewise.core.errors import Code, EdgewiseError
 from edgewise.hub.trust.repository import Repository
+from edgewise.protocols.documents import time_text
 from edgewise.protocols.http_status import TFS_STATUS
 from edgewise.protocols.trusted_documents import encode_desired_keys, encode_policy
 from edgewise.trust.keys import SigningKey
@@ -30,21 +32,26 @@ class ConsoleHub:
         blobs: contents by digest.
         offline: what the operator has.
         desired_key: signs desired states.
+        wanted: what each site is told, signed for a bundle: (until when, in seconds since the epoch) makes the envelope.
+        clock: the hub's and the operator's.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self.clock = clock
+        self.wanted: dict[str, Callable[[float], bytes]] = {}
         self.answers: dict[str, Any] = {}
         self.asked: list[str] = []
         self.blobs: dict[str, bytes] = {}
         self.online, self.desired_key = SigningKey.generated(), SigningKey.generated()
         contents = {POLICY: encode_policy({}), DESIRED_KEYS: encode_desired_keys([self.desired_key.public_hex])}
-        self.offline = OfflineTrust.created(directory / "offline", self.online.public_hex, contents)
+        self.offline = OfflineTrust.created(directory / "offline", self.online.public_hex, contents, clock=clock)
         self.repository = Repository.created(
             directory / "tuf",
             self.online,
             roots=self.offline.root_files(),
             targets=self.offline.targets_file(),
             contents=contents,
+            clock=clock,
         )
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -78,10 +85,18 @@ class ConsoleHub:
             case ("PUT", "api"):
                 self.repository.put_target(name.removeprefix("v1/targets/"), body)
                 return b"{}"
+            case ("POST", "api") if name == "v1/bundles":
+                return self._bundle(json.loads(body))
             case ("POST", "api") if name == "v1/metadata/targets":
                 self.repository.accept_targets(body)
                 return b"{}"
         raise _Wrong(Code.NOT_FOUND, f"there is no {path}")
+
+    def _bundle(self, asked: dict[str, Any]) -> bytes:
+        until_s = self.clock() + asked["valid_for_s"]
+        timestamp = self.repository.carried(until_s).decode()
+        desired = None if asked["site"] is None else self.wanted[asked["site"]](until_s).decode()
+        return json.dumps({"until": time_text(until_s), "timestamp": timestamp, "desired": desired}).encode()
 
     def _blob(self, method: str, sha256: str, body: bytes) -> bytes:
         if method == "PUT":

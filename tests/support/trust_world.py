@@ -152,9 +152,9 @@ class World:
         shutil.copytree(saved, self.directory / "hub")
         self.reopen_hub(*self.hub._keys)
 
-    def desired(self, *, site="edge-1", generation=1, expires_s=7 * DAY_S, key=None, sha256="a" * 64):
+    def desired(self, *, site="edge-1", generation=1, expires_s=7 * DAY_S, key=None, sha256="a" * 64, carried=False):
         order = Order("pets-2-k3f9", "pets", 2, sha256, Want.RUN)
-        state = DesiredState(site, generation, time_text(self.clock() + expires_s), (order,))
+        state = DesiredState(site, generation, time_text(self.clock() + expires_s), (order,), carried)
         return seal(encode_desired(state), PAYLOAD_TYPE, key or self.desired_key)
 
     def close(self):

@@ -102,6 +102,9 @@ class BundleSource(Source):
         lacking: the file that was asked for last and is not there.
     """
 
+    carries = True
+    expired_means = "the bundle was good until then; export a new one"
+
     def __init__(self, root: Path, names: frozenset[str]) -> None:
         self._root = root
         self._names = names

@@ -12,6 +12,7 @@ from edgewise.cli.hub_connection import (
     add_json,
     add_verb,
     connect,
+    duration_s,
     print_json,
     release_name,
 )
@@ -45,7 +46,8 @@ Exit codes: 0 all is what was signed; 1 something is not, and what; 2 wrong argu
 """
 EXPORT = """\
 Write releases, with all that vouches for them, into one file that can be carried to a site. With --site it holds what the hub tells that site,
-and is for that site alone. The site has to take it in before the hub's signatures in it expire: see docs/rollouts.md.
+and is for that site alone. The hub signs it for --valid-for, which takes an operator's token: within that time the site has to take it in, and
+may install what is in it.
 """
 IMPORT = """\
 Take in a file that `edgewise release export` wrote, at a site: everything is checked as if it had come from the hub, and nothing is taken in
@@ -113,6 +115,13 @@ def _add_export(verbs: "Commands") -> None:
         "--tier", choices=TIERS, help="only what sites of this tier need (default: that of --site, or all)"
     )
     command.add_argument("--site", metavar="NAME", help="with what the hub tells this site")
+    command.add_argument(
+        "--valid-for",
+        type=duration_s,
+        default=30 * 86400.0,
+        metavar="TIME",
+        help="so long the site may install what is in it, such as 90d or 12h (30d)",
+    )
     _add_trust(command, required=False)
     add_connection(command)
     command.set_defaults(run=_export)
@@ -219,7 +228,14 @@ def _export(arguments: argparse.Namespace) -> int:
         root = OfflineTrust.opened(arguments.trust).root_files()[0] if trusted else first_root(client)
         tier = arguments.tier or (client.site(arguments.site).tier if arguments.site else None)
         done = export(
-            client, root, arguments.releases, arguments.out, tier=tier, site=arguments.site, on_bytes=on_bytes
+            client,
+            root,
+            arguments.releases,
+            arguments.out,
+            tier=tier,
+            site=arguments.site,
+            valid_for_s=arguments.valid_for,
+            on_bytes=on_bytes,
         )
     print(exported_text(arguments.out, done))
     return 0

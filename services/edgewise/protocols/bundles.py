@@ -3,10 +3,11 @@
     bundle.json                    what it is, first
     tuf/metadata/...               the chain of signatures: all roots, timestamp, snapshot, targets
     tuf/targets/...                policy, keys and manifests, the digest before the name
-    desired.json                   what one site is told, signed by the hub; only in a bundle for that site
+    desired.json                   what one site is told, only in a bundle for that site
     blobs/sha256/HEX               the files
 
-Nothing in it is secret, and nothing is believed for being in it. The same content is the same bytes.
+Nothing in it is secret, and nothing is believed for being in it. Timestamp and desired state are signed by the hub for the bundle, and say so: a
+site believes them from there alone. But for these two, the same content is the same bytes.
 """
 
 import re

@@ -4,6 +4,8 @@
     {"rollout": "pets-2-k3f9", "model": "pets", "version": 2, "manifest_sha256": "9f86...", "want": "run",
      "gates": {"errors": {"margin": 0.01, "confidence": 0.99}, "latency": null, "disagreement": null, "golden": true},
      "canary": {"shadow_share": 0.0, "shadow_s": 0.0, "shares": [0.01, 0.1, 0.5], "stage_s": 60.0, "bake_s": 600.0}}]}
+
+One that was signed for a bundle has "carried": true as well.
 """
 
 from typing import Any, Final
@@ -28,6 +30,7 @@ def encode_desired(desired: DesiredState) -> bytes:
             "site": desired.site,
             "generation": desired.generation,
             "expires": desired.expires,
+            **({"carried": True} if desired.carried else {}),
             "orders": [order_value(order) for order in desired.orders],
         }
     )
@@ -50,6 +53,7 @@ def decode_desired(content: bytes) -> DesiredState:
         generation=top.integer("generation", 1, MAX_VERSION),
         expires=expires,
         orders=tuple(read_order(order) for order in orders),
+        carried=top.flag("carried", default=False),
     )
 
 

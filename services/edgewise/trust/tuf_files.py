@@ -27,6 +27,10 @@ MAX_TARGETS_BYTES: Final = 5_000_000
 MAX_TARGET_BYTES: Final = 64 << 20
 SIGNED_FIELD: Final = "x-edgewise-signed"
 """A field of our own in a timestamp: when the hub signed it. It is signed with the rest, so it says that it is not earlier than that."""
+CARRIED_FIELD: Final = "x-edgewise-carried"
+"""A field of our own in a timestamp that was signed for a bundle. It lives for weeks where others live for a day, so it counts only at a site
+that it was carried to: sent over the network, it would let an enemy hold a site where it is for as long."""
+TIMESTAMP_FILE: Final = "timestamp.json"
 
 _LAST_S: Final = 253402300799.0
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
@@ -148,6 +152,27 @@ def check_content(target: TargetFile, content: bytes) -> None:
         target.verify_length_and_hashes(content)
     except LengthOrHashMismatchError:
         raise FailedPreconditionError(f"the content of {target.path} is not what targets.json says it is") from None
+
+
+def is_carried(timestamp: Timestamp) -> bool:
+    """Whether a timestamp was signed for a bundle."""
+    return CARRIED_FIELD in timestamp.unrecognized_fields
+
+
+def check_not_carried(content: bytes) -> None:
+    """Refuse a timestamp.json that was signed for a bundle, where it came over the network. What is no timestamp is left to who reads it.
+
+    Raises: PermissionDeniedError: it is such.
+    """
+    try:
+        timestamp = read(content, Timestamp, what=TIMESTAMP_FILE, max_bytes=MAX_TIMESTAMP_BYTES).signed
+    except InvalidArgumentError:
+        return
+    if is_carried(timestamp):
+        raise PermissionDeniedError(
+            f"the hub's {TIMESTAMP_FILE} is refused: it was signed for a bundle, which is carried, and came over the network "
+            "(an old state that is held on to)"
+        )
 
 
 def moment(time_s: float) -> datetime:

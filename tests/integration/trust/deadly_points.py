@@ -21,7 +21,7 @@ from edgewise.hub.trust.acceptance import chain
 from edgewise.hub.trust.repository import Repository
 from edgewise.trust.keys import SigningKey
 from edgewise.trust.offline import OfflineTrust
-from edgewise.trust.tuf_files import MAX_TARGETS_BYTES, check_signed, read
+from edgewise.trust.tuf_files import MAX_TARGETS_BYTES, check_signed, is_carried, read
 from support.trust_world import BEGAN_S, DAY_S, Clock, World, manifest
 
 CALLS = ("fsync", "replace", "rename", "mkdir", "unlink", "remove", "rmdir", "link", "symlink", "open")
@@ -42,6 +42,23 @@ class NearSource(Source):
                 yield self.repository.target(url.partition("/tuf/targets/")[2])
         except NotFoundError:
             raise DownloadHTTPError("not there", 404) from None
+
+
+class CarriedSource(NearSource):
+    """Reads from a bundle, with a timestamp of its own."""
+
+    carries = True
+
+    def __init__(self, repository, timestamp):
+        super().__init__(repository)
+        self.timestamp = timestamp
+
+    def _fetch(self, url):
+        if url.endswith("/timestamp.json"):
+            self.name = "timestamp.json"
+            yield self.timestamp
+        else:
+            yield from super()._fetch(url)
 
 
 class AwaySource(Source):
@@ -187,6 +204,22 @@ def site_scene(scene):
     return refresh, look, refresh
 
 
+def carried_scene(scene):
+    """Killed while a site takes the timestamp of a bundle in place of the hub's, which has the same version."""
+    timestamp = scene.hub().carried(scene.clock() + 30 * DAY_S)
+    scene.site().refresh()
+    scene.keep()
+
+    def take():
+        scene.site(CarriedSource(scene.hub(), timestamp)).refresh()
+
+    def look():
+        trusted = scene.site(AwaySource())._trusted
+        return [sorted(trusted.versions.items()), is_carried(trusted.timestamp)]
+
+    return take, look, take
+
+
 def operator_scene(scene, act):
     """Killed while an operator signs: what is there verifies, and signing goes on."""
     scene.keep()
@@ -269,6 +302,10 @@ def prepared(scene, what):
         return hub_scene(scene, lambda scene: scene.hub().renew())
     if what == "raise_versions":
         return hub_scene(scene, lambda scene: scene.hub().raise_versions({"timestamp": 9, "snapshot": 8}))
+    if what == "carried":
+        return hub_scene(scene, lambda scene: scene.hub().carried(scene.clock() + 30 * DAY_S))
+    if what == "take_carried":
+        return carried_scene(scene)
     if what == "refresh":
         return site_scene(scene)
     if what == "created":

@@ -9,6 +9,8 @@ import shutil
 import pytest
 from tuf.api.metadata import Metadata, MetaFile, Targets
 
+from edgewise.agent.site.desired import DesiredStore
+from edgewise.agent.site.state import StateDirectory
 from edgewise.core.errors import (
     EdgewiseError,
     FailedPreconditionError,
@@ -108,6 +110,36 @@ def test_freeze(world, believing):
     world.hub.renew()
     site.refresh()
     assert site.may_install() == ""
+
+
+def test_freeze_with_the_timestamp_of_a_bundle(world, believing):
+    site, digest = believing
+    carried = world.hub.carried(world.clock() + 30 * DAY_S)
+    world.answers["timestamp.json"] = carried
+    # Also where the site has not seen its version, and where it has.
+    for _ in range(2):
+        for each in (site, world.site(), world.site("new")):
+            with pytest.raises(PermissionDeniedError, match=r"signed for a bundle.*came over the network"):
+                each.refresh()
+        del world.answers["timestamp.json"]
+        site.refresh()
+        world.answers["timestamp.json"] = carried
+    # Nobody remembers it: what the site has is good for a day.
+    world.clock.now_s += 2 * DAY_S
+    assert "the timestamp metadata have expired" in site.may_install()
+    assert "the timestamp metadata have expired" in world.site().may_install()
+    still_whole(world, site, digest)
+
+
+def test_freeze_with_the_desired_state_of_a_bundle(world, believing):
+    site, _digest = believing
+    store = DesiredStore(StateDirectory(world.directory / "agent"), site)
+    assert store.accept(world.desired(generation=7))
+    for generation in (7, 8):
+        with pytest.raises(PermissionDeniedError, match=r"signed for a bundle.*refused over the network"):
+            store.accept(world.desired(generation=generation, expires_s=30 * DAY_S, carried=True))
+    world.clock.now_s += 7 * DAY_S
+    assert "has expired" in site.stale(DesiredStore(StateDirectory(world.directory / "agent"), site).desired)
 
 
 @pytest.mark.parametrize(("days", "role"), [(2, "timestamp"), (8, "timestamp"), (400, "root")])

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
 
 
 def points(directory, what, moment):
     done = subprocess.run(
         [sys.executable, str(HERE / "deadly_points.py"), str(directory), what, moment],
-        env={**os.environ, "PYTHONPATH": str(HERE.parent.parent)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / each) for each in ("services", "tests"))},
         capture_output=True,
         text=True,
         check=False,
@@ -32,7 +33,7 @@ def points(directory, what, moment):
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("what", ["accept_targets", "accept_root", "renew", "raise_versions"])
+@pytest.mark.parametrize("what", ["accept_targets", "accept_root", "renew", "raise_versions", "carried"])
 def test_a_hub_killed_while_it_publishes(what, moment, tmp_path):
     seen = points(tmp_path, what, moment)
     befores = set()
@@ -43,6 +44,17 @@ def test_a_hub_killed_while_it_publishes(what, moment, tmp_path):
         assert dict(after)["timestamp"] > 1
     # Sites saw the state of before at some points and that of after at others.
     assert len(befores) > 1
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_site_killed_while_it_takes_the_timestamp_of_a_bundle(moment, tmp_path):
+    seen = points(tmp_path, "take_carried", moment)
+    versions = seen[0][1][0]
+    for _, before, after in seen:
+        assert before[0] == versions
+        assert after == [versions, True]
+    # Killed before it was believed as well as after.
+    assert {carried for _, (_, carried), _ in seen} == {False, True}
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

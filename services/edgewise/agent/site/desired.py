@@ -56,6 +56,11 @@ class DesiredStore:
             return False
         seen = self.generation
         desired = self._trust.open_desired(envelope, seen_generation=seen)
+        if desired.carried:
+            raise PermissionDeniedError(
+                f"the hub sent the desired state {desired.generation} as it was signed for a bundle, which is carried: refused over the "
+                "network (an old state that is held on to)"
+            )
         if desired.generation < seen:
             raise PermissionDeniedError(
                 f"the hub sent the desired state {desired.generation}, and {seen} was followed already (rollback)"

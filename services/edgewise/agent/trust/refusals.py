@@ -5,7 +5,6 @@ from tuf.api.exceptions import (
     DownloadError,
     DownloadHTTPError,
     DownloadLengthMismatchError,
-    ExpiredMetadataError,
     LengthOrHashMismatchError,
     RepositoryError,
     SlowRetrievalError,
@@ -13,6 +12,7 @@ from tuf.api.exceptions import (
 )
 
 from edgewise.core.errors import EdgewiseError, FailedPreconditionError, PermissionDeniedError, UnavailableError
+from edgewise.protocols.documents import time_text
 
 _WORDS: tuple[tuple[type[RepositoryError], str], ...] = (
     (
@@ -27,24 +27,33 @@ _WORDS: tuple[tuple[type[RepositoryError], str], ...] = (
 )
 
 
-def refusal(error: RepositoryError | DownloadError, name: str, clock_hint: str) -> EdgewiseError:
+def refusal(error: RepositoryError | DownloadError, name: str) -> EdgewiseError:
     """The error for people.
 
     Args:
         name: of the file that was asked for last.
-        clock_hint: what is known about this machine's clock, "" for nothing.
     """
     if isinstance(error, DownloadError):
         return _not_brought(error, name)
-    if isinstance(error, ExpiredMetadataError):
-        return FailedPreconditionError(
-            f"the hub's {name} leads to metadata that have expired (an old state that is held on to, or a hub that no longer signs); "
-            f"nothing new is installed{clock_hint}"
-        )
     for kind, words in _WORDS:
         if isinstance(error, kind):
             return PermissionDeniedError(f"the hub's {name} is refused: {words}")
     return PermissionDeniedError(f"the hub's {name} is refused: it is no TUF metadata that can be read (tampered with)")
+
+
+def expired(name: str, at_s: float | None, means: str, clock_hint: str) -> FailedPreconditionError:
+    """The error for metadata that have expired.
+
+    Args:
+        name: of the file that was asked for last.
+        at_s: when, seconds since the epoch; None when that is not known.
+        means: what it may mean.
+        clock_hint: what is known about this machine's clock, "" for nothing.
+    """
+    when = "" if at_s is None else f" at {time_text(at_s)}"
+    return FailedPreconditionError(
+        f"the hub's {name} leads to metadata that have expired{when} ({means}); nothing new is installed{clock_hint}"
+    )
 
 
 def _not_brought(error: DownloadError, name: str) -> EdgewiseError:

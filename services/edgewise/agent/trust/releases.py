@@ -11,19 +11,17 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from tuf.api.exceptions import DownloadError, RepositoryError
+from tuf.api.exceptions import DownloadError, ExpiredMetadataError, RepositoryError
 from tuf.api.metadata import Snapshot, TargetFile, Targets, Timestamp
-from tuf.ngclient import Updater
-from tuf.ngclient.config import UpdaterConfig
 
 from edgewise.agent.fetching.disk import disk_errors
-from edgewise.agent.trust.refusals import refusal
+from edgewise.agent.trust.refusals import expired, refusal
 from edgewise.agent.trust.source import Source
 from edgewise.agent.trust.trusted_set import TrustedBytes, TrustedSet
+from edgewise.agent.trust.updater import RefreshedUpdater, make_way
 from edgewise.core.errors import (
     EdgewiseError,
     FailedPreconditionError,
@@ -40,7 +38,6 @@ from edgewise.trust.envelopes import opened
 from edgewise.trust.tuf_files import (
     DESIRED_KEYS,
     MAX_ROOT_BYTES,
-    MAX_SNAPSHOT_BYTES,
     MAX_TARGET_BYTES,
     MAX_TARGETS_BYTES,
     MAX_TIMESTAMP_BYTES,
@@ -237,8 +234,15 @@ class TrustedReleases:
         Returns: the roots, from the pinned one to the newest.
         """
         make_directory(self._memory)
-        updater = _Updater(self._memory, f"{self._url}/tuf/metadata", self._source, pinned, moment(self._now_s()))
-        updater.refresh()
+        now, url = moment(self._now_s()), f"{self._url}/tuf/metadata"
+        if self._trusted is not None:
+            make_way(self._memory, url, self._source, self._trusted.root, now)
+        updater = RefreshedUpdater(self._memory, url, self._source, pinned, now)
+        try:
+            updater.refresh()
+        except ExpiredMetadataError as error:
+            name, means = self._source.name, self._source.expired_means
+            raise expired(name, updater.expired_s(), means, self._clock_hint()) from error
         history = self._memory / "root_history"
         return [(history / f"{version}.root.json").read_bytes() for version in range(1, updater.root_version + 1)]
 
@@ -336,26 +340,7 @@ class TrustedReleases:
         try:
             yield
         except (RepositoryError, DownloadError) as error:
-            raise refusal(error, self._source.name, self._clock_hint()) from error
-
-
-class _Updater(Updater):
-    """python-tuf's, with the time handed in."""
-
-    def __init__(self, memory: Path, url: str, source: Source, pinned: bytes, now: datetime) -> None:
-        config = UpdaterConfig(
-            root_max_length=MAX_ROOT_BYTES,
-            timestamp_max_length=MAX_TIMESTAMP_BYTES,
-            snapshot_max_length=MAX_SNAPSHOT_BYTES,
-            targets_max_length=MAX_TARGETS_BYTES,
-        )
-        super().__init__(str(memory), url, fetcher=source, config=config, bootstrap=pinned)
-        self._trusted_set.reference_time = now
-
-    @property
-    def root_version(self) -> int:
-        """Of the newest root that is trusted."""
-        return self._trusted_set.root.version
+            raise refusal(error, self._source.name) from error
 
 
 def _put(path: Path, content: bytes) -> None:

@@ -17,7 +17,7 @@ import httpx
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthMismatchError, SlowRetrievalError
 from tuf.ngclient.fetcher import FetcherInterface
 
-from edgewise.trust.tuf_files import MAX_TARGET_BYTES
+from edgewise.trust.tuf_files import MAX_TARGET_BYTES, TIMESTAMP_FILE, check_not_carried
 
 GRACE_S: Final = 30.0
 """How long an answer's head may take, and a file on top of what its length is given."""
@@ -31,10 +31,24 @@ class Source(FetcherInterface):
     Attributes:
         name: the last part of the last URL, for messages.
         ahead_s: by how much the other side's clock was ahead of this machine's when it answered last; None when it said no time.
+        carries: whether what it gives out was carried here, so that what was signed for a bundle counts.
+        expired_means: what it may mean that what it gives out has expired, for people.
     """
 
     name: str = ""
     ahead_s: float | None = None
+    carries: bool = False
+    expired_means: str = "an old state that is held on to, or a hub that no longer signs"
+
+    def download_bytes(self, url: str, max_length: int) -> bytes:
+        """See `FetcherInterface`.
+
+        Raises: PermissionDeniedError: it is a timestamp for a bundle, and was not carried here; before anybody remembers it.
+        """
+        content = super().download_bytes(url, max_length)
+        if not self.carries and url.endswith(f"/{TIMESTAMP_FILE}"):
+            check_not_carried(content)
+        return content
 
     @abstractmethod
     def _fetch(self, url: str) -> Iterator[bytes]:

@@ -35,12 +35,15 @@ class DesiredState:
         generation: greater with every change; an agent follows no smaller one than it has seen.
         expires: RFC 3339, UTC; nothing is fetched or switched by a document that is older, and what runs goes on running.
         orders: at most one for each model.
+        carried: it was signed for a bundle, lives for as long as that, and is followed by a site that it was carried to, never when it
+            comes over the network.
     """
 
     site: str
     generation: int
     expires: str
     orders: tuple[Order, ...] = ()
+    carried: bool = False
 
     def __post_init__(self) -> None:
         models = [order.model for order in self.orders]

@@ -11,7 +11,9 @@ from edgewise.hub.api.requests import MetadataTaken
 from edgewise.hub.blobs.port import BlobStore
 from edgewise.hub.control.actors import HUB, Actor
 from edgewise.hub.control.plane import ControlPlane
+from edgewise.hub.control.status import BundleSigned
 from edgewise.hub.trust.repository import Repository
+from edgewise.protocols.documents import time_text
 from edgewise.protocols.release_manifest import decode_release
 from edgewise.protocols.trusted_documents import decode_policy
 from edgewise.trust.tuf_files import POLICY, release_of
@@ -50,6 +52,23 @@ async def accept_root(hub: Hub, content: bytes, actor: Actor) -> MetadataTaken:
         versions = await hub.in_files(hub.repository.versions)
         await hub.call(hub.plane.note, actor, "metadata.root", "root.json", {"version": str(versions["root"])})
         return MetadataTaken(versions=versions, remark=remark)
+
+
+async def sign_bundle(hub: Hub, site: str | None, valid_for_s: float, actor: Actor) -> BundleSigned:
+    """Sign what is carried to a site without a link.
+
+    Raises:
+        NotFoundError: there is no such site.
+        FailedPreconditionError: what operators signed expires before that.
+    """
+    until_s = hub.clock() + valid_for_s
+    desired = None if site is None else (await hub.call(hub.plane.carried, site, until_s)).decode()
+    async with hub.publishing:
+        timestamp = await hub.in_files(hub.repository.carried, until_s)
+    until = time_text(until_s)
+    # Before it is given out: nobody has one that the log does not know.
+    await hub.call(hub.plane.note, actor, "bundle.sign", site or "any site", {"until": until})
+    return BundleSigned(until=until, timestamp=timestamp.decode(), desired=desired)
 
 
 async def catch_up(hub: Hub) -> None:

@@ -131,6 +131,17 @@ class TargetTaken(BaseModel):
     sha256: str = Field(description="Of the content.")
 
 
+class BundleAsked(Asked):
+    """Signatures for a bundle, which is carried to a site without a link."""
+
+    site: str | None = Field(
+        None, description="Whose desired state is signed as well; null for none.", max_length=63, examples=["factory-7"]
+    )
+    valid_for_s: float = Field(
+        description="Seconds for which they hold: as long as root and targets at most.", ge=60, le=366 * 86400
+    )
+
+
 class MetadataTaken(BaseModel):
     """Metadata is in force."""
 

@@ -10,9 +10,10 @@ from edgewise.hub.api.access import Calling, GuardedRoute, needs
 from edgewise.hub.api.answers import PROBLEMS, answer
 from edgewise.hub.api.bodies import whole_body
 from edgewise.hub.api.hub import TheHub
-from edgewise.hub.api.publishing import accept_root, accept_targets
-from edgewise.hub.api.requests import MetadataTaken, TargetTaken
+from edgewise.hub.api.publishing import accept_root, accept_targets, sign_bundle
+from edgewise.hub.api.requests import BundleAsked, MetadataTaken, TargetTaken
 from edgewise.hub.control.actors import Role
+from edgewise.hub.control.status import BundleSigned
 from edgewise.trust.tuf_files import MAX_ROOT_BYTES, MAX_TARGET_BYTES, MAX_TARGETS_BYTES
 
 _JSON: Final = "application/json"
@@ -77,3 +78,10 @@ async def post_root(request: Request, hub: TheHub, caller: Calling) -> Response:
     """The next version, signed with the keys of the present one and its own."""
     content = await whole_body(request)
     return await answer(MetadataTaken, await accept_root(hub, content, caller.actor))
+
+
+@router.post("/api/v1/bundles", response_model=BundleSigned, summary="Sign what a bundle carries")
+@needs(Role.OPERATOR)
+async def post_bundle(asked: BundleAsked, hub: TheHub, caller: Calling) -> Response:
+    """A timestamp that holds for longer than a day, and a desired state that holds for as long. The audit log says who asked."""
+    return await answer(BundleSigned, await sign_bundle(hub, asked.site, asked.valid_for_s, caller.actor))

@@ -32,6 +32,7 @@ from edgewise.hub.console.connection import Connection
 from edgewise.hub.control.actors import Role
 from edgewise.hub.control.planning import Plan
 from edgewise.hub.control.status import (
+    BundleSigned,
     HistoryEntry,
     ReleaseStatus,
     RolloutStatus,
@@ -138,6 +139,15 @@ class HubClient:
         """Send a signed root.json."""
         self._request("POST", "/api/v1/metadata/root", content=signed, headers=_JSON)
 
+    def sign_bundle(self, site: str | None, valid_for_s: float) -> BundleSigned:
+        """Have the hub sign what is carried to a site.
+
+        Args:
+            site: whose desired state is signed as well; None for none.
+        """
+        asked = {"site": site, "valid_for_s": valid_for_s}
+        return as_type(BundleSigned, self._post("/api/v1/bundles", asked), "signatures of the bundle")
+
     def read(self, path: str, *, max_bytes: int) -> bytes:
         """The content of a path, which is not longer than that."""
         return b"".join(_bounded(self.stream(path), path, max_bytes))
@@ -162,10 +172,6 @@ class HubClient:
     def site(self, name: str) -> SiteStatus:
         """One of them."""
         return as_type(SiteStatus, self._get(_site(name)), "site")
-
-    def desired(self, name: str) -> bytes:
-        """The signed desired state of a site."""
-        return self._request("GET", f"{_site(name)}/desired", params={"wait_s": "0"}).content
 
     def label_site(self, name: str, labels: Mapping[str, str], remove: Sequence[str]) -> SiteStatus:
         """Set labels and take others away.

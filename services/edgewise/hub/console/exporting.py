@@ -7,15 +7,18 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Final, cast
 
 from edgewise.core.errors import FailedPreconditionError
 from edgewise.hub.console.client import HubClient
 from edgewise.hub.console.trusted_hub import TrustedHub
 from edgewise.hub.console.verifying import blob_sizes, checked_blob
+from edgewise.hub.control.status import BundleSigned
 from edgewise.protocols.bundles import BLOBS, DESIRED, INDEX, METADATA, TARGETS, BundleIndex, encode_index
 from edgewise.trust.durable_files import sync_directory
 from edgewise.trust.tuf_files import DESIRED_KEYS, POLICY, release_path, stored_path
+
+VALID_FOR_S: Final = 30 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +27,12 @@ class Exported:
 
     Attributes:
         size_bytes: of the file.
+        until: when its signatures expire, RFC 3339, UTC.
     """
 
     size_bytes: int
     blobs: int
+    until: str
 
 
 def export(
@@ -38,6 +43,7 @@ def export(
     *,
     tier: str | None = None,
     site: str | None = None,
+    valid_for_s: float = VALID_FOR_S,
     on_bytes: Callable[[int], None] = lambda _: None,
 ) -> Exported:
     """Write a bundle: whole, or not at all.
@@ -47,24 +53,28 @@ def export(
         releases: model and version of each.
         tier: whose variants alone go in; None for all.
         site: whose desired state goes in.
+        valid_for_s: for so long the site may install what is in it.
         on_bytes: is told how many more bytes of blobs are in it.
     Raises:
         NotFoundError: there is no such release, variant or site.
-        PermissionDeniedError, FailedPreconditionError: what the hub gives out does not hold, or the file cannot be written.
+        PermissionDeniedError, FailedPreconditionError: what the hub gives out does not hold, what operators signed expires before the bundle
+            would, or the file cannot be written.
     """
     beside = out.with_name(f".{out.name}.new")
     try:
         with tempfile.TemporaryDirectory() as directory, beside.open("wb") as file:
-            hub = TrustedHub(client, root, Path(directory))
+            signed = client.sign_bundle(site, valid_for_s)
+            # Its chain of signatures is looked at as the site will look at it.
+            hub = TrustedHub(client, root, Path(directory), timestamp=signed.timestamp.encode())
             sizes: dict[str, int] = {}
             for model, version in releases:
                 sizes.update(blob_sizes(hub.release(model, version)[0], tier))
-            _write(file, _documents(client, hub, releases, tier, site), client, dict(sorted(sizes.items())), on_bytes)
+            _write(file, _documents(hub, signed, releases, tier, site), client, dict(sorted(sizes.items())), on_bytes)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(out)
         sync_directory(out.parent)
-        return Exported(out.stat().st_size, len(sizes))
+        return Exported(out.stat().st_size, len(sizes), signed.until)
     except OSError as error:
         raise FailedPreconditionError(f"{out} cannot be written: {error.strerror}") from error
     finally:
@@ -72,7 +82,7 @@ def export(
 
 
 def _documents(
-    client: HubClient, hub: TrustedHub, releases: Sequence[tuple[str, int]], tier: str | None, site: str | None
+    hub: TrustedHub, signed: BundleSigned, releases: Sequence[tuple[str, int]], tier: str | None, site: str | None
 ) -> dict[str, bytes]:
     """All that is not a blob, by name, in the order in which it is written."""
     names = tuple(sorted(f"{model}/{version}" for model, version in releases))
@@ -82,8 +92,8 @@ def _documents(
     wanted = [DESIRED_KEYS, POLICY, *(release_path(model, version) for model, version in releases)]
     for path in sorted(path for path in set(wanted) if path in targets):
         found[f"{TARGETS}{stored_path(targets[path])}"] = hub.target(path)
-    if site is not None:
-        found[DESIRED] = client.desired(site)
+    if signed.desired is not None:
+        found[DESIRED] = signed.desired.encode()
     return found
 
 

@@ -47,7 +47,7 @@ def verified_text(found: Verified) -> str:
 
 def exported_text(out: Path, done: Exported) -> str:
     """What an `export` has done."""
-    return f"{out}: {size(done.size_bytes)}, with {counted(done.blobs, 'file')}"
+    return f"{out}: {size(done.size_bytes)}, with {counted(done.blobs, 'file')}; good until {done.until}"
 
 
 def _facts(release: ReleaseStatus) -> Iterator[tuple[str, str]]:

@@ -29,7 +29,14 @@ from edgewise.core.errors import (
 from edgewise.core.releases import Release
 from edgewise.hub.console.client import HubClient
 from edgewise.protocols.release_manifest import decode_release
-from edgewise.trust.tuf_files import MAX_ROOT_BYTES, MAX_TARGETS_BYTES, read, release_path
+from edgewise.trust.tuf_files import (
+    MAX_ROOT_BYTES,
+    MAX_TARGETS_BYTES,
+    TIMESTAMP_FILE,
+    check_not_carried,
+    read,
+    release_path,
+)
 
 METADATA_PATH: Final = "/tuf/metadata/"
 TARGETS_PATH: Final = "/tuf/targets/"
@@ -42,19 +49,22 @@ class TrustedHub:
     Args:
         root: the first root, which is trusted.
         directory: empty; for what was verified.
+        timestamp: that the hub signed for a bundle, in place of the one that it gives out.
     Raises:
         PermissionDeniedError, FailedPreconditionError: what the hub gives out does not hold; the message says what.
         UnavailableError, NotFoundError: it cannot be asked, or gives out nothing.
     """
 
-    def __init__(self, client: HubClient, root: bytes, directory: Path) -> None:
+    def __init__(self, client: HubClient, root: bytes, directory: Path, *, timestamp: bytes | None = None) -> None:
         self._directory = directory
-        fetcher = _Fetcher(client)
+        fetcher = _Fetcher(client, timestamp)
         with _verdicts(fetcher):
             self._updater = Updater(
                 str(directory), METADATA_PATH, str(directory), TARGETS_PATH, fetcher, bootstrap=root
             )
             self._updater.refresh()
+        if timestamp is None:
+            check_not_carried((directory / TIMESTAMP_FILE).read_bytes())
         self._fetcher = fetcher
 
     def roots(self) -> dict[int, bytes]:
@@ -120,11 +130,15 @@ class _Fetcher(FetcherInterface):
         failed: why the hub could not be asked, when it could not.
     """
 
-    def __init__(self, client: HubClient) -> None:
+    def __init__(self, client: HubClient, timestamp: bytes | None) -> None:
         self._client = client
+        self._timestamp = timestamp
         self.failed: EdgewiseError | None = None
 
     def _fetch(self, url: str) -> Iterator[bytes]:
+        if self._timestamp is not None and url == f"{METADATA_PATH}{TIMESTAMP_FILE}":
+            yield self._timestamp
+            return
         try:
             yield from self._client.stream(url)
         except NotFoundError as error:

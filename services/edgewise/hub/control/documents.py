@@ -68,6 +68,17 @@ class Documents:
             return None
         return signed.etag, signed.envelope
 
+    def carried(
+        self, site: Site, orders: Mapping[str, SiteOrder], head_of: Callable[[str], Head], until_s: float
+    ) -> bytes:
+        """The envelope of a site's desired state for a bundle.
+
+        Args:
+            head_of: as for `of`.
+            until_s: when it expires, seconds since the epoch.
+        """
+        return seal(_payload(site, orders, head_of, until_s, carried=True), PAYLOAD_TYPE, self._key)
+
     def drop(self, sites: Iterable[str]) -> None:
         """These are told something else from now on."""
         for site in sites:
@@ -82,15 +93,27 @@ class Documents:
     ) -> _Signed:
         offset_s = zlib.crc32(site.name.encode()) / _CRC_VALUES * self._half_s
         from_s = math.floor((now_s - offset_s) / self._half_s) * self._half_s + offset_s
-        desired = DesiredState(
-            site=site.name,
-            generation=site.generation,
-            expires=time_text(from_s + 2.0 * self._half_s),
-            orders=tuple(_order(order, head_of(order.rollout)) for _, order in sorted(orders.items())),
-        )
-        payload = encode_desired(desired)
+        payload = _payload(site, orders, head_of, from_s + 2.0 * self._half_s)
         envelope = seal(payload, PAYLOAD_TYPE, self._key)
         return _Signed(site.generation, from_s, from_s + self._half_s, hashlib.sha256(payload).hexdigest(), envelope)
+
+
+def _payload(
+    site: Site,
+    orders: Mapping[str, SiteOrder],
+    head_of: Callable[[str], Head],
+    until_s: float,
+    *,
+    carried: bool = False,
+) -> bytes:
+    desired = DesiredState(
+        site=site.name,
+        generation=site.generation,
+        expires=time_text(until_s),
+        orders=tuple(_order(order, head_of(order.rollout)) for _, order in sorted(orders.items())),
+        carried=carried,
+    )
+    return encode_desired(desired)
 
 
 def _order(order: SiteOrder, head: Head) -> Order:

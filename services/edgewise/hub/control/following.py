@@ -44,6 +44,11 @@ class Following:
             self._hear(site, now_s)
         return self._books.documents.of(site, known.told(name), known.heads.__getitem__, now_s)
 
+    def carried(self, name: str, until_s: float) -> bytes:
+        """See `ControlPlane.carried`."""
+        known = self._books.known
+        return self._books.documents.carried(known.site(name), known.told(name), known.heads.__getitem__, until_s)
+
     def kept(self, name: str, now_s: float, *, asking: bool) -> tuple[str, bytes] | None:
         """See `ControlPlane.kept`."""
         found = self._books.documents.kept(name, now_s)

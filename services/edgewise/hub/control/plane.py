@@ -188,6 +188,15 @@ class ControlPlane:
         """
         return self._following.kept(site, now_s, asking=asking)
 
+    def carried(self, site: str, until_s: float) -> bytes:
+        """What a site is told, signed for a bundle: the envelope.
+
+        Args:
+            until_s: when it expires.
+        Raises: NotFoundError: there is no such site.
+        """
+        return self._following.carried(site, until_s)
+
     def report(self, site: str, envelope: bytes, now_s: float) -> int:
         """A site says where it is. A report that came before, or is older than one that came, changes nothing.
 

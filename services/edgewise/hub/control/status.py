@@ -254,3 +254,18 @@ class AuditEntry:
     action: str
     subject: str
     details: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class BundleSigned:
+    """What was signed for a bundle: agents believe it from there, and never over the network.
+
+    Attributes:
+        until: when it expires, RFC 3339, UTC.
+        timestamp: timestamp.json, whole.
+        desired: the DSSE envelope of the site's desired state; None where no site was named.
+    """
+
+    until: str
+    timestamp: str
+    desired: str | None

@@ -7,6 +7,7 @@ from typing import Final
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
 from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError, PermissionDeniedError
+from edgewise.protocols.documents import time_text
 from edgewise.protocols.release_manifest import decode_release
 from edgewise.protocols.trusted_documents import decode_desired_keys, decode_policy
 from edgewise.trust.keys import SigningKey
@@ -24,6 +25,8 @@ from edgewise.trust.tuf_files import (
 )
 
 ONLINE_ROLES: Final = (Snapshot.type, Timestamp.type)
+_HOUR_S: Final = 3600.0
+_DAY_S: Final = 86400.0
 
 
 def chain(roots: Sequence[bytes]) -> Root:
@@ -72,6 +75,31 @@ def check_unexpired(signed: Root | Targets, now: datetime, *, what: str) -> None
         raise FailedPreconditionError(
             f"{what} has expired at {signed.expires:%Y-%m-%dT%H:%M:%SZ}; renew it on the machine with the offline keys"
         )
+
+
+def check_carried(root: Root, targets: Targets, now_s: float, until_s: float) -> None:
+    """Refuse a bundle that would be good for longer than what operators signed. Policy and manifests live as long as targets.json.
+
+    Raises: FailedPreconditionError: it is such; the message says what expires first, and for how long a bundle can be good.
+    """
+    first = min((root, targets), key=lambda signed: signed.expires)
+    left_s = first.expires.timestamp() - now_s
+    if until_s - now_s <= left_s:
+        return
+    renew = "have it renewed on the machine with the offline keys (edgewise hub trust renew)"
+    if left_s < _HOUR_S:
+        raise FailedPreconditionError(
+            f"no bundle can be signed: {first.type}.json expires at {first.expires:%Y-%m-%dT%H:%M:%SZ}; {renew}"
+        )
+    raise FailedPreconditionError(
+        f"a bundle cannot be valid until {time_text(until_s)}: {first.type}.json expires before, "
+        f"at {first.expires:%Y-%m-%dT%H:%M:%SZ}; ask for {_shown_life(left_s)} at most, or {renew}"
+    )
+
+
+def _shown_life(life_s: float) -> str:
+    """In whole days or hours, not longer than it is."""
+    return f"{life_s // _DAY_S:.0f}d" if life_s >= _DAY_S else f"{life_s // _HOUR_S:.0f}h"
 
 
 def check_names(targets: Targets) -> None:

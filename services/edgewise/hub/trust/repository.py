@@ -15,6 +15,7 @@ from edgewise.core.errors import AlreadyExistsError, FailedPreconditionError, No
 from edgewise.hub.trust.acceptance import (
     ONLINE_ROLES,
     chain,
+    check_carried,
     check_document,
     check_keys,
     check_names,
@@ -216,6 +217,28 @@ class Repository:
                 return False
             return True
 
+    def carried(self, until_s: float) -> bytes:
+        """Sign a timestamp.json for a bundle, see `CARRIED_FIELD`: of the version and the snapshot of the one that is in force, which is
+        signed anew for it, so that of two bundles the later one has the greater version.
+
+        Args:
+            until_s: when it expires, seconds since the epoch.
+        Raises: FailedPreconditionError: root or targets expire before that; or the root names online keys that this hub does not hold.
+        """
+        with self._lock:
+            root, now_s = self.root(), self._clock()
+            check_keys(root, self._keys)
+            check_carried(root, self.targets(), now_s, until_s)
+            timestamp, snapshot = self._files.timestamp(), self._files.snapshot()
+            if not is_signed(root, snapshot) or snapshot.signed.expires < moment(until_s):
+                # That a snapshot lives longer is no danger: what holds a site is its timestamp.
+                self._publish(self.targets().version, until_s=until_s)
+            else:
+                signing = Signing(self._files, self._keys, now_s)
+                signing.stamp(timestamp.signed.snapshot_meta, timestamp.signed.version + 1)
+            here = self._files.timestamp().signed
+            return Signing(self._files, self._keys, now_s).carried(here.snapshot_meta, here.version, until_s)
+
     def raise_versions(self, seen: Mapping[str, int]) -> str:
         """Go beyond what sites have seen: after an older backup was restored, they refuse what this hub has.
 
@@ -309,10 +332,11 @@ class Repository:
                 added[path] = content
         return added
 
-    def _publish(self, targets_version: int, beyond: Mapping[str, int] = _NO_VERSIONS) -> None:
+    def _publish(self, targets_version: int, beyond: Mapping[str, int] = _NO_VERSIONS, *, until_s: float = 0.0) -> None:
         """Sign a snapshot and a timestamp, in this order."""
         here = self._files.timestamp().signed
         signing = Signing(self._files, self._keys, self._clock())
-        snapshot = signing.snapshot(targets_version, max(here.snapshot_meta.version, beyond.get(Snapshot.type, 0)) + 1)
+        version = max(here.snapshot_meta.version, beyond.get(Snapshot.type, 0)) + 1
+        snapshot = signing.snapshot(targets_version, version, until_s)
         signing.stamp(snapshot, max(here.version, beyond.get(Timestamp.type, 0)) + 1)
         self._files.prune()

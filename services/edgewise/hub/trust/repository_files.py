@@ -17,12 +17,12 @@ from edgewise.trust.tuf_files import (
     MAX_ROOT_BYTES,
     MAX_SNAPSHOT_BYTES,
     MAX_TIMESTAMP_BYTES,
+    TIMESTAMP_FILE,
     checked_target_path,
     read,
     stored_path,
 )
 
-TIMESTAMP: Final = "timestamp.json"
 _KEPT: Final = 8
 """So many snapshots and targets of before stay, for sites that are in the midst of a refresh."""
 _NAME: Final = re.compile(r"timestamp\.json|([1-9][0-9]{0,18})\.(root|snapshot|targets)\.json")
@@ -39,7 +39,7 @@ class RepositoryFiles:
     @property
     def begun(self) -> bool:
         """Whether there is a whole repository."""
-        return (self._metadata / TIMESTAMP).exists()
+        return (self._metadata / TIMESTAMP_FILE).exists()
 
     def clear(self) -> None:
         """Remove the metadata of a beginning that was cut short."""
@@ -71,7 +71,7 @@ class RepositoryFiles:
 
     def timestamp(self) -> Metadata[Timestamp]:
         """What is in force."""
-        return read(self.read(TIMESTAMP), Timestamp, what=TIMESTAMP, max_bytes=MAX_TIMESTAMP_BYTES)
+        return read(self.read(TIMESTAMP_FILE), Timestamp, what=TIMESTAMP_FILE, max_bytes=MAX_TIMESTAMP_BYTES)
 
     def snapshot(self) -> Metadata[Snapshot]:
         """What is in force."""

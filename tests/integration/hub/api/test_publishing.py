@@ -1,14 +1,19 @@
 """How releases and metadata come in."""
 
 import asyncio
+import base64
+import json
 
 import pytest
+from tuf.api.metadata import Metadata
 
 from edgewise.hub.api.publishing import catch_up
+from edgewise.protocols.desired_state import decode_desired
+from edgewise.protocols.documents import time_text
 from edgewise.protocols.release_manifest import encode_release
 from edgewise.protocols.trusted_documents import encode_policy
 from edgewise.trust.offline import OfflineTrust
-from edgewise.trust.tuf_files import POLICY, release_path
+from edgewise.trust.tuf_files import POLICY, is_carried, release_path
 from support.api_world import released, sha256
 from support.control_world import QUIET
 
@@ -127,3 +132,43 @@ def test_a_hub_that_was_killed_between_metadata_and_database_takes_the_release_w
 
     asyncio.run_coroutine_threadsafe(catch_up(world.hub), world._loop).result()
     assert world.viewer.get("/api/v1/releases/pets/90").json()["added_by"] == "hub"
+
+
+def test_what_a_bundle_carries_is_signed_for_who_asks_and_written_down(world):
+    world.publish(70)
+    site = world.site("carried-to")
+    before = versions(world)
+
+    signed = world.operator.post("/api/v1/bundles", json={"site": "carried-to", "valid_for_s": 40 * 86400.0}).json()
+
+    timestamp = Metadata.from_bytes(signed["timestamp"].encode()).signed
+    assert is_carried(timestamp)
+    assert time_text(timestamp.expires.timestamp()) == signed["until"]
+    now = versions(world)
+    assert (timestamp.version, timestamp.snapshot_meta.version) == (now["timestamp"], now["snapshot"])
+    assert now["timestamp"] > before["timestamp"]
+    # What others are given stays good for a day.
+    assert not is_carried(Metadata.from_bytes(world.hub.repository.read("timestamp.json")).signed)
+    desired = decode_desired(base64.b64decode(json.loads(signed["desired"])["payload"]))
+    assert (desired.site, desired.carried, desired.expires) == ("carried-to", True, signed["until"])
+    told = decode_desired(base64.b64decode(site.client.get("/api/v1/sites/carried-to/desired").json()["payload"]))
+    assert (told.generation, told.carried) == (desired.generation, False)
+    deed = world.admin.get("/api/v1/audit").json()[0]
+    assert (deed["actor"], deed["action"], deed["subject"]) == ("operator", "bundle.sign", "carried-to")
+    assert deed["details"] == {"until": signed["until"]}
+
+    without = world.operator.post("/api/v1/bundles", json={"valid_for_s": 3600}).json()
+    assert without["desired"] is None
+
+
+def test_a_bundle_that_cannot_be_signed_is_refused(world):
+    before = versions(world)
+    for asked, status, message in (
+        ({"site": "nowhere", "valid_for_s": 3600}, 404, "nowhere"),
+        ({"valid_for_s": 366 * 86400.0}, 409, "a bundle cannot be valid until "),
+        ({"valid_for_s": 10}, 400, "valid_for_s"),
+    ):
+        answer = world.operator.post("/api/v1/bundles", json=asked)
+        assert answer.status_code == status
+        assert message in answer.json()["error"]
+    assert versions(world) == before

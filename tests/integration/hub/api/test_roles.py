@@ -27,6 +27,7 @@ EXPECTED = {
     "PUT /api/v1/targets/{path:path}": "operator",
     "POST /api/v1/metadata/targets": "operator",
     "POST /api/v1/metadata/root": "admin",
+    "POST /api/v1/bundles": "operator",
     "GET /blobs/sha256/{sha256}": "viewer or any site",
     "HEAD /blobs/sha256/{sha256}": "viewer or any site",
     "PUT /blobs/sha256/{sha256}": "operator",

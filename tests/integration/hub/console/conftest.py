@@ -1,5 +1,7 @@
 """A hub, model versions on a disk, and the command as it is typed."""
 
+import time
+
 import pytest
 
 from edgewise.hub.console.client import HubClient
@@ -9,11 +11,18 @@ from edgewise.hub.console.publishing import publish
 from edgewise.hub.releases.making import make_release
 from support.bundle_world import SITE, Site, desired
 from support.console_hub import TOKEN, ConsoleHub
+from support.trust_world import Clock
 
 
 @pytest.fixture
-def hub(tmp_path):
-    with ConsoleHub(tmp_path / "hub").serving() as serving:
+def clock():
+    """Of the hub, the operator and the site; it stands still until it is moved."""
+    return Clock(time.time() // 1.0)
+
+
+@pytest.fixture
+def hub(tmp_path, clock):
+    with ConsoleHub(tmp_path / "hub", clock=clock).serving() as serving:
         yield serving
 
 
@@ -63,8 +72,8 @@ def edgewise(hub, monkeypatch, capsys):
 
 
 @pytest.fixture
-def site(hub, tmp_path):
-    return Site(tmp_path / "site", hub.offline.root_files()[0])
+def site(hub, tmp_path, clock):
+    return Site(tmp_path / "site", hub.offline.root_files()[0], clock=clock)
 
 
 @pytest.fixture
@@ -82,7 +91,7 @@ def bundle(hub, client, released, tmp_path):
     """Writes one for the site."""
 
     def make(name="pets-2.bundle", **words):
-        hub.answers.setdefault(f"GET /api/v1/sites/{SITE}/desired", desired(hub))
+        hub.wanted.setdefault(SITE, lambda until_s: desired(hub, until_s=until_s))
         out = tmp_path / name
         export(client, hub.offline.root_files()[0], [("pets", 2)], out, **{"tier": "edge", "site": SITE, **words})
         return out
