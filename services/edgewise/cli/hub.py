@@ -1,11 +1,11 @@
-"""`edgewise hub`: init, serve, token, trust, new-key, backup, restore."""
+"""`edgewise hub`: init, serve, token, trust, prune, new-key, backup, restore."""
 
 import argparse
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from edgewise.cli import hub_tokens, hub_trust
+from edgewise.cli import hub_prune, hub_tokens, hub_trust
 from edgewise.cli.hub_connection import add_verb
 from edgewise.cli.values import whole
 
@@ -49,6 +49,7 @@ def add_to(commands: "Commands") -> None:
     _add_serve(verbs)
     hub_tokens.add_to(verbs)
     hub_trust.add_to(verbs)
+    hub_prune.add_to(verbs)
     _add_new_key(verbs)
     _add_backup(verbs)
     _add_restore(verbs)

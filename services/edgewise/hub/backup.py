@@ -6,6 +6,7 @@ SQLite and PostgreSQL alike, so a backup of the one can be restored to the other
 """
 
 import io
+import itertools
 import os
 import shutil
 import tarfile
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
-from edgewise.core.errors import AlreadyExistsError, FailedPreconditionError, InvalidArgumentError
+from edgewise.core.errors import AlreadyExistsError, FailedPreconditionError, InvalidArgumentError, NotFoundError
 from edgewise.core.file_names import checked_name
 from edgewise.hub.blobs.port import CHUNK_BYTES, BlobStore, checked_digest
 from edgewise.hub.blobs.urls import opened_blobs
@@ -139,8 +140,14 @@ def _state_files(state: StateDirectory) -> Iterator[str]:
 
 def _add_blobs(tar: tarfile.TarFile, store: BlobStore) -> None:
     for sha256 in store.names():
-        size_bytes = store.size_bytes(sha256)
-        _add(tar, f"{_BLOBS}/{sha256}", size_bytes, io.BufferedReader(_Pieces(store.read(sha256, 0, size_bytes))))
+        try:
+            size_bytes = store.size_bytes(sha256)
+            pieces = store.read(sha256, 0, size_bytes)
+            first = next(pieces, b"")
+        except NotFoundError:
+            # Nothing names it: it was pruned meanwhile.
+            continue
+        _add(tar, f"{_BLOBS}/{sha256}", size_bytes, io.BufferedReader(_Pieces(itertools.chain([first], pieces))))
 
 
 def _add_bytes(tar: tarfile.TarFile, name: str, content: bytes) -> None:

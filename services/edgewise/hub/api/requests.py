@@ -142,6 +142,19 @@ class BundleAsked(Asked):
     )
 
 
+class PruneAsked(Asked):
+    """Remove blobs that no release names."""
+
+    unwanted_for_s: float = Field(
+        86400.0,
+        description="Seconds for which nobody has sent them, nor asked for them to bring a release.",
+        ge=3600,
+        le=366 * 86400,
+    )
+    after: str = Field("", description="Those alone whose names are greater.", max_length=64)
+    dry_run: bool = Field(False, description="Say which, and remove none.")
+
+
 class MetadataTaken(BaseModel):
     """Metadata is in force."""
 

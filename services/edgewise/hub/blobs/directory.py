@@ -1,17 +1,20 @@
 """Blobs in a directory.
 
 blobs/incoming/incoming-x7f2q      on its way in; removed at the next start if the process was killed
-blobs/sha256/9f/9f86d081884c...    a blob: absent, or whole
+blobs/sha256/9f/9f86d081884c...    a blob: absent, or whole; its time of change is when it was wanted last
 """
 
+import contextlib
 import logging
+import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from edgewise.core.errors import NotFoundError, UnavailableError
 from edgewise.hub.blobs.incoming import IncomingFile, clear_incoming, disk_error
-from edgewise.hub.blobs.port import CHUNK_BYTES, BlobStore, BlobUpload, checked_digest
+from edgewise.hub.blobs.port import CHUNK_BYTES, BlobStore, BlobUpload, KeptBlob, checked_digest
 from edgewise.trust.durable_files import sync_directory
 
 _LOG: Final = logging.getLogger(__name__)
@@ -27,6 +30,7 @@ class DirectoryBlobs(BlobStore):
         self._directory = directory
         self._incoming = directory / "incoming"
         self._blobs = directory / "sha256"
+        self._lock = threading.Lock()
         try:
             self._incoming.mkdir(parents=True, exist_ok=True)
             self._blobs.mkdir(exist_ok=True)
@@ -72,7 +76,42 @@ class DirectoryBlobs(BlobStore):
 
     def upload(self, sha256: str) -> BlobUpload:
         """See `BlobStore`."""
-        return _DirectoryUpload(IncomingFile(self._incoming, checked_digest(sha256)), self._path(sha256))
+        return _DirectoryUpload(IncomingFile(self._incoming, checked_digest(sha256)), self._path(sha256), self._lock)
+
+    def want(self, sha256: str) -> int:
+        """See `BlobStore`."""
+        path = self._path(sha256)
+        try:
+            with self._lock:
+                os.utime(path)
+                return path.stat().st_size
+        except FileNotFoundError:
+            raise NotFoundError(f"there is no blob {sha256}") from None
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def kept(self) -> Iterator[KeptBlob]:
+        """See `BlobStore`."""
+        for name in self.names():
+            # It may have been removed meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                found = self._path(name).stat()
+                yield KeptBlob(name, found.st_size, found.st_mtime)
+
+    def remove(self, sha256: str, wanted_before_s: float) -> bool:
+        """See `BlobStore`."""
+        path = self._path(sha256)
+        try:
+            with self._lock:
+                if path.stat().st_mtime >= wanted_before_s:
+                    return False
+                path.unlink()
+            sync_directory(path.parent)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise self._failed(error) from error
+        return True
 
     def names(self) -> Iterator[str]:
         """See `BlobStore`."""
@@ -91,8 +130,9 @@ class DirectoryBlobs(BlobStore):
 class _DirectoryUpload(BlobUpload):
     """On its way into the directory."""
 
-    def __init__(self, incoming: IncomingFile, place: Path) -> None:
+    def __init__(self, incoming: IncomingFile, place: Path, lock: threading.Lock) -> None:
         self._file = incoming
+        self._lock = lock
         self._place = place
 
     def write(self, content: bytes) -> None:
@@ -105,9 +145,10 @@ class _DirectoryUpload(BlobUpload):
         try:
             self._place.parent.mkdir(exist_ok=True)
             # Renamed over one that is there: it may have been damaged, and its bytes are the same otherwise.
-            is_new = not self._place.exists()
             self._file.path.chmod(0o444)
-            self._file.path.replace(self._place)
+            with self._lock:
+                is_new = not self._place.exists()
+                self._file.path.replace(self._place)
             for directory in (self._place.parent, self._place.parent.parent):
                 sync_directory(directory)
         except OSError as error:

@@ -3,11 +3,16 @@
 Endpoint, region and credentials come from the environment as for every S3 client: AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID,
 AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, a web identity or the machine's role. A blob is spooled to the hub's disk and checked there before
 it is sent, so what appears in the store is right, and whole: an object appears with the end of its upload.
+
+PREFIX/sha256/9f/9f86d081884c...    a blob
+PREFIX/wanted/9f/9f86d081884c...    empty; its time is when the blob was wanted last, where that was after it came in
 """
 
 import logging
 import os
 import re
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +22,7 @@ from obstore.store import ObjectStore, S3Store
 
 from edgewise.core.errors import EdgewiseError, InvalidArgumentError, NotFoundError, UnavailableError
 from edgewise.hub.blobs.incoming import IncomingFile, clear_incoming
-from edgewise.hub.blobs.port import CHUNK_BYTES, BlobStore, BlobUpload, checked_digest
+from edgewise.hub.blobs.port import CHUNK_BYTES, BlobStore, BlobUpload, KeptBlob, checked_digest
 
 _LOG: Final = logging.getLogger(__name__)
 _URL: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([A-Za-z0-9!_.*'()/-]*))?")
@@ -60,6 +65,10 @@ class ObjectStoreBlobs(BlobStore):
     def __init__(self, store: ObjectStore, prefix: str, *, spool: Path, shown: str) -> None:
         self._store = store
         self._prefix = f"{prefix}/sha256/" if prefix else "sha256/"
+        # No object's time can be set, and one of 5 GiB cannot be copied onto itself in one request.
+        self._wanted = f"{prefix}/wanted/" if prefix else "wanted/"
+        self._lock = threading.Lock()
+        self._arriving: Counter[str] = Counter()
         self._spool = spool
         self._shown = shown
         try:
@@ -108,14 +117,42 @@ class ObjectStoreBlobs(BlobStore):
         """See `BlobStore`."""
         return _ObjectUpload(self, IncomingFile(self._spool, checked_digest(sha256)))
 
+    def want(self, sha256: str) -> int:
+        """See `BlobStore`."""
+        with self._lock:
+            size_bytes = self.size_bytes(sha256)
+            try:
+                obstore.put(self._store, self._wanted_key(sha256), b"")
+            except Exception as error:
+                raise self._explained(error, sha256) from error
+        return size_bytes
+
+    def kept(self) -> Iterator[KeptBlob]:
+        """See `BlobStore`."""
+        wanted_s = {name: at_s for name, _, at_s in self._listed(self._wanted)}
+        for name, size_bytes, at_s in self._listed(self._prefix):
+            yield KeptBlob(name, size_bytes, max(at_s, wanted_s.get(name, 0.0)))
+
+    def remove(self, sha256: str, wanted_before_s: float) -> bool:
+        """See `BlobStore`."""
+        blob, wanted = self._key(sha256), self._wanted_key(sha256)
+        with self._lock:
+            if self._arriving[sha256]:
+                return False
+            times_s = [self._changed_s(blob), self._changed_s(wanted)]
+            if times_s[0] is None or max(at_s for at_s in times_s if at_s is not None) >= wanted_before_s:
+                return False
+            try:
+                for key in (blob, wanted):
+                    obstore.delete(self._store, key)
+            except Exception as error:
+                raise self._explained(error, sha256) from error
+        return True
+
     def names(self) -> Iterator[str]:
         """See `BlobStore`."""
-        try:
-            for found in obstore.list(self._store, self._prefix.rstrip("/")):
-                for meta in found:
-                    yield str(meta["path"]).rpartition("/")[2]
-        except Exception as error:
-            raise self._explained(error, "") from error
+        for name, _, _ in self._listed(self._prefix):
+            yield name
 
     def put(self, sha256: str, path: Path) -> None:
         """Send a checked file.
@@ -123,10 +160,39 @@ class ObjectStoreBlobs(BlobStore):
         Raises: UnavailableError: the store does not take it.
         """
         key = self._key(sha256)
+        # It may take minutes: nobody waits for it but who would remove it.
+        with self._lock:
+            self._arriving[sha256] += 1
         try:
             obstore.put(self._store, key, path)
         except Exception as error:
             raise self._explained(error, sha256) from error
+        finally:
+            with self._lock:
+                self._arriving[sha256] -= 1
+                self._arriving += Counter()
+
+    def _listed(self, prefix: str) -> Iterator[tuple[str, int, float]]:
+        """Names, sizes and times of change of the objects below a prefix."""
+        try:
+            for found in obstore.list(self._store, prefix.rstrip("/")):
+                for meta in found:
+                    name = str(meta["path"]).rpartition("/")[2]
+                    yield name, int(meta["size"]), meta["last_modified"].timestamp()
+        except Exception as error:
+            raise self._explained(error, "") from error
+
+    def _changed_s(self, key: str) -> float | None:
+        """When an object was written, seconds since the epoch; None when there is none."""
+        try:
+            return float(obstore.head(self._store, key)["last_modified"].timestamp())
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            raise self._explained(error, key) from error
+
+    def _wanted_key(self, sha256: str) -> str:
+        return f"{self._wanted}{checked_digest(sha256)[:2]}/{sha256}"
 
     def _key(self, sha256: str) -> str:
         return f"{self._prefix}{checked_digest(sha256)[:2]}/{sha256}"

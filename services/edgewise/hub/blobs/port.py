@@ -7,6 +7,7 @@ and whoever fetches one can check it.
 import re
 from abc import abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from edgewise.core.errors import InvalidArgumentError
@@ -52,6 +53,19 @@ class BlobUpload(Protocol):
         """Forget what came. After `commit` nothing happens."""
 
 
+@dataclass(frozen=True, slots=True)
+class KeptBlob:
+    """A blob that is there.
+
+    Attributes:
+        wanted_s: when it came in, or was wanted last; seconds since the epoch by the store's clock.
+    """
+
+    sha256: str
+    size_bytes: int
+    wanted_s: float
+
+
 class BlobStore(Protocol):
     """Blobs by name. Every method blocks and may be called from any thread."""
 
@@ -81,6 +95,28 @@ class BlobStore(Protocol):
         """Begin to bring a blob in.
 
         Raises: UnavailableError: the store cannot be written to.
+        """
+
+    @abstractmethod
+    def want(self, sha256: str) -> int:
+        """Somebody relies on a blob from now on: it is as if it had come in at this moment.
+
+        Returns: how long it is, in bytes.
+        Raises: NotFoundError: there is none of this name.
+        """
+
+    @abstractmethod
+    def kept(self) -> Iterator[KeptBlob]:
+        """All blobs, with when they were wanted."""
+
+    @abstractmethod
+    def remove(self, sha256: str, wanted_before_s: float) -> bool:
+        """Remove a blob that nobody has wanted since. No `want` and no `commit` of this process comes between the look and the deed.
+
+        Args:
+            wanted_before_s: one that was wanted at that moment or later stays; seconds since the epoch.
+        Returns: whether it was removed.
+        Raises: UnavailableError: the store fails.
         """
 
     @abstractmethod

@@ -34,6 +34,8 @@ from edgewise.hub.control.planning import Plan
 from edgewise.hub.control.status import (
     BundleSigned,
     HistoryEntry,
+    Pruned,
+    PrunedBlob,
     ReleaseStatus,
     RolloutStatus,
     RolloutSummary,
@@ -126,6 +128,17 @@ class HubClient:
     def put_blob(self, sha256: str, size_bytes: int, content: Iterable[bytes]) -> None:
         """Send a blob; the hub checks it against its digest."""
         self._request("PUT", _blob(sha256), content=content, headers={"content-length": str(size_bytes)})
+
+    def prune_blobs(self, unwanted_for_s: float, *, dry_run: bool) -> Iterator[PrunedBlob]:
+        """Have the hub remove blobs that no release names; each as it goes."""
+        after = ""
+        while True:
+            asked = {"unwanted_for_s": unwanted_for_s, "after": after, "dry_run": dry_run}
+            pruned = as_type(Pruned, self._post("/api/v1/blobs/prune", asked), "pruned blobs")
+            yield from pruned.blobs
+            after = pruned.upto
+            if not after:
+                return
 
     def put_target(self, path: str, content: bytes) -> None:
         """Send the content of a target file, before the metadata that names it."""

@@ -246,6 +246,10 @@ class ControlPlane:
         """
         return self._manifests.status(model, version)
 
+    def manifest(self, model: str, version: int) -> Release:
+        """What is in one of them that is there."""
+        return self._manifests.of(model, version)
+
     def set_floors(self, floors: Mapping[str, int]) -> None:
         """What the signed policy says: the least version of each model that a site may run. Plans look at it."""
         self._floors = dict(floors)

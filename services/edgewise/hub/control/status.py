@@ -269,3 +269,24 @@ class BundleSigned:
     until: str
     timestamp: str
     desired: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PrunedBlob:
+    """A blob that was removed, or would be."""
+
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was removed, or would be.
+
+    Attributes:
+        blobs: by name.
+        upto: the name up to which was looked; "" when it was all.
+    """
+
+    blobs: tuple[PrunedBlob, ...]
+    upto: str

@@ -31,6 +31,7 @@ EXPECTED = {
     "GET /blobs/sha256/{sha256}": "viewer or any site",
     "HEAD /blobs/sha256/{sha256}": "viewer or any site",
     "PUT /blobs/sha256/{sha256}": "operator",
+    "POST /api/v1/blobs/prune": "admin",
     "GET /api/v1/releases": "viewer",
     "GET /api/v1/releases/{model}/{version}": "viewer",
     "GET /api/v1/sites": "viewer",

@@ -64,6 +64,20 @@ def test_a_blob_comes_back(store):
         store.size_bytes("0" * 64)
 
 
+def test_what_nobody_wants_is_removed(store):
+    upload = store.upload(NAME)
+    upload.write(CONTENT)
+    upload.commit()
+    began_s = next(store.kept()).wanted_s
+    wait_for(lambda: store.want(NAME) == len(CONTENT) and next(store.kept()).wanted_s > began_s)
+
+    assert store.remove(NAME, began_s + 0.5) is False
+    assert list(store.names()) == [NAME]
+    assert store.remove(NAME, began_s + 86400) is True
+    assert list(store.kept()) == list(store.names()) == []
+    assert store.remove(NAME, began_s + 86400) is False
+
+
 def test_a_bucket_that_is_not_there(store, tmp_path):
     other = s3_blobs("s3://other-models", tmp_path / "other")
     upload = other.upload(NAME)

@@ -5,16 +5,18 @@ import hashlib
 import os
 import random
 import stat
+import time
 
 import pytest
 from obstore.store import MemoryStore
 
 from edgewise.core.errors import InvalidArgumentError, NotFoundError, UnavailableError
-from edgewise.hub.blobs import incoming
+from edgewise.hub.blobs import incoming, object_store
 from edgewise.hub.blobs.directory import DirectoryBlobs
 from edgewise.hub.blobs.object_store import ObjectStoreBlobs, s3_blobs
 from edgewise.hub.blobs.port import CHUNK_BYTES
 from edgewise.hub.blobs.urls import opened_blobs
+from support.waiting import wait_for
 
 CONTENT = random.Random(18).randbytes(5 * CHUNK_BYTES + 17)
 NAME = hashlib.sha256(CONTENT).hexdigest()
@@ -77,9 +79,71 @@ def test_other_bytes_than_the_name_says(store, tmp_path):
     assert spooled(tmp_path) == []
 
 
+def test_what_nobody_has_wanted_for_long_can_be_removed(store):
+    began_s = time.time()
+    put(store, CONTENT)
+    (kept,) = store.kept()
+    assert (kept.sha256, kept.size_bytes) == (NAME, len(CONTENT))
+    assert kept.wanted_s >= began_s - 1
+
+    assert store.remove(NAME, began_s - 10) is False
+    assert store.has(NAME)
+    assert store.remove(NAME, time.time() + 10) is True
+    assert not store.has(NAME)
+    assert list(store.kept()) == []
+    assert store.remove(NAME, time.time() + 10) is False
+    assert put(store, CONTENT) is True
+
+
+def test_what_somebody_wants_stays(store):
+    put(store, CONTENT)
+    (before,) = store.kept()
+    # Files and objects have times of their own: it is waited for until they move on.
+    wait_for(lambda: store.want(NAME) == len(CONTENT) and next(store.kept()).wanted_s > before.wanted_s)
+    (after,) = store.kept()
+
+    assert store.remove(NAME, after.wanted_s) is False
+    assert list(store.names()) == [NAME]
+    assert store.remove(NAME, after.wanted_s + 1) is True
+    with pytest.raises(NotFoundError, match=NAME):
+        store.want(NAME)
+    # What was wanted of one that is gone does not count for a later one.
+    assert list(store.kept()) == []
+
+
+def test_what_comes_in_again_stays(store):
+    put(store, CONTENT)
+    (before,) = store.kept()
+
+    def wanted_s():
+        put(store, CONTENT)
+        return next(store.kept()).wanted_s
+
+    wait_for(lambda: wanted_s() > before.wanted_s)
+    assert store.remove(NAME, before.wanted_s + 0.0000001) is False
+
+
+def test_what_is_on_its_way_into_an_object_store_is_not_removed(tmp_path, monkeypatch):
+    store = ObjectStoreBlobs(MemoryStore(), "", spool=tmp_path / "incoming", shown="memory")
+    put(store, CONTENT)
+    removed = []
+    real = object_store.obstore.put
+
+    def sending(*words):
+        removed.append(store.remove(NAME, time.time() + 10))
+        return real(*words)
+
+    monkeypatch.setattr(object_store.obstore, "put", sending)
+    put(store, CONTENT)
+    monkeypatch.undo()
+    assert removed == [False]
+    assert store.remove(NAME, time.time() + 10) is True
+
+
 @pytest.mark.parametrize("name", ["", "x", "../" * 20, NAME.upper(), NAME + "\n", "0" * 63])
 def test_names_that_are_none(store, name):
-    for call in (store.size_bytes, store.has, store.upload, lambda bad: next(store.read(bad, 0, 1))):
+    reading, removing = (lambda bad: next(store.read(bad, 0, 1))), (lambda bad: store.remove(bad, 1.0))
+    for call in (store.size_bytes, store.has, store.upload, store.want, reading, removing):
         with pytest.raises(InvalidArgumentError, match="SHA-256"):
             call(name)
 

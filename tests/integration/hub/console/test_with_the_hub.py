@@ -1,7 +1,9 @@
 """The commands of an operator against the hub's own app: a release made, sites let in, a rollout there and back, a bundle carried."""
 
 import base64
+import hashlib
 import json
+import os
 import threading
 
 import httpx
@@ -182,6 +184,31 @@ def test_a_bundle_is_carried_to_a_site_without_a_link(hub, edgewise, released, j
     # Whoever carries a bundle is not the site.
     assert json.loads(edgewise("sites", "show", "factory-7", "--json")[1])["heard_s"] == heard
     assert site.token
+
+
+def test_files_that_no_release_names_are_pruned(hub, edgewise, released):
+    stray = hashlib.sha256(b"stray").hexdigest()
+    headers = {"authorization": f"Bearer {hub.token}"}
+    httpx.put(f"{hub.url}/blobs/sha256/{stray}", headers=headers, content=b"stray").raise_for_status()
+    kept = set(hub.hub.blobs.names()) - {stray}
+    for name in (stray, *kept):
+        os.utime(hub.hub.blobs._path(name), (1e9, 1e9))
+
+    code, out, err = edgewise("hub", "prune", "--unwanted-for", "5m")
+    assert (code, out) == (2, "")
+    assert "expected 1h or more" in err
+    assert edgewise("hub", "prune", "--dry-run") == (
+        0,
+        f"would remove {stray} (5 bytes)\nwould remove 1 file, 5 bytes\n",
+        "",
+    )
+    assert edgewise("hub", "prune", "--unwanted-for", "7d") == (
+        0,
+        f"removed {stray} (5 bytes)\nremoved 1 file, 5 bytes\n",
+        "",
+    )
+    assert set(hub.hub.blobs.names()) == kept
+    assert edgewise("hub", "prune")[1] == "removed 0 files, 0 bytes\n"
 
 
 def test_a_viewer_changes_nothing(hub, edgewise, monkeypatch, tmp_path, version):

@@ -106,6 +106,34 @@ def test_hub_restored_from_an_older_backup(edgewise, tmp_path):
     assert 'role="timestamp"} 1.0' in versions
 
 
+def test_files_that_are_pruned_while_a_backup_is_written_are_left_out(edgewise, tmp_path, monkeypatch):
+    from edgewise.hub import backup
+    from edgewise.hub.blobs.directory import DirectoryBlobs
+    from edgewise.hub.state_directory import StateDirectory
+
+    edgewise.init()
+    blobs = DirectoryBlobs(tmp_path / "blobs")
+    for content in (b"pruned", b"kept", b""):
+        upload = blobs.upload(sha256(content))
+        upload.write(content)
+        upload.commit()
+    real = DirectoryBlobs.names
+
+    def listed(store):
+        names = list(real(store))
+        store.remove(sha256(b"pruned"), 4e9)
+        return iter(names)
+
+    monkeypatch.setattr(DirectoryBlobs, "names", listed)
+    file = tmp_path / "hub.backup"
+    backup.write_backup(
+        file, StateDirectory(edgewise.directory / "hub"), database="", blobs=str(tmp_path / "blobs"), with_blobs=True
+    )
+    with tarfile.open(file) as tar:
+        found = {name: tar.extractfile(name).read() for name in tar.getnames() if name.startswith("blobs/")}
+    assert found == {f"blobs/{sha256(content)}": content for content in (b"kept", b"")}
+
+
 def rewritten(path, change):
     """A backup with some of its files changed."""
     files = {}
