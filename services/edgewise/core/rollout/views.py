@@ -1,11 +1,13 @@
-"""What a rollout knows when it begins, when it is listened to anew, and after a report: calculations without a memory."""
+"""What a rollout knows when it begins, when it is listened to anew, and after a report, and what is carried to a site: calculations without
+a memory.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from edgewise.core.rollout.events import Reported, RolloutView, SiteView, WaveView
+from edgewise.core.rollout.events import Reported, RolloutView, SiteView, Want, WavePhase, WaveView
 from edgewise.core.rollout.rollout_state import RolloutState
-from edgewise.core.rollout.site_state import RUNS_NEW
+from edgewise.core.rollout.site_state import RUNS_NEW, SiteState
 
 
 def planned_view(waves: Sequence[Sequence[str]], heard_s: Mapping[str, float]) -> RolloutView:
@@ -42,3 +44,16 @@ def after_report(known: SiteView, report: Reported) -> SiteView:
         findings=report.findings,
         why=report.why,
     )
+
+
+def carried_want(view: RolloutView, site: str) -> Want:
+    """What a bundle tells a site.
+
+    A site with a link is told to run the release when it has said that it has the files. One that nothing but bundles reaches cannot say so:
+    it is told with the files, as soon as its wave has passed.
+    """
+    known = view.sites[site]
+    moves = view.state in {RolloutState.PROGRESSING, RolloutState.COMPLETED}
+    has_passed = view.waves[known.wave].phase == WavePhase.PASSED
+    waits = known.want in {Want.NOTHING, Want.STAGE} and known.state != SiteState.SUPERSEDED
+    return Want.GRANTED if moves and has_passed and waits else known.want

@@ -5,15 +5,16 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from edgewise.core.errors import EdgewiseError, InvalidArgumentError, PermissionDeniedError
-from edgewise.core.rollout.events import Event, Heard, Reported
+from edgewise.core.rollout.events import Event, Heard, Reported, Want
 from edgewise.core.rollout.reports import Progress, SiteReport
 from edgewise.core.rollout.site_state import AGENT_STATES, SiteState
+from edgewise.core.rollout.views import carried_want
 from edgewise.core.versions import MAX_VERSION
 from edgewise.hub.control.actors import HUB
 from edgewise.hub.control.books import Books
 from edgewise.hub.control.change import Change
 from edgewise.hub.store.rollouts import SiteProgress
-from edgewise.hub.store.sites import Site, update_heard
+from edgewise.hub.store.sites import Site, SiteOrder, update_heard
 from edgewise.protocols.documents import time_s
 from edgewise.protocols.site_report import MAX_REPORT_BYTES, PAYLOAD_TYPE, decode_report
 from edgewise.trust.envelopes import opened
@@ -47,7 +48,13 @@ class Following:
     def carried(self, name: str, until_s: float) -> bytes:
         """See `ControlPlane.carried`."""
         known = self._books.known
-        return self._books.documents.carried(known.site(name), known.told(name), known.heads.__getitem__, until_s)
+        site, orders = known.site(name), dict(known.told(name))
+        for running in known.answering(name):
+            want = carried_want(running.machine.glance(), name)
+            if want != Want.NOTHING:
+                head = running.head
+                orders[head.model] = SiteOrder(head.model, head.name, head.version, want)
+        return self._books.documents.carried(site, orders, known.heads.__getitem__, until_s)
 
     def kept(self, name: str, now_s: float, *, asking: bool) -> tuple[str, bytes] | None:
         """See `ControlPlane.kept`."""

@@ -69,6 +69,29 @@ def test_a_site_that_is_enrolled_after_a_rollout_gets_its_version(real, node, se
     assert "site edge-2: Unreachable -> Pending (heard of)" in said
 
 
+def test_a_site_without_a_link_runs_what_a_bundle_brings(real, node, second_node, build_tiny, tmp_path):
+    for one, name in ((node, "edge-1"), (second_node, "edge-2")):
+        real("agent", "enroll", real("sites", "enroll", name).split()[-1], "--state", str(one.state))
+    node.start("--poll-s", "5", gateway=False)
+    # It was carried away: from there nothing answers under the hub's address.
+    known = json.loads((second_node.state / "site.json").read_text())
+    (second_node.state / "site.json").write_text(json.dumps({**known, "hub": f"http://127.0.0.1:{free_port()}"}))
+    real("release", "create", "tiny", "2", "--all", str(build_tiny(2, bias=1.0)), "--trust", str(tmp_path / "trust"))
+    (tmp_path / "rollout.yaml").write_text(
+        SPECIFICATION.replace("errors: {margin: 20%, confidence: 90%}", "errors: off")
+    )
+    real("rollout", "start", str(tmp_path / "rollout.yaml"), "--name", "first", "--yes")
+    wait_for(lambda: rollout("first")["state"] == "Completed", timeout_s=60)
+    real("release", "export", "tiny/2", "--site", "edge-2", "--out", str(tmp_path / "usb"))
+    real("release", "import", str(tmp_path / "usb"), "--state", str(second_node.state))
+    second_node.start("--poll-s", "5", gateway=False)
+    wait_for(lambda: second_node.version() == 2, timeout_s=60)
+    assert {one["site"]: one["state"] for one in rollout("first")["sites"]} == {
+        "edge-1": "Active",
+        "edge-2": "Unreachable",
+    }
+
+
 def test_a_rollout_from_enrolment_to_undo(real, node, load, build_tiny, tmp_path):
     tiny.build(tmp_path / "before", version=1)
     word = real("sites", "enroll", "edge-1", "--label", "region=eu").split()[-1]
