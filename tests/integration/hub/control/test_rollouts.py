@@ -272,10 +272,11 @@ def test_a_plan_shows_what_would_happen_and_changes_nothing(small_world):
     assert (planned["alpha"].runs, planned["alpha"].fetch_bytes, planned["alpha"].seconds) == (3, 1000, 10.0)
     assert planned["beta"].fetch_bytes == 3000
     assert [problem.kind for problem in planned["beta"].problems] == ["taken", "offline"]
-    assert (plan.left_out, plan.problems) == (("gamma",), ())
-    assert [problem.kind for problem in world.plane.plan(text.format(version=2), "yaml", world.now_s).problems] == [
-        "floor"
-    ]
+    assert plan.left_out == ("gamma",)
+    # Of the second wave there is nobody.
+    assert [(problem.kind, problem.stops) for problem in plan.problems] == [("offline", True)]
+    older = world.plane.plan(text.format(version=2), "yaml", world.now_s)
+    assert [problem.kind for problem in older.problems] == ["offline", "floor"]
     # The same sites go first when it is started.
     name = world.begin(4, text=text)
     found = [[site.site for site in world.plane.rollout(name).sites if site.wave == number] for number in (0, 1)]
