@@ -191,6 +191,11 @@ def test_names_are_given_once(small_world):
         world.begin(name="mine", start=False)
     with pytest.raises(InvalidArgumentError, match="found the name 'a/b'"):
         world.begin(name="a/b", start=False)
+    with pytest.raises(
+        InvalidArgumentError, match="the name 'new' is reserved for the page /rollouts/new; choose another"
+    ):
+        world.begin(name="new", start=False)
+    world.begin(name="new-1", start=False)
     with pytest.raises(NotFoundError, match="there is no rollout 'yours'"):
         world.command("yours", "start")
     with pytest.raises(InvalidArgumentError, match="found the verb 'stop', expected one of start, pause"):
