@@ -86,9 +86,9 @@ class Browser:
         """The id, or else the tag, of the element with the focus."""
         return self.run("const one = document.activeElement; return one.id || one.tagName.toLowerCase()")
 
-    def wait(self, script, *arguments):
+    def wait(self, script, *arguments, timeout_s=WAIT_S):
         """The first true value of a script."""
-        ends_s = time.monotonic() + WAIT_S
+        ends_s = time.monotonic() + timeout_s
         while not (found := self.run(script, *arguments)):
             assert time.monotonic() < ends_s, f"never true: {script}\n{self.text('body')[:3000]}"
             time.sleep(0.02)

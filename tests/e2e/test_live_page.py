@@ -3,7 +3,6 @@
 import json
 import re
 import threading
-import time
 import urllib.request
 
 import pytest
@@ -70,19 +69,13 @@ def load(gateway):
 def badge(browser, site, state):
     """Wait until the page shows a link in a state."""
     script = "return document.querySelector(arguments[0])?.innerText.includes(arguments[1])"
-    ends_s = time.monotonic() + WAIT_S
-    while not browser.run(script, f"#site-{site} .badge", state):
-        assert time.monotonic() < ends_s, browser.text("main")
-        time.sleep(0.1)
+    browser.wait(script, f"#site-{site} .badge", state, timeout_s=WAIT_S)
 
 
 def share(browser, site):
     """Wait until the page says that a site answers everything."""
     script = "return document.querySelector('#share').ariaLabel.includes(arguments[0])"
-    ends_s = time.monotonic() + WAIT_S
-    while not browser.run(script, f"{site} 100 %"):
-        assert time.monotonic() < ends_s, browser.run("return document.querySelector('#share').ariaLabel")
-        time.sleep(0.1)
+    browser.wait(script, f"{site} 100 %", timeout_s=WAIT_S)
 
 
 def colours(browser):

@@ -111,7 +111,7 @@ def entry(number, kind="site", subject="factory-7", before="Staged", after="Acti
 def plan(*, stops=True):
     """What the rollout would do."""
     disk = Problem(ProblemKind.DISK, stops=stops, text="3.0 MB are free on its disk, and 14 MB are needed")
-    offline = Problem(ProblemKind.OFFLINE, stops=False, text="offline since 2 h")
+    offline = Problem(ProblemKind.OFFLINE, stops=False, text="it is offline since 2 h")
     waves = (
         WavePlan(
             0,

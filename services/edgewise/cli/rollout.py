@@ -51,7 +51,8 @@ Exit codes: 0 started (with --watch: as of `watch`); 1 not started, and why; 2 w
 WATCH = """\
 Show a rollout as it moves; where there is no terminal, a line for everything that moves. A hub that is away is waited for.
 
-Exit codes: 0 Completed; 1 RolledBack or Failed, or it cannot be shown; 2 wrong arguments; 3 Paused, so a person has to decide.
+Exit codes: 0 Completed, or RolledBack where it had been undone before; 1 RolledBack or Failed, or it cannot be shown;
+2 wrong arguments; 3 Paused, so a person has to decide.
 """
 VERBS = {
     Verb.PAUSE: "tell no further site to switch",
@@ -61,6 +62,7 @@ VERBS = {
     Verb.UNDO: "tell every site to go back, after the rollout has completed",
 }
 ASKED_FIRST = {Verb.PROMOTE, Verb.ABORT, Verb.UNDO}
+WAYS_BACK = {Verb.ABORT, Verb.UNDO}
 
 
 def add_to(commands: "Commands") -> None:
@@ -130,8 +132,13 @@ def _add_command(verbs: "Commands", verb: Verb, summary: str) -> None:
     command.add_argument("--why", default="", metavar="TEXT", help="for the audit log")
     if verb in ASKED_FIRST:
         command.add_argument("--yes", action="store_true", help="do not ask")
+    if verb in WAYS_BACK:
+        shown = "show it until it is back; exit codes: 0 RolledBack, 1 Failed"
+        command.add_argument("--watch", action="store_true", help=shown)
     add_connection(command)
-    command.set_defaults(run=partial(_command, verb), yes=verb not in ASKED_FIRST)
+    if verb not in ASKED_FIRST:
+        command.set_defaults(yes=True)
+    command.set_defaults(run=partial(_command, verb))
 
 
 def _plan(command: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
@@ -197,17 +204,17 @@ def _watch(arguments: argparse.Namespace) -> int:
         return _shown(client, arguments.name)
 
 
-def _shown(client: "HubClient", name: str) -> int:
+def _shown(client: "HubClient", name: str, *, back: bool = False) -> int:
     from edgewise.hub.console.watching import Lines, watch
 
     if not sys.stdout.isatty():
-        return watch(client, name, Lines(partial(print, flush=True)))
+        return watch(client, name, Lines(partial(print, flush=True)), back=back)
     from rich.console import Console
 
     from edgewise.hub.console.live_view import LiveView
 
     with LiveView(Console()) as screen:
-        return watch(client, name, screen)
+        return watch(client, name, screen, back=back)
 
 
 def _command(verb: Verb, arguments: argparse.Namespace) -> int:
@@ -217,7 +224,10 @@ def _command(verb: Verb, arguments: argparse.Namespace) -> int:
         print("nothing was done")
         return 1
     with connect(arguments) as client:
-        print(title(client.command(arguments.name, verb.value, arguments.why), time.time()))
+        rollout = client.command(arguments.name, verb.value, arguments.why)
+        if verb in WAYS_BACK and arguments.watch:
+            return _shown(client, arguments.name, back=True)
+        print(title(rollout, time.time()))
     return 0
 
 

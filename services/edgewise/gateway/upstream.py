@@ -18,23 +18,20 @@ from time import monotonic
 from typing import Final
 
 from edgewise.core.routing.calls import Failure
-from edgewise.gateway.addresses import Addresses, SocketAddress
+from edgewise.gateway.addresses import Addresses
 from edgewise.gateway.config import Address
-from edgewise.gateway.dialing import dial
 from edgewise.gateway.upstream_calls import Ticket, UpstreamCall
 from edgewise.gateway.upstream_connection import UpstreamConnection, Waiting
+from edgewise.gateway.upstream_opening import Opening
 from edgewise.net.errors import (
     ConnectError,
     ConnectionLostError,
-    ConnectTimeoutError,
     HttpClientError,
     PoolTimeoutError,
 )
 from edgewise.net.exchange import Body
-from edgewise.net.http_response_head import KnownHeads
 
 _LOG: Final = logging.getLogger(__name__)
-_RECEIVE_BYTES: Final = 256 * 1024
 # Servers close what was idle for whole seconds; one used within this was hardly closed for that.
 STALE_AFTER_S: Final = 1.0
 _REFRESH_S: Final = 60.0
@@ -85,15 +82,17 @@ class HttpUpstream:
         self.opened = 0
         self.retried_stale = 0
         self._where = f"{name}:{port}"
-        self._ssl_context = ssl_context
-        self._server_hostname = (server_hostname or host) if ssl_context is not None else None
         self._max_connections = max_connections
-        self._connect_timeout_s = connect_timeout_s
         self._idle_timeout_s = idle_timeout_s
-        self._user_timeout_ms = user_timeout_ms
-        self._limits = (max_head_bytes, max_body_bytes)
-        self._known_heads = KnownHeads()
-        self._receive_buffer = bytearray(_RECEIVE_BYTES)
+        self._opening = Opening(
+            self._where,
+            self.addresses,
+            ssl_context=ssl_context,
+            server_hostname=(server_hostname or host) if ssl_context is not None else None,
+            connect_timeout_s=connect_timeout_s,
+            user_timeout_ms=user_timeout_ms,
+            limits=(max_head_bytes, max_body_bytes),
+        )
         self._connections: set[UpstreamConnection] = set()
         self.idle: list[UpstreamConnection] = []
         self.waiting: deque[Waiting] = deque()
@@ -278,6 +277,11 @@ class HttpUpstream:
             return
         call.failed(ticket, Failure.LOST, error)
 
+    def connection_opened(self, connection: UpstreamConnection) -> None:
+        """There is one more."""
+        self._connections.add(connection)
+        self.opened += 1
+
     def connection_closed(self, connection: UpstreamConnection) -> None:
         """A connection is gone."""
         self._connections.discard(connection)
@@ -295,7 +299,7 @@ class HttpUpstream:
         self._connect(waiting)
 
     def _connect(self, waiting: Waiting | None) -> None:
-        task = asyncio.get_running_loop().create_task(self._open())
+        task = asyncio.get_running_loop().create_task(self._opening.open(self))
         self._connecting[task] = waiting
         task.add_done_callback(self._connected)
 
@@ -355,50 +359,6 @@ class HttpUpstream:
         if not waiting.cancelled:
             waiting.ticket.carrier = None
             waiting.call.failed(waiting.ticket, Failure.CONNECT, error)
-
-    async def _open(self) -> UpstreamConnection:
-        """A new connection.
-
-        Raises: ConnectError: there is none to be had; its cause says why.
-        """
-        known = self.addresses.known
-        if not known:
-            raise ConnectError(f"no address of {self._where} is known")
-        problem: OSError | None = None
-        for address in known:
-            try:
-                async with asyncio.timeout(self._connect_timeout_s / len(known)):
-                    connection = await self._open_to(address)
-            except OSError as error:
-                problem = error
-            else:
-                self.addresses.worked(address)
-                return connection
-        if isinstance(problem, TimeoutError):
-            raise ConnectTimeoutError(
-                f"no connection to {self._where} within {self._connect_timeout_s:.3g} s"
-            ) from problem
-        raise ConnectError(f"no connection to {self._where}: {problem}") from problem
-
-    async def _open_to(self, address: SocketAddress) -> UpstreamConnection:
-        loop = asyncio.get_running_loop()
-        sock = await dial(address, user_timeout_ms=self._user_timeout_ms)
-        try:
-            _, connection = await loop.create_connection(
-                self._make_connection, sock=sock, ssl=self._ssl_context, server_hostname=self._server_hostname
-            )
-        except BaseException:
-            sock.close()
-            raise
-        if not connection.usable:
-            raise ConnectionResetError("it was closed as soon as it was made")
-        connection.take_socket(sock)
-        self._connections.add(connection)
-        self.opened += 1
-        return connection
-
-    def _make_connection(self) -> UpstreamConnection:
-        return UpstreamConnection(self, self._receive_buffer, self._limits, self._known_heads)
 
     # --- keeping house ---
 

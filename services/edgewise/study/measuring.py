@@ -5,26 +5,23 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Final
-
-import numpy as np
 
 from edgewise.core.errors import CancelledError, EdgewiseError, UnavailableError
 from edgewise.study import (
     analysis,
     answers,
     arrivals,
-    calibration,
     mlperf,
     mlperf_runs,
     outage_steps,
     questions,
     records,
 )
+from edgewise.study.calibration_attempts import CalibrationAttempts, NotFound
 from edgewise.study.cells import GATEWAY, Cell, Run
-from edgewise.study.engine.job import Asking, Job, Recording, State
+from edgewise.study.engine.job import Asking, Job, Recording
 from edgewise.study.journal import Journal, RunLine
 from edgewise.study.measured_port import Asks, Measured
 from edgewise.study.outage_clock import OutageClock
@@ -32,7 +29,7 @@ from edgewise.study.planning import Calibrated
 from edgewise.study.progress import Progress, run_text
 from edgewise.study.results import NetworkProfile, RunResult
 from edgewise.study.run_job import ended_text, engine_text, question_order, run_metadata, schedule, tells, why
-from edgewise.study.runs_left import STOPPED, RunsLeft, calibration_blocks, calibration_s
+from edgewise.study.runs_left import STOPPED, RunsLeft
 from edgewise.study.scenario import Scenario
 from edgewise.study.study_directory import RECORDS
 from edgewise.study.world_addresses import transport_of
@@ -41,9 +38,6 @@ _FAILURES_IN_A_ROW: Final = 2
 NOT_CALIBRATED: Final = "not calibrated:"
 """How the note in the journal begins of what could not be calibrated and is measured all the same."""
 
-_LONE_TIMEOUT_S: Final = 10.0
-_LONE_REQUESTS: Final = 3
-_LONE_GAP_S: Final = 0.2
 _KNOWN_BY_KIND: Final = ("pets", "zoo")
 """Kinds of models whose questions need no word of the server."""
 
@@ -97,6 +91,7 @@ class Measuring:
         self._stop = stop
         self._cpus = cpus
         self._left = RunsLeft(scenario, journal.contents, profiles)
+        self._attempts = CalibrationAttempts(scenario, self._left, world, progress, self._ask)
         self._served: dict[Calibrated, _Served] = {}
         self._fruitless: Counter[str] = Counter()
         self._rounds: set[tuple[str, str, int]] = set()
@@ -237,53 +232,14 @@ class Measuring:
         return replace(asking, host=host, port=port)
 
     def _calibrate(self, kind: Calibrated, asking: Asking) -> None:
-        """Calibrate; once more where it failed, since all cells of the kind hang on it."""
+        """Calibrate what is served now, and note what is found, or why nothing is."""
         words = " ".join(filter(None, (kind.target, *self._world.serving, kind.protocol)))
-        self._progress.step(f"calibrating {words}")
-        instances, largest_batch = self._world.batches(kind.target)
-        blocks = calibration_blocks(self._scenario)
-        calibrate = partial(
-            calibration.calibrate,
-            self._ask,
-            asking,
-            target=kind.target,
-            model=kind.model,
-            protocol=kind.protocol,
-            batching=kind.batching,
-            instances=instances,
-            largest_batch=largest_batch,
-            timeout_s=max(self._scenario.run.timeout_s, _LONE_TIMEOUT_S),
-            budget_s=calibration_s(self._scenario, blocks),
-            blocks=blocks,
-            seed=self._scenario.seed + self._left.calibrations(kind),
-        )
-        try:
-            try:
-                found = calibrate()
-            except UnavailableError as error:
-                self._world.check()
-                self._progress.say(f"calibrating {words} failed: {error.message}; once more")
-                self._world.settle()
-                found = calibrate()
-        except UnavailableError as error:
-            if not self._answers(asking):
-                raise
-            # A busy machine spoils a calibration, which is no reason to measure nothing.
-            if self._left.calibrations(kind):
-                self._progress.say(f"{words} stays predicted by what was found before: {error.message}")
-                return
-            self._progress.say(f"{words} is not predicted: {error.message}")
-            reason = error.message
-            self._stored(lambda: self._journal.note(f"{NOT_CALIBRATED} {words}", reason))
-            return
-        self._check_stop()
-        self._stored(lambda: self._journal.calibration(found))
-
-    def _answers(self, asking: Asking) -> bool:
-        """Whether any of a few lone requests gets a prediction."""
-        due_ns = np.arange(_LONE_REQUESTS, dtype=np.int64) * round(_LONE_GAP_S * 1e9)
-        job = Job(asking, due_ns, np.zeros(_LONE_REQUESTS, np.uint16), timeout_s=_LONE_TIMEOUT_S)
-        return bool((self._ask(job).state == State.OK).any())
+        found = self._attempts.calibrated(kind, asking, words)
+        if isinstance(found, NotFound):
+            self._stored(lambda: self._journal.note(f"{NOT_CALIBRATED} {words}", found.reason))
+        elif found is not None:
+            self._check_stop()
+            self._stored(lambda: self._journal.calibration(found))
 
     def _ask(self, job: Job) -> Recording:
         recording = self._engine.run(replace(job, cpus=self._cpus), None, self._stop)

@@ -4,16 +4,19 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from edgewise.model_server.building import tiny
+from support.site_hub import SiteHub
 from support.waiting import wait_for
 
 SERVER = "edgewise-model-server.service"
 GATEWAY = "edgewise-gateway.service"
+AGENT = "edgewise-agent.service"
 
 
 TREE = Path(__file__).parents[3]
@@ -91,7 +94,8 @@ def node_image(tmp_path_factory):
             shutil.copy2(TREE / file, context / "tree" / file)
     shutil.copy2(TREE / "constraints.txt", context)
     project = tomllib.loads((TREE / "pyproject.toml").read_text())["project"]
-    (context / "requirements.txt").write_text("\n".join(project["dependencies"]))
+    needed = [*project["dependencies"], *project["optional-dependencies"]["agent"]]
+    (context / "requirements.txt").write_text("\n".join(needed))
     containerfile = Path(__file__).parent / "Containerfile"
     run(
         "podman",
@@ -261,6 +265,51 @@ def test_a_wrong_checksum_is_told_and_changes_nothing(node):
     node.run("systemctl", "stop", "edgewise-fetch@tiny-3.service")
     assert node.shell("ls /var/lib/edgewise/models/tiny").split() in (["1"], ["1", "2"])
     assert answers(node)
+
+
+@pytest.fixture
+def site(tmp_path):
+    """The directory of a site that was enrolled, and whose hub has gone."""
+    hub = SiteHub(tmp_path / "hub")
+    try:
+        edgewise = str(Path(sys.executable).parent / "edgewise")
+        run(edgewise, "agent", "enroll", hub.enrollment(), "--state", str(tmp_path / "agent"))
+    finally:
+        hub.close()
+    return tmp_path / "agent"
+
+
+def test_an_agent_takes_over_what_the_node_serves(node, site):
+    wait_for(lambda: answers(node))
+    # Nobody's site: there is nothing to start, and nothing has failed.
+    node.run("systemctl", "start", AGENT)
+    assert node.show(AGENT, "ActiveState", "ConditionResult") == {"ActiveState": "inactive", "ConditionResult": "no"}
+    node.run("/usr/src/edgewise/deploy/systemd/install", "--files-only", "--agent")
+    run("podman", "cp", f"{site}/.", f"{node.name}:/var/lib/edgewise/agent")
+    node.run("chown", "-R", "edgewise-agent:edgewise", "/var/lib/edgewise/agent")
+    node.run("systemctl", "enable", "--now", AGENT, timeout_s=60)
+    node.run("systemctl", "restart", SERVER, GATEWAY, timeout_s=120)
+    # Without its hub it has the model server load what was served before, from its own directory.
+    wait_for(lambda: answers(node))
+    assert 'name: "tiny"' in node.shell("cat /var/lib/edgewise/agent/models.config")
+    said = node.show(AGENT, "ActiveState", "StatusText")
+    assert said["ActiveState"] == "active"
+    assert said["StatusText"].startswith("site edge-1 of http://127.0.0.1:")
+    # The gateway follows what the agent writes, and neither it nor the model server can read the site's key.
+    assert node.ask("/edgewise/v1/canaries")[0] == 200
+    for user in ("edgewise", "edgewise-gateway"):
+        read = f"setpriv --reuid={user} --regid=edgewise --clear-groups cat /var/lib/edgewise/agent"
+        node.shell(f"{read}/canaries.json {read.rsplit(maxsplit=1)[-1]}/models.config > /dev/null")
+        assert node.shell(f"{read}/site.key 2>&1 || true").endswith("Permission denied\n")
+    status = node.shell(f"cat /proc/{node.main_pid(AGENT)}/status")
+    assert "CapBnd:\t0000000000000000" in status
+    assert "Seccomp:\t2" in status
+    assert node.shell(f"stat -c %U /proc/{node.main_pid(AGENT)}").strip() == "edgewise-agent"
+    node.run("systemctl", "stop", AGENT)
+    assert node.show(AGENT, "Result", "ExecMainStatus") == {"Result": "success", "ExecMainStatus": "0"}
+    # What runs goes on without it.
+    node.run("systemctl", "restart", SERVER, timeout_s=120)
+    wait_for(lambda: answers(node))
 
 
 def test_stopping_ends_in_order(node):

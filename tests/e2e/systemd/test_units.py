@@ -17,12 +17,14 @@ import pytest
 
 from edgewise.model_server.building import tiny
 from support import environments
+from support.site_hub import SiteHub
 from support.sockets import free_port
 from support.waiting import wait_for
 
 UNITS = Path(__file__).parents[3] / "deploy" / "systemd" / "units"
 CONTAINERS = UNITS.parent / "containers"
-SERVICES = ("edgewise-model-server.service", "edgewise-gateway.service", "edgewise-fetch@.service")
+AGENT = "edgewise-agent.service"
+SERVICES = ("edgewise-model-server.service", "edgewise-gateway.service", "edgewise-fetch@.service", AGENT)
 MAX_EXPOSURE = 1.5
 WAIT_S = 60.0
 EDGEWISE = str(Path(sys.executable).parent / "edgewise")
@@ -206,6 +208,31 @@ def test_the_model_server_is_ready_once_it_answers_alive_while_its_loop_turns_an
     process.send_signal(signal.SIGTERM)
     manager.listen_for("STOPPING=1")
     assert process.wait(WAIT_S) == 0
+
+
+@pytest.fixture
+def site(tmp_path):
+    """The directory of a site that was enrolled, and whose hub has gone."""
+    directory = tmp_path / "agent"
+    hub = SiteHub(tmp_path / "hub")
+    try:
+        words = ("agent", "enroll", hub.enrollment(), "--state", str(directory))
+        subprocess.run([EDGEWISE, *words], check=True, capture_output=True, timeout=WAIT_S)
+    finally:
+        hub.close()
+    return directory
+
+
+def test_the_agent_is_ready_and_alive_without_its_hub_and_says_that_it_stops(start, manager, models, site):
+    process = start(AGENT, watchdog_s=1.0, EDGEWISE_AGENT=str(site), EDGEWISE_MODELS=str(models))
+    assert manager.listen_for("READY=1")[1].startswith("STATUS=site edge-1 of http://127.0.0.1:")
+    # What the node served before is what the model server is told to serve.
+    assert 'name: "tiny"' in (site / "models.config").read_text()
+    for _ in range(3):
+        assert manager.listen_for("WATCHDOG=1") == ["WATCHDOG=1"]
+    process.send_signal(signal.SIGTERM)
+    manager.listen_for("STOPPING=1")
+    assert process.wait(float(unit(AGENT).value("TimeoutStopSec"))) == 0
 
 
 def test_a_server_whose_model_does_not_load_is_alive_and_not_ready_and_says_why(start, manager, models):

@@ -107,6 +107,25 @@ def test_logging_out_ends_the_session_and_not_only_the_cookie(small_world):
     assert browser.get("/sites").status_code == 303
 
 
+def test_who_logs_in_and_out_is_in_the_audit_log(small_world):
+    def noted():
+        return [entry for entry in small_world.ask("audit") if entry.action.startswith("pages.")]
+
+    browser = small_world.browser()
+    assert browser.log_in("ew-wrong-token").status_code == 401
+    assert noted() == []
+    browser.log_in(small_world.tokens[Role.VIEWER])
+    _, fields = browser.page("/").forms[0]
+    assert browser.client.post("/logout", data={**fields, "form_key": ""}).status_code == 403
+    assert [entry.action for entry in noted()] == ["pages.login"]
+    browser.client.post("/logout", data=fields)
+    assert [(entry.actor, entry.address, entry.action, entry.subject) for entry in noted()] == [
+        ("viewer", "127.0.0.1", "pages.logout", "viewer"),
+        ("viewer", "127.0.0.1", "pages.login", "viewer"),
+    ]
+    assert "pages.login" in small_world.browser(Role.VIEWER).page("/audit").text
+
+
 def test_nobody_is_logged_out_by_another_site(small_world):
     browser = small_world.browser(Role.VIEWER)
     assert browser.client.post("/logout", data={"form_key": ""}).status_code == 403

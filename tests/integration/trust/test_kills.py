@@ -5,28 +5,17 @@ through. Each time what is left is looked at, and the thing is done once more.
 """
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
+from support.deadly_calls import printed
+
+PROGRAM = Path(__file__).parent / "dying_writers.py"
 
 
 def points(directory, what, moment):
-    done = subprocess.run(
-        [sys.executable, str(HERE / "deadly_points.py"), str(directory), what, moment],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / each) for each in ("services", "tests"))},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=110,
-    )
-    assert done.returncode == 0, done.stderr
-    seen = json.loads(done.stdout)
+    seen = json.loads(printed([str(PROGRAM)], str(directory), what, moment))
     assert len(seen) > 5
     assert [killed for killed, *_ in seen] == [True] * (len(seen) - 1) + [False]
     return seen

@@ -162,13 +162,13 @@ def test_a_connection_that_becomes_free_serves_who_waits_and_both_get_their_own_
             server.reply = None
             first, _ = send(upstream)
             hold = asyncio.Event()
-            opened = upstream._open
+            opened = upstream._opening.open
 
-            async def slow_open():
+            async def slow_open(pool):
                 await hold.wait()
-                return await opened()
+                return await opened(pool)
 
-            upstream._open = slow_open
+            upstream._opening.open = slow_open
             second, ticket = send(upstream)
             await server.until(lambda: server.connections[0].data.count(b"GET") == 2)
             server.connections[0].transport.write(OK)

@@ -9,7 +9,7 @@ import types
 import pytest
 
 from edgewise.core.routing.calls import Probe
-from edgewise.gateway import upstream as upstream_module
+from edgewise.gateway import upstream_opening
 from edgewise.gateway.config import Address, SiteConfig
 from edgewise.gateway.dialing import dial
 from edgewise.gateway.site import MAX_PROBE_BYTES, Site
@@ -171,7 +171,7 @@ def test_a_new_connection_is_made_fit_by_one_flight(monkeypatch):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
         return sock
 
-    monkeypatch.setattr(upstream_module, "dial", reno)
+    monkeypatch.setattr(upstream_opening, "dial", reno)
 
     async def main():
         async with serving(segment_bytes=536) as (server, upstream, warming):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgewise.core.errors import CancelledError, InvalidArgumentError, UnavailableError
-from edgewise.study import journal, measuring, planning, records, study_directory
+from edgewise.study import calibration, journal, measuring, planning, records, study_directory
 from edgewise.study.engine.job import OTHER_ANSWER, Asking, Question, Recording, State
 from edgewise.study.engine.ledger import LATE
 from edgewise.study.measuring import Measuring, StorageError
@@ -184,7 +184,7 @@ def study(tmp_path, monkeypatch):
         return Calibration(target, model, protocol, batching, 2.0, (2.0,) * 50, (500.0,), 0.1, 100, 100)
 
     monkeypatch.setattr(measuring.questions, "make", make)
-    monkeypatch.setattr(measuring.calibration, "calibrate", calibrate)
+    monkeypatch.setattr(calibration, "calibrate", calibrate)
 
     class Study:
         uncalibrated = ()

@@ -60,7 +60,7 @@ class Progress:
 
     Attributes:
         want: what it was told last, as far as it knows.
-        stage: of the canary, see `site_plan.shares`.
+        stage: of the canary as it was ordered, see `site_plan.shares`; a site that cannot divide requests leaves out those between.
         waiting, findings, why: as in `events.Reported`.
         bytes_done, bytes_total: of what has to be fetched; 0 when nothing has.
     """

@@ -34,16 +34,17 @@ is not biased just after a change, and it need not go so low that a site with ma
 
 from typing import Final
 
+from edgewise.core.routing.answer_window import AnswerWindow
+
 # Of `room`.
 _GAIN: Final = 2.0
 _SPARE: Final = 4.0
 # So many times `room` in flight all the time is a queue that stays.
 _STANDING: Final = 1.5
 
-# A window has so many answers, or fewer once it is so old. The first one only shows that answers come.
+# A window has so many answers. The first one only shows that answers come.
 _FIRST_SAMPLES: Final = 4
 _SAMPLES: Final = 32
-_FEWER_SAMPLES: Final = 8
 _WINDOW_S: Final = 0.05
 _LONG_WINDOW_S: Final = 1.0
 
@@ -111,32 +112,24 @@ class ConcurrencyLimit:
         "_careful_until_s",
         "_drain_until_s",
         "_draining",
-        "_in_flight_sum",
         "_initial",
         "_known",
         "_largest",
         "_latency_s",
-        "_latency_sum_s",
-        "_least",
         "_least_trial",
-        "_long_s",
         "_lowered_s",
-        "_most",
-        "_needed",
         "_once_in_flight",
         "_once_per_s",
         "_pace_per_s",
         "_quickest_s",
-        "_ready_s",
-        "_samples",
         "_skip",
         "_smallest",
-        "_started_s",
         "_trial_each_s",
         "_trial_from",
         "_trial_per_s",
         "_trial_s",
         "_waited_for",
+        "_window",
         "limit",
     )
 
@@ -149,11 +142,7 @@ class ConcurrencyLimit:
         self._smallest = smallest
         self._initial = min(max(initial, smallest), largest)
         self._least_trial = min(max(_LEAST_TRIAL, smallest), largest)
-        self._samples = 0
-        self._latency_sum_s = 0.0
-        self._in_flight_sum = 0
-        self._least = 0
-        self._most = 0
+        self._window = AnswerWindow(_FIRST_SAMPLES)
         self.reset(_NEVER)
 
     def reset(self, now_s: float) -> None:  # noqa: ARG002 - all events say when
@@ -179,7 +168,7 @@ class ConcurrencyLimit:
         self._drain_until_s = 0.0
         self._lowered_s = _NEVER
         self._careful_until_s = _NEVER
-        self._needed = _FIRST_SAMPLES
+        self._window.needed = _FIRST_SAMPLES
         # Answers that belong to no window: the first only starts the clock.
         self._skip = 1
         self._draining = False
@@ -194,17 +183,7 @@ class ConcurrencyLimit:
         if self._skip:
             self._settle(in_flight, now_s)
             return
-        self._samples = samples = self._samples + 1
-        self._latency_sum_s += latency_s
-        self._in_flight_sum += in_flight
-        if in_flight < self._least:  # noqa: PLR1730 - min() and max() would cost each answer two calls
-            self._least = in_flight
-        if in_flight > self._most:  # noqa: PLR1730
-            self._most = in_flight
-        if samples >= self._needed:
-            if now_s >= self._ready_s:
-                self._judge(now_s)
-        elif samples >= _FEWER_SAMPLES and now_s >= self._long_s:
+        if self._window.take(latency_s, in_flight, now_s):
             self._judge(now_s)
 
     def overloaded(self, now_s: float) -> None:
@@ -217,7 +196,7 @@ class ConcurrencyLimit:
             return
         self._lowered_s = now_s
         self._trial_from = 0
-        in_flight = min(self.limit, self._most) if self._most else self.limit
+        in_flight = min(self.limit, self._window.most) if self._window.most else self.limit
         least = _LEAST_USE * self._pace_per_s * self._base_s or _LEAST_INITIAL * self._initial
         self.limit = max(int(in_flight * _OVERLOAD), min(int(least), self.limit), self._smallest)
         self._drain(now_s)
@@ -249,18 +228,12 @@ class ConcurrencyLimit:
     def _begin(self, now_s: float) -> None:
         """A new window. Answers come in waves a round trip apart, so it is not shorter than that."""
         window_s = min(max(self._quickest_s, _WINDOW_S), _LONG_WINDOW_S) if self._quickest_s else 0.0
-        self._samples = 0
-        self._latency_sum_s = 0.0
-        self._in_flight_sum = 0
-        self._least = self._largest + 1
-        self._most = 0
-        self._skip = 0
-        self._draining = False
-        self._started_s = now_s
-        self._ready_s = now_s + window_s
         # A limit that was lowered has to rise again round trip by round trip, not once in many of them.
         careful = now_s < self._careful_until_s
-        self._long_s = now_s + (max(self._latency_s, _CAREFUL_WINDOW_S) if careful else _LONG_WINDOW_S)
+        long_s = max(self._latency_s, _CAREFUL_WINDOW_S) if careful else _LONG_WINDOW_S
+        self._window.begin(now_s, at_least_s=window_s, long_s=long_s, most_in_flight=self._largest)
+        self._skip = 0
+        self._draining = False
 
     def _drain(self, now_s: float) -> None:
         """A new window once no more than the limit are in flight."""
@@ -278,22 +251,22 @@ class ConcurrencyLimit:
             self._begin(now_s)
 
     def _judge(self, now_s: float) -> None:
-        samples = self._samples
-        latency_s = max(self._latency_sum_s / samples, 1e-9)
-        per_s = samples / max(now_s - self._started_s, 1e-9)
+        window = self._window
+        latency_s = window.latency_s
+        per_s = window.per_s(now_s)
         if self._trial_from:
             self._judge_trial(per_s, now_s)
             return
         limit = self.limit
-        least = self._least
-        binding = self._most >= limit
+        least = window.least
+        binding = window.most >= limit
         # Just after a change the quick answers come first; while that lasts Little's law does not hold.
-        steady = per_s * latency_s >= _STEADY * (self._in_flight_sum / samples - 1.0)
+        steady = per_s * latency_s >= _STEADY * (window.in_flight - 1.0)
         self._latency_s = latency_s
         self._quickest_s = min(self._quickest_s or latency_s, latency_s)
-        if self._needed > _FIRST_SAMPLES:
+        if window.needed > _FIRST_SAMPLES:
             self._learn(latency_s, per_s, binding=binding, steady=steady)
-        self._needed = _SAMPLES
+        window.needed = _SAMPLES
         room = _GAIN * max(per_s, self._pace_per_s) * self._base_s + _SPARE
         if not steady and per_s < _SAME * self._pace_per_s:
             # Fewer answers because they now take longer to come, or because there is less to answer them: wait and see.
@@ -304,7 +277,7 @@ class ConcurrencyLimit:
             self._try(_TRIAL_RATIO * limit, per_s, now_s)
         else:
             wanted = min(room, 2 * limit) if self._base_s else _FIRST_RAISE * self._initial
-            if wanted > limit and 2 * self._most >= limit:
+            if wanted > limit and 2 * window.most >= limit:
                 self._raise(wanted, now_s)
             elif limit < self._initial and 2 * least <= limit:
                 self._raise(min(_RETURN * limit + 1.0, self._initial), now_s)
@@ -345,13 +318,13 @@ class ConcurrencyLimit:
                 self._base_s = base_s + _DOWN * (latency_s - base_s)
             elif not binding:
                 self._base_s = base_s + _UP * (latency_s - base_s)
-            if self._least <= 2:
+            if self._window.least <= 2:
                 self._known = True
         if not self._pace_per_s:
             self._pace_per_s = per_s
-            self._once_per_s = self._least / latency_s
-            self._once_in_flight = self._least
-        elif self._least > 1:
+            self._once_per_s = self._window.least / latency_s
+            self._once_in_flight = self._window.least
+        elif self._window.least > 1:
             known_per_s = self._pace_per_s
             if not steady or _SAME * known_per_s < per_s < known_per_s / _SAME:
                 self._pace_per_s = known_per_s + _PACE * (per_s - known_per_s)
@@ -376,24 +349,24 @@ class ConcurrencyLimit:
         if not self._known:
             self._trial_s = now_s
         self.limit = max(int(room), self._least_trial)
-        self._needed = _SAMPLES
+        self._window.needed = _SAMPLES
         self._drain(now_s)
 
     def _judge_trial(self, per_s: float, now_s: float) -> None:
         limit_before = self._trial_from
         limit = self.limit
-        if 2 * self._least < limit:
+        if 2 * self._window.least < limit:
             # There was not enough to do to tell.
             self._trial_from = 0
             self.limit = limit_before
             self._begin(now_s)
             return
         as_much = per_s / self._trial_per_s
-        if _MUCH_LESS < as_much < _AS_MUCH and self._samples < _MOST_SAMPLES and now_s < self._long_s:
-            self._needed = min(2 * self._samples, _MOST_SAMPLES)
+        if _MUCH_LESS < as_much < _AS_MUCH and self._window.samples < _MOST_SAMPLES and now_s < self._window.long_s:
+            self._window.needed = min(2 * self._window.samples, _MOST_SAMPLES)
             return
         self._trial_from = 0
-        self._needed = _SAMPLES
+        self._window.needed = _SAMPLES
         if as_much >= _AS_MUCH:
             self._pace_per_s = self._trial_per_s + _PACE * (per_s - self._trial_per_s)
             if self._known:

@@ -8,7 +8,7 @@ from edgewise.hub.pages.words import counted, length, size
 
 
 def plan_text(plan: Plan) -> str:
-    """Every wave, every site, and what would stop it."""
+    """Every wave, every site, what would stop it, and who comes later."""
     lines = [_title(plan), *_problems(plan.problems, "  ")]
     for wave in plan.waves:
         lines += ["", _wave_title(wave)]
@@ -71,4 +71,5 @@ def _row(site: SitePlan) -> tuple[str, ...]:
 
 def _problems(problems: Iterable[Problem], indent: str) -> Iterator[str]:
     for problem in problems:
-        yield f"{indent}{'STOPS' if problem.stops else 'note'}: {printable(problem.text)}"
+        word = "STOPS" if problem.stops else "LATER" if problem.later else "note"
+        yield f"{indent}{word}: {printable(problem.text)}"

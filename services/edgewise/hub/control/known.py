@@ -11,6 +11,7 @@ from edgewise.hub.store.credentials import Token, load_tokens
 from edgewise.hub.store.releases import KnownRelease, load_releases
 from edgewise.hub.store.rollouts import Head, live_rollouts, load_head, load_rollout
 from edgewise.hub.store.sites import Site, SiteOrder, load_orders, load_sites
+from edgewise.protocols.documents import time_text
 
 NOTHING: Final[Mapping[str, SiteOrder]] = {}
 
@@ -50,11 +51,15 @@ class Known:
     def site(self, name: str) -> Site:
         """One that is not retired.
 
-        Raises: NotFoundError: there is none of that name.
+        Raises: NotFoundError: there is none of that name, or no more.
         """
         site = self.sites.get(name)
-        if site is None or site.retired_s is not None:
+        if site is None:
             raise NotFoundError(f"there is no site {name[:100]!r}")
+        if site.retired_s is not None:
+            raise NotFoundError(
+                f"the site {name!r} was retired {time_text(site.retired_s)}; enrol it again to have it back"
+            )
         return site
 
     def here(self) -> list[Site]:

@@ -47,6 +47,11 @@ class Problem:
     stops: bool
     text: str
 
+    @property
+    def later(self) -> bool:
+        """Whether the rollout goes on without the site, which catches up by itself."""
+        return self.kind == ProblemKind.OFFLINE and not self.stops
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -173,15 +178,7 @@ def plan_rollout(
         )
         for number, (wave, names) in enumerate(zip(specification.waves, waves, strict=True))
     )
-    problems = [
-        Problem(
-            ProblemKind.SITES,
-            stops=False,
-            text=f"the wave {wave.name} has no sites: none is meant by {wave.selector!r}",
-        )
-        for wave in wave_plans
-        if not wave.sites
-    ]
+    problems = [problem for wave in wave_plans for problem in _wave_problems(wave)]
     if specification.version < floor:
         problems.append(
             Problem(
@@ -272,6 +269,16 @@ def _planned(site: Site, specification: Specification, fetching: _Fetching) -> S
     )
 
 
+def _wave_problems(wave: WavePlan) -> Iterator[Problem]:
+    if not wave.sites:
+        text = f"the wave {wave.name} has no sites: none is meant by {wave.selector!r}"
+        yield Problem(ProblemKind.SITES, stops=False, text=text)
+    elif all(any(problem.later for problem in site.problems) for site in wave.sites):
+        # A wave passes with one Active site at least.
+        text = f"no site of the wave {wave.name} is online, and it cannot pass before one of them is"
+        yield Problem(ProblemKind.OFFLINE, stops=True, text=text)
+
+
 def _problems(
     planned: SitePlan,
     site: Site,
@@ -291,9 +298,11 @@ def _problems(
     if site.taken_by:
         yield Problem(ProblemKind.TAKEN, stops=False, text=f"it is taken over from the rollout {site.taken_by}")
     if site.heard_s is None:
-        yield Problem(ProblemKind.OFFLINE, stops=True, text="it was never heard of")
+        text = "it was never heard of; it catches up when its agent runs"
+        yield Problem(ProblemKind.OFFLINE, stops=False, text=text)
     elif now_s - site.heard_s > specification.silent_s:
-        yield Problem(ProblemKind.OFFLINE, stops=True, text=f"it is offline since {time_text(site.heard_s)}")
+        text = f"it is offline since {time_text(site.heard_s)}; it catches up when it is back"
+        yield Problem(ProblemKind.OFFLINE, stops=False, text=text)
     yield from _shortages(planned, site.inventory)
     yield from _missing_runtimes(variant, site.inventory)
     yield from _wrong_times(site, ends_s)

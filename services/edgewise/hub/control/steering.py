@@ -29,6 +29,8 @@ from edgewise.protocols.rollout_specification import read_specification
 
 MOST_CHARACTERS: Final = 256 * 1024
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,198}[A-Za-z0-9])?")
+_RESERVED: Final = "new"
+"""The page on which rollouts are made is where that of a rollout of this name would be."""
 _LETTERS: Final = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
@@ -178,6 +180,10 @@ class Steering:
             raise InvalidArgumentError(
                 f"found the name {name[:100]!r} for a rollout, expected at most 200 letters, digits, '.', '_', '-', "
                 "with a letter or digit at both ends"
+            )
+        if name == _RESERVED:
+            raise InvalidArgumentError(
+                f"the name {name!r} is reserved for the page /rollouts/{name}; choose another name"
             )
         with self._books.reading() as connection:
             if load_head(connection, name) is not None:

@@ -116,8 +116,8 @@ class Door:
         """For the audit log."""
         return Actor(visitor.name, self._hub.address(request))
 
-    def log_in(self, request: Request, form: Mapping[str, str]) -> Response:
-        """Open a session.
+    async def log_in(self, request: Request, form: Mapping[str, str]) -> Response:
+        """Open a session, which is noted in the audit log.
 
         Raises:
             UnauthenticatedError: no such token.
@@ -128,7 +128,8 @@ class Door:
         if request.headers.get("sec-fetch-site", "none") not in _OWN:
             raise PermissionDeniedError("The form comes from another site. Open this hub's own page to log in.")
         token = form.get("token", "").strip()
-        self._hub.log_in(token, request)
+        name, _ = self._hub.log_in(token, request)
+        await self._note(Actor(name, self._hub.address(request)), "pages.login")
         self._sessions.close(request.cookies.get(_cookie_name(request), ""))
         session_id, _ = self._sessions.opened(token)
         answer = RedirectResponse(local_path(form.get("to", "")), status_code=303, headers=HEADERS)
@@ -142,8 +143,15 @@ class Door:
         )
         return answer
 
-    def log_out(self, request: Request) -> Response:
-        """Close the session of a request."""
+    async def log_out(self, request: Request) -> Response:
+        """Close the session of a request, which is noted in the audit log.
+
+        Raises:
+            LoginNeededError: nobody is logged in.
+            PermissionDeniedError: the form comes from elsewhere.
+        """
+        visitor, _ = await self.sender(request, Role.VIEWER)
+        await self._note(self.actor(visitor, request), "pages.logout")
         self._sessions.close(request.cookies.get(_cookie_name(request), ""))
         answer = RedirectResponse("/login", status_code=303, headers=HEADERS)
         answer.delete_cookie(
@@ -182,6 +190,9 @@ class Door:
                 return shown
 
         return PageRoute
+
+    async def _note(self, actor: Actor, action: str) -> None:
+        await self._hub.call(self._hub.plane.note, actor, action, actor.name, {})
 
     def _to_login(self, request: Request, why: str) -> Response:
         if is_live(request):

@@ -9,7 +9,6 @@ from starlette.responses import RedirectResponse, Response
 
 from edgewise.core.errors import NotFoundError, ResourceExhaustedError, UnauthenticatedError
 from edgewise.hub.api.errors import status_of
-from edgewise.hub.control.actors import Role
 from edgewise.hub.pages.door import Door, LoginNeededError, local_path, read_form
 from edgewise.hub.pages.rendering import ASSETS_PATH, HEADERS, Assets
 
@@ -47,7 +46,7 @@ class LoginPages:
         """Open a session."""
         form = await read_form(request)
         try:
-            return self._door.log_in(request, form)
+            return await self._door.log_in(request, form)
         except (UnauthenticatedError, ResourceExhaustedError) as error:
             values = {"to": local_path(form.get("to", "")), "problem": error.message}
             answer = await self._door.page(request, None, "login.html", values, status=status_of(error))
@@ -57,8 +56,7 @@ class LoginPages:
 
     async def log_out(self, request: Request) -> Response:
         """Close the session."""
-        await self._door.sender(request, Role.VIEWER)
-        return self._door.log_out(request)
+        return await self._door.log_out(request)
 
     async def asset(self, digest: str, name: str) -> Response:
         """A style sheet or the like."""

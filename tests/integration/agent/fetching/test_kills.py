@@ -5,63 +5,39 @@ until it gets through. Each time what is left is looked at, and the fetch is rep
 """
 
 import json
-import subprocess
-import sys
 
 import pytest
 
-# Forks a child for each point: this process has no threads, and importing once keeps it quick.
+from support.deadly_calls import printed
+
 PROGRAM = """
-import json, os, shutil, signal, sys
+import os, shutil, sys
 from pathlib import Path
 
 from edgewise.agent.fetching.fetch import FetchRequest, fetch
 from edgewise.agent.fetching import archives, fetch as fetching, files_source, http_source, place, tar_archives
 from edgewise.agent.fetching.uris import parse_uri
+from support.deadly_calls import print_seen
 
 uri, sha256, models, moment = sys.argv[1:]
 directory = Path(models) / "pets" / "1"
 request = FetchRequest(parse_uri(uri), directory, sha256)
-CALLS = ("fsync", "rename", "replace", "mkdir", "unlink", "rmdir", "link", "open", "ftruncate")
-
-def deadly(name, left):
-    call = getattr(os, name)
-    def called(*words, **options):
-        left[0] -= 1
-        if left[0] == 0 and moment == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = call(*words, **options)
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-    return called
+already = None
 
 def files():
     return sorted(
         (str(path.relative_to(directory)), path.stat().st_size) for path in directory.rglob("*") if path.is_file()
     ) if directory.exists() else None
 
-seen = []
-for point in range(1, 1000):
-    child = os.fork()
-    if child == 0:
-        left = [point]
-        for name in CALLS:
-            setattr(os, name, deadly(name, left))
-        try:
-            fetch(request, lambda line: None)
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(child, 0)
-    killed = os.WIFSIGNALED(status)
-    left = files()
-    fetched = fetch(request, lambda line: None)
-    beside = sorted(os.listdir(directory.parent / ".1.fetch"))
-    seen.append([killed, left, files(), fetched.already, beside])
-    if not killed:
-        break
-    shutil.rmtree(models)
-print(json.dumps(seen))
+def take():
+    global already
+    already = fetch(request, lambda line: None).already
+
+def look():
+    beside = directory.parent / ".1.fetch"
+    return [files(), already, sorted(os.listdir(beside)) if beside.exists() else None]
+
+print_seen(moment, take, look=look, again=take, put_back=lambda: shutil.rmtree(models, ignore_errors=True))
 """
 
 
@@ -82,21 +58,13 @@ def test_killed_at_every_point(source, moment, tmp_path, version, tools, web):
             (tmp_path / "source" / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "source" / name).write_bytes(content)
         sha256 = digest_of_path(tmp_path / "source")
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, uri, sha256, str(tmp_path / "models"), moment],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
-    assert done.returncode == 0, done.stderr
-    seen = json.loads(done.stdout)
+    seen = json.loads(printed(["-c", PROGRAM], uri, sha256, str(tmp_path / "models"), moment))
     whole = sorted([name, len(content)] for name, content in version.files.items())
     # It was killed often, before the version appeared and after, and got through in the end.
     assert len(seen) > 20
     assert not seen[-1][0]
-    assert {left is None for _, left, *_ in seen} == {True, False}
-    for killed, left, after, already, beside in seen:
+    assert {files is None for _, (files, *_), _ in seen} == {True, False}
+    for killed, (left, *_), (after, already, beside) in seen:
         assert left in (None, whole)
         assert already == (left is not None)
         assert after == whole

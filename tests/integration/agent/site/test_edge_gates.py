@@ -8,6 +8,7 @@ import pytest
 
 from edgewise.core.rollout.events import Want
 from edgewise.core.rollout.gates import Gate, Gates, LatencyGate
+from edgewise.core.rollout.site_plan import shares
 from edgewise.core.rollout.site_state import SiteState
 from edgewise.model_server.building import tiny
 from support.failing_versions import make_it_fail, make_it_slow
@@ -117,6 +118,9 @@ def test_without_a_gateway_it_takes_over_at_once_and_is_observed(serving, hub, l
         hub.wait_for_state(SiteState.ACTIVE, "tiny-3-k3f9")
         wait_for(lambda: serving.version() == 3)
         assert len(asked.failed()) == failed
+    # By the order's counting it is at all requests, and never was at a share of them.
+    told = [one.stage for report in hub.reports() for one in report.rollouts if one.rollout == "tiny-3-k3f9"]
+    assert set(told) == {0, len(shares(QUICK)) - 1}
 
 
 def test_sigterm_ends_it_within_a_second_in_a_poll_and_in_a_download(serving, hub, build_tiny, tmp_path):

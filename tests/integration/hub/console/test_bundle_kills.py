@@ -5,23 +5,22 @@ through. Each time what is left is looked at, and the bundle is taken in once mo
 """
 
 import json
-import subprocess
-import sys
 
 import pytest
 
-# Forks a child for each point: this process has no threads, and importing once keeps it quick.
+from support.deadly_calls import printed
+
 PROGRAM = """
-import hashlib, json, os, shutil, signal, sys
+import hashlib, os, shutil, sys
 from pathlib import Path
 
 from edgewise.agent.bundles import BASE_URL, BundleSource, import_bundle
 from edgewise.agent.site.state import StateDirectory
 from edgewise.agent.trust.releases import TrustedReleases
+from support.deadly_calls import print_seen
 
 bundle, template, root_sha256, moment = sys.argv[1:]
 place = Path(template).with_name("now")
-CALLS = ("fsync", "rename", "replace", "mkdir", "unlink", "remove", "rmdir", "link", "symlink", "open")
 
 def take():
     state = StateDirectory(place)
@@ -30,19 +29,6 @@ def take():
             state.tuf, BASE_URL, source, site="factory-7", root_sha256=root_sha256
         )
         return import_bundle(Path(bundle), state, trust, site="factory-7", tier="edge")
-
-def deadly(name, left):
-    call = getattr(os, name)
-    def called(*words, **options):
-        left[0] -= 1
-        if left[0] == 0 and moment == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        try:
-            return call(*words, **options)
-        finally:
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-    return called
 
 def look():
     blobs = place / "blobs" / "sha256"
@@ -60,44 +46,18 @@ def look():
         generation = desired.generation
     return [whole, len(names), generation, (place / ".import").exists()]
 
-seen = []
-for point in range(1, 1000):
+def put_back():
+    shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(template, place)
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            left = [point]
-            for name in CALLS:
-                setattr(os, name, deadly(name, left))
-            take()
-            code = 0
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    killed = os.WIFSIGNALED(status)
-    assert killed or os.WEXITSTATUS(status) == 0
-    before = look()
-    take()
-    seen.append([killed, before, look()])
-    shutil.rmtree(place)
-    if not killed:
-        break
-print(json.dumps(seen))
+
+put_back()
+print_seen(moment, take, look=look, again=take, put_back=put_back)
 """
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_killed_at_every_point_while_it_takes_a_bundle_in(bundle, site, moment):
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(bundle()), str(site.state.root), site.root_sha256, moment],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=110,
-    )
-    assert done.returncode == 0, done.stderr
-    seen = json.loads(done.stdout)
+    seen = json.loads(printed(["-c", PROGRAM], str(bundle()), str(site.state.root), site.root_sha256, moment))
     assert len(seen) > 20
     assert [killed for killed, *_ in seen] == [True] * (len(seen) - 1) + [False]
     # Killed before the orders came as well as after.

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from types import MappingProxyType
 
 import pytest
 
@@ -280,11 +281,17 @@ class Screen:
             self.notices.append(text)
 
 
+NO_MOVES = MappingProxyType({})
+
+
 @pytest.fixture
 def course(hub):
-    """A rollout that is one status further with each poll that waits; an error in the course is raised."""
+    """A rollout that is one status further with each poll that waits; an error in the course is raised.
 
-    def lay(*statuses):
+    What moved are sites, but for `moves`, by their numbers.
+    """
+
+    def lay(*statuses, moves=NO_MOVES):
         left = list(statuses)
 
         def status(query, _body):
@@ -297,7 +304,11 @@ def course(hub):
 
         hub.answers[f"GET {ROLLOUT}"] = status
         hub.answers[f"GET {ROLLOUT}/history"] = lambda query, _body: value(
-            [entry(number) for number in range(1, left[0].revision + 1) if number > int(query["after"])]
+            [
+                moves.get(number, entry(number))
+                for number in range(1, left[0].revision + 1)
+                if number > int(query["after"])
+            ]
         )
 
     return lay
@@ -311,6 +322,43 @@ def test_watching_ends_with_the_rollout_and_every_move_is_told_once(client, cour
     assert watch(client, NAME, screen) == code
     assert screen.states == ["Planned", "Progressing", end]
     assert screen.moves == [1, 2, 3, 4]
+
+
+UNDONE = MappingProxyType({2: entry(2, "rollout", NAME, "Completed", "Aborting", "undo by hand")})
+ABORTED = MappingProxyType({2: entry(2, "rollout", NAME, "Progressing", "Aborting", "abort by hand")})
+
+
+@pytest.mark.parametrize(
+    ("moves", "states", "code"),
+    [
+        (UNDONE, ["Aborting", "RolledBack"], 0),
+        (UNDONE, ["RolledBack"], 0),
+        (UNDONE, ["Aborting", "Failed"], 1),
+        (ABORTED, ["Aborting", "RolledBack"], 1),
+    ],
+)
+def test_whoever_begins_to_watch_after_an_undo_waits_for_the_way_back(client, course, moves, states, code):
+    course(*(rollout(state, revision=number) for number, state in enumerate(states, start=2)), moves=moves)
+    assert watch(client, NAME, Screen()) == code
+
+
+def test_whoever_began_before_the_undo_waited_for_the_rollout(client, course):
+    course(rollout(revision=1), rollout("Aborting", revision=2), rollout("RolledBack", revision=3), moves=UNDONE)
+    assert watch(client, NAME, Screen()) == 1
+
+
+@pytest.mark.parametrize("verb", ["abort", "undo"])
+@pytest.mark.parametrize(("end", "code"), [("RolledBack", 0), ("Failed", 1)])
+def test_a_way_back_that_was_asked_for_is_watched_to_its_end(edgewise, posted, course, verb, end, code):
+    sent = posted(f"{ROLLOUT}/{verb}", value(rollout("Aborting", revision=2)))
+    course(rollout("Aborting", revision=2), rollout(end, revision=3), moves=ABORTED)
+
+    ended, out, err = edgewise("rollout", verb, NAME, "--yes", "--watch")
+
+    assert (ended, err) == (code, "")
+    assert sent == [(f"{ROLLOUT}/{verb}", {"why": ""})]
+    assert out.startswith(f"{NAME} (pets 2) is Aborting")
+    assert "Progressing -> Aborting (abort by hand)" in out
 
 
 def test_a_hub_that_is_away_is_waited_for(hub, client):

@@ -146,7 +146,7 @@ def test_a_rollout_goes_through_all_waves_while_it_is_watched_and_back_again(hub
     assert (code, err) == (0, "")
     assert "is Aborting: calls from the night shift" in out
     settled(hub, sites)
-    assert edgewise("rollout", "watch", "pets-2-test")[0] == 1
+    assert edgewise("rollout", "watch", "pets-2-test")[0] == 0
     code, out, _ = edgewise("rollout", "status", "pets-2-test")
     assert "is RolledBack" in out
     assert "calls from the night shift" in edgewise("rollout", "history", "pets-2-test")[1]

@@ -9,6 +9,7 @@ from edgewise.core.rollout.reports import Inventory, Progress
 from edgewise.core.rollout.sequential import Compared
 from edgewise.core.rollout.site_state import SiteState
 from edgewise.protocols.desired_state import PAYLOAD_TYPE
+from edgewise.protocols.documents import time_text
 from edgewise.trust import envelopes
 from edgewise.trust.keys import VerifyingKey
 from support.control_world import OPERATOR, opened
@@ -191,6 +192,11 @@ def test_names_are_given_once(small_world):
         world.begin(name="mine", start=False)
     with pytest.raises(InvalidArgumentError, match="found the name 'a/b'"):
         world.begin(name="a/b", start=False)
+    with pytest.raises(
+        InvalidArgumentError, match="the name 'new' is reserved for the page /rollouts/new; choose another"
+    ):
+        world.begin(name="new", start=False)
+    world.begin(name="new-1", start=False)
     with pytest.raises(NotFoundError, match="there is no rollout 'yours'"):
         world.command("yours", "start")
     with pytest.raises(InvalidArgumentError, match="found the verb 'stop', expected one of start, pause"):
@@ -225,14 +231,16 @@ def test_a_retired_site_is_waited_for_no_more_and_its_token_opens_nothing(small_
     world.pass_s(5, online=("alpha", "beta"))
     assert world.plane.rollout(name).state == "Progressing"
     world.plane.retire_site("gamma", OPERATOR)
+    retired = time_text(world.now_s)
     del world.sites["gamma"]
     world.settle()
     assert world.states(name) == {"alpha": "Active", "beta": "Active", "gamma": "Superseded"}
     with pytest.raises(UnauthenticatedError, match="the site's token is not known"):
         world.plane.site_of(gamma.token)
     for gone in (lambda: world.plane.desired("gamma", world.now_s), lambda: world.plane.site("gamma")):
-        with pytest.raises(NotFoundError, match="there is no site 'gamma'"):
+        with pytest.raises(NotFoundError) as refused:
             gone()
+        assert refused.value.message == f"the site 'gamma' was retired {retired}; enrol it again to have it back"
     assert [site.site for site in world.plane.sites()] == ["alpha", "beta"]
 
 
@@ -272,10 +280,11 @@ def test_a_plan_shows_what_would_happen_and_changes_nothing(small_world):
     assert (planned["alpha"].runs, planned["alpha"].fetch_bytes, planned["alpha"].seconds) == (3, 1000, 10.0)
     assert planned["beta"].fetch_bytes == 3000
     assert [problem.kind for problem in planned["beta"].problems] == ["taken", "offline"]
-    assert (plan.left_out, plan.problems) == (("gamma",), ())
-    assert [problem.kind for problem in world.plane.plan(text.format(version=2), "yaml", world.now_s).problems] == [
-        "floor"
-    ]
+    assert plan.left_out == ("gamma",)
+    # Of the second wave there is nobody.
+    assert [(problem.kind, problem.stops) for problem in plan.problems] == [("offline", True)]
+    older = world.plane.plan(text.format(version=2), "yaml", world.now_s)
+    assert [problem.kind for problem in older.problems] == ["offline", "floor"]
     # The same sites go first when it is started.
     name = world.begin(4, text=text)
     found = [[site.site for site in world.plane.rollout(name).sites if site.wave == number] for number in (0, 1)]

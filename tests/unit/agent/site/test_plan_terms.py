@@ -12,6 +12,7 @@ from edgewise.agent.site.plan_terms import (
     is_settled,
     must_check,
     problem,
+    stage_as_ordered,
     stage_weights,
     told_of,
     weights_in_force,
@@ -41,6 +42,22 @@ def test_where_nothing_can_be_divided_the_new_version_takes_over_at_once():
         assert one.canary.shadow_share == 0.0
         assert one.canary.bake_s == 7.0
     assert told(entry()).canary == CANARY
+
+
+@pytest.mark.parametrize(
+    ("previous", "divides", "stages"),
+    [
+        (1, True, [0, 1, 2]),
+        # Nothing between none and all.
+        (1, False, [0, 2]),
+        (0, True, [0, 2]),
+        (2, True, [0, 2]),
+    ],
+)
+def test_stages_are_told_as_they_were_ordered(previous, divides, stages):
+    for stage, ordered in enumerate(stages):
+        one = entry(previous=previous, stage=stage)
+        assert stage_as_ordered(one, told(one, divides=divides)) == ordered
 
 
 def test_what_ran_before_the_rollout_is_not_judged_and_not_gone_back_from():

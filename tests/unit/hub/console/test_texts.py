@@ -42,7 +42,7 @@ def test_a_plan_says_what_each_site_would_do_and_what_would_stop_it():
         "wave 2 everyone (every site): 1 site, 1 at once, 2 may fail, at least 24 min",
         "  SITE       TIER  RUNS  VARIANT  FETCHES  TAKES",
         "  factory-8  edge  -     edge     14.0 MB  ?",
-        "    note: offline since 2 h",
+        "    LATER: it is offline since 2 h",
         "",
         "in no wave: lab-1",
     ]

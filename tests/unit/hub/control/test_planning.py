@@ -96,8 +96,6 @@ def test_each_tier_has_its_own_variant():
         ({"certificate_expires": "soon"}, "certificate", False, "nobody can say when"),
         ({"ahead_s": 301.0}, "clock", True, "its clock is 301 s ahead"),
         ({"ahead_s": -400.0}, "clock", True, "its clock is 400 s behind"),
-        ({"heard_s": None}, "offline", True, "it was never heard of"),
-        ({"heard_s": NOW_S - 91.0}, "offline", True, f"it is offline since {time_text(NOW_S - 91.0)}"),
         ({"taken_by": "pets-1-abcd"}, "taken", False, "taken over from the rollout pets-1-abcd"),
     ],
 )
@@ -105,6 +103,29 @@ def test_what_would_stop_a_site_is_said(facts, kind, stops, says):
     [problem] = only(plan(site(**facts))).problems
     assert (problem.kind, problem.stops) == (kind, stops)
     assert says in problem.text
+
+
+@pytest.mark.parametrize(
+    ("heard_s", "says"),
+    [
+        (None, "it was never heard of; it catches up when its agent runs"),
+        (NOW_S - 91.0, f"it is offline since {time_text(NOW_S - 91.0)}; it catches up when it is back"),
+    ],
+)
+def test_a_site_that_is_away_comes_later_and_stops_nobody(heard_s, says):
+    planned = plan(site("away", heard_s=heard_s), site("there"))
+    [wave] = planned.waves
+    [problem] = wave.sites[0].problems
+    assert (problem.kind, problem.stops, problem.later, problem.text) == (ProblemKind.OFFLINE, False, True, says)
+    assert planned.problems == ()
+
+
+def test_a_wave_of_which_no_site_is_online_stops_the_rollout():
+    waves = (Wave("first", amount=Amount(count=2)), Wave("rest"))
+    sites = [site("a", heard_s=None), site("b", heard_s=NOW_S - 91.0), site("c")]
+    [problem] = plan(*sites, waves=waves, placed=[["a", "b"], ["c"]]).problems
+    assert (problem.kind, problem.stops, problem.later) == (ProblemKind.OFFLINE, True, False)
+    assert problem.text == "no site of the wave first is online, and it cannot pass before one of them is"
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,7 @@
-"""A program that dies: it does one thing again and again, killed a call later each time, and prints what was left and what came after.
-
-Forks a child for each point: this process has no threads, and importing once keeps it quick.
-"""
+"""A program that dies: it does one thing again and again, killed a call later each time, and prints what was left and what came after."""
 
 import hashlib
-import json
-import os
 import shutil
-import signal
 import sys
 from pathlib import Path
 
@@ -22,9 +16,8 @@ from edgewise.hub.trust.repository import Repository
 from edgewise.trust.keys import SigningKey
 from edgewise.trust.offline import OfflineTrust
 from edgewise.trust.tuf_files import MAX_TARGETS_BYTES, check_signed, is_carried, read
+from support.deadly_calls import print_seen
 from support.trust_world import BEGAN_S, DAY_S, Clock, World, manifest
-
-CALLS = ("fsync", "replace", "rename", "mkdir", "unlink", "remove", "rmdir", "link", "symlink", "open")
 
 
 class NearSource(Source):
@@ -66,42 +59,6 @@ class AwaySource(Source):
 
     def _fetch(self, url):
         raise DownloadHTTPError("away", 503)
-
-
-def deadly(name, left, moment):
-    call = getattr(os, name)
-
-    def called(*words, **options):
-        left[0] -= 1
-        if left[0] == 0 and moment == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        try:
-            return call(*words, **options)
-        finally:
-            # Also where there was nothing to remove.
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    return called
-
-
-def killed_at(point, moment, act):
-    """Whether `act` was killed at its call of that number."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            left = [point]
-            for name in CALLS:
-                setattr(os, name, deadly(name, left, moment))
-            act()
-            code = 0
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    if not os.WIFSIGNALED(status):
-        assert os.WEXITSTATUS(status) == 0, "it failed without being killed"
-    return os.WIFSIGNALED(status)
 
 
 class Scene:
@@ -324,16 +281,7 @@ def prepared(scene, what):
 def main(directory, what, moment):
     scene = Scene(Path(directory))
     act, look, again = prepared(scene, what)
-    seen = []
-    for point in range(1, 1000):
-        killed = killed_at(point, moment, act)
-        left = look()
-        again()
-        seen.append([killed, left, look()])
-        if not killed:
-            break
-        scene.put_back()
-    print(json.dumps(seen))
+    print_seen(moment, act, look=look, again=again, put_back=scene.put_back)
 
 
 if __name__ == "__main__":
