@@ -103,8 +103,8 @@ def test_sites_are_chosen_by_their_links(small_world):
     small_world.ask("enroll", token, small_world.sites["alpha"].key.public_hex, "edge", {})
     assert "gamma" in browser.page("/sites?show=never").links
     assert "alpha" not in browser.page("/sites?show=never").links
-    assert "alpha" in browser.page("/sites?show=connected").links
-    assert "No site is meant by that" in browser.page("/sites?show=silent").text
+    assert "alpha" in browser.page("/sites?show=online").links
+    assert "No site is meant by that" in browser.page("/sites?show=offline").text
 
 
 def test_many_sites_have_pages(world):

@@ -35,8 +35,8 @@ def rollout(name, state):
 @pytest.mark.parametrize(
     ("changes", "link"),
     [
-        ({}, LinkState.CONNECTED),
-        ({"online": False}, LinkState.SILENT),
+        ({}, LinkState.ONLINE),
+        ({"online": False}, LinkState.OFFLINE),
         ({"online": False, "heard_s": None}, LinkState.NEVER),
         ({"retired_s": NOW_S}, LinkState.RETIRED),
     ],
@@ -78,9 +78,18 @@ def test_models_are_those_that_run_and_those_that_are_to():
     orders = (OrderStatus("pets-2-k3f9", "pets", 2, "run"), OrderStatus("cars-1-aaaa", "cars", 1, "stage"))
     rows = {row.model: row for row in site_view.models(site(inventory=inventory, orders=orders))}
     assert list(rows) == ["cars", "pets", "zoo"]
-    assert (rows["pets"].serving, rows["pets"].loaded, rows["pets"].wanted) == (1, (2,), "version 2: run")
+    assert (rows["pets"].serving, rows["pets"].loaded, rows["pets"].wanted) == (1, (2,), "version 2: told to switch")
     assert (rows["zoo"].serving, rows["zoo"].loaded, rows["zoo"].rollout) == (0, (7,), "")
-    assert (rows["cars"].serving, rows["cars"].wanted) == (0, "version 1: stage")
+    assert (rows["cars"].serving, rows["cars"].wanted) == (0, "version 1: told to fetch, and to wait")
+
+
+@pytest.mark.parametrize(
+    ("want", "wanted"),
+    [("granted", "version 2: told to switch"), ("back", "version 2: told to go back"), ("nothing", "")],
+)
+def test_what_a_site_is_told_is_said_in_words(want, wanted):
+    (row,) = site_view.models(site(orders=(OrderStatus("pets-2-k3f9", "pets", 2, want),)))
+    assert row.wanted == wanted
 
 
 def test_cloud_and_edge_are_drawn_to_one_scale():
@@ -105,15 +114,15 @@ def test_the_overview_counts_and_names_what_needs_a_person():
     found = overview(sites, rollouts, NOW_S)
     assert {figure.name: figure.count for figure in found.figures} == {
         "sites": 3,
-        "connected": 1,
-        "silent": 1,
-        "never heard of": 1,
+        "online": 1,
+        "offline": 1,
+        "never seen": 1,
         "rollouts under way": 1,
         "need a person": 2,
     }
     assert [one.name for one in found.attention] == ["pets-2-k3f9", "edge-2"]
     assert found.versions == (("pets", ((2, 1), (1, 1))),)
-    assert found.said == "2 things need a person; 1 of 3 sites connected; 1 rollout under way."
+    assert found.said == "2 things need a person; 1 of 3 sites online; 1 rollout under way."
 
 
 def test_many_concerns_are_cut_short_and_counted():

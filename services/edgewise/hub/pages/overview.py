@@ -64,13 +64,13 @@ def overview(sites: Sequence[SiteStatus], rollouts: Sequence[RolloutSummary], no
     links = Counter(link(site) for site in here)
     running = tuple(rollout for rollout in rollouts if is_moving(rollout))
     attention = [*_rollout_concerns(rollouts), *_site_concerns(here, now_s)]
-    silent, never = links[LinkState.SILENT], links[LinkState.NEVER]
+    offline, never = links[LinkState.OFFLINE], links[LinkState.NEVER]
     return Overview(
         figures=(
             Figure("sites", len(here), "/sites"),
-            Figure("connected", links[LinkState.CONNECTED], "/sites?show=connected"),
-            Figure("silent", silent, "/sites?show=silent", "bad" if silent else ""),
-            Figure("never heard of", never, "/sites?show=never"),
+            Figure("online", links[LinkState.ONLINE], "/sites?show=online"),
+            Figure("offline", offline, "/sites?show=offline", "bad" if offline else ""),
+            Figure("never seen", never, "/sites?show=never"),
             Figure("rollouts under way", len(running), "/rollouts"),
             Figure("need a person", len(attention), "#needs", "lost" if attention else ""),
         ),
@@ -79,7 +79,7 @@ def overview(sites: Sequence[SiteStatus], rollouts: Sequence[RolloutSummary], no
         running=running,
         versions=answering(here),
         said=f"{counted(len(attention), 'thing needs', 'things need')} a person; "
-        f"{links[LinkState.CONNECTED]} of {counted(len(here), 'site')} connected; {counted(len(running), 'rollout')} under way.",
+        f"{links[LinkState.ONLINE]} of {counted(len(here), 'site')} online; {counted(len(running), 'rollout')} under way.",
     )
 
 

@@ -12,6 +12,7 @@ from edgewise.core.rollout.site_plan import shares
 from edgewise.core.rollout.site_state import SiteState
 from edgewise.core.rollout.specification import Canary, Specification
 from edgewise.hub.control.status import GateStatus, RolloutSiteStatus, RolloutStatus, RolloutSummary, WaveStatus
+from edgewise.hub.pages.signs import WANT_WORDS
 from edgewise.hub.pages.words import counted, points, share, size
 
 _SHOWN: Final = 40
@@ -44,12 +45,6 @@ _PROGRESS: Final = (
     SiteState.FAILED,
 )
 """From done to begun, then what went wrong."""
-_TOLD: Final = {
-    Want.STAGE: "told to fetch, and to wait",
-    Want.RUN: "told to switch",
-    Want.GRANTED: "told to switch",
-    Want.BACK: "told to go back",
-}
 _SCALE: Final = 3.0
 """The picture of an interval ends at so many times the margin."""
 
@@ -228,7 +223,7 @@ def _in_order(sites: Sequence[RolloutSiteStatus], most: int) -> list[RolloutSite
 
 def _cell(site: RolloutSiteStatus, canary: Canary) -> Cell:
     unheard = site.want != site.acting and site.state not in {SiteState.SUPERSEDED, SiteState.ROLLED_BACK}
-    return Cell(site, _does(site, canary), _TOLD.get(Want(site.want), "") if unheard else "")
+    return Cell(site, _does(site, canary), WANT_WORDS[Want(site.want)] if unheard else "")
 
 
 def _does(site: RolloutSiteStatus, canary: Canary) -> str:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from edgewise.core.rollout.events import Verb, WavePhase
+from edgewise.core.rollout.events import Verb, Want, WavePhase
 from edgewise.core.rollout.gates import Verdict
 from edgewise.core.rollout.rollout_state import RolloutState
 from edgewise.core.rollout.site_state import SiteState
@@ -23,11 +23,11 @@ class Kind(StrEnum):
 
 
 class LinkState(StrEnum):
-    """Whether a site is heard of."""
+    """Whether a site is heard of, in the words of `edgewise sites`."""
 
-    CONNECTED = "connected"
-    SILENT = "silent"
-    NEVER = "never heard of"
+    ONLINE = "online"
+    OFFLINE = "offline"
+    NEVER = "never seen"
     RETIRED = "retired"
 
 
@@ -79,9 +79,9 @@ _SIGNS: Final[Mapping[tuple[str, str], Sign]] = MappingProxyType(
         (Kind.VERDICT, Verdict.PASS): Sign("✓", "good", "proven to be good enough"),
         (Kind.VERDICT, Verdict.FAIL): Sign("✕", "bad", "proven to be worse than it may be"),
         (Kind.VERDICT, Verdict.INCONCLUSIVE): Sign("≈", "quiet", "not proven either way so far"),
-        (Kind.LINK, LinkState.CONNECTED): Sign("●", "good", "asks the hub regularly"),
-        (Kind.LINK, LinkState.SILENT): Sign("✕", "bad", "has not been heard of for a while"),
-        (Kind.LINK, LinkState.NEVER): Sign("○", "quiet", "was never heard of"),
+        (Kind.LINK, LinkState.ONLINE): Sign("●", "good", "asks the hub regularly"),
+        (Kind.LINK, LinkState.OFFLINE): Sign("✕", "bad", "has not been heard of for a while"),
+        (Kind.LINK, LinkState.NEVER): Sign("○", "quiet", "is enrolled; its agent has not asked yet"),
         (Kind.LINK, LinkState.RETIRED): Sign("»", "quiet", "is gone for good"),
     }
 )
@@ -91,6 +91,18 @@ _SIGNS: Final[Mapping[tuple[str, str], Sign]] = MappingProxyType(
 def sign(kind: str, state: str) -> Sign:
     """How a state is shown."""
     return _SIGNS[kind, state]
+
+
+WANT_WORDS: Final = MappingProxyType(
+    {
+        Want.NOTHING: "",
+        Want.STAGE: "told to fetch, and to wait",
+        Want.RUN: "told to switch",
+        Want.GRANTED: "told to switch",
+        Want.BACK: "told to go back",
+    }
+)
+"""What a site is told about a release; "" when it is told nothing."""
 
 
 @dataclass(frozen=True, slots=True)

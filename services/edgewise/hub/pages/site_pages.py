@@ -21,12 +21,12 @@ _PAGE: Final = 100
 _ALL: Final = "all"
 _SHOWS: Final = (
     (_ALL, "all"),
-    ("connected", "connected"),
-    ("silent", "silent"),
-    ("never", "never heard of"),
+    ("online", "online"),
+    ("offline", "offline"),
+    ("never", "never seen"),
     ("concerns", "to be seen to"),
 )
-_LINKS: Final = {"connected": LinkState.CONNECTED, "silent": LinkState.SILENT, "never": LinkState.NEVER}
+_LINKS: Final = {"online": LinkState.ONLINE, "offline": LinkState.OFFLINE, "never": LinkState.NEVER}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgewise.core.errors import InvalidArgumentError
+from edgewise.core.rollout.events import Want
 from edgewise.core.rollout.reports import Served
 from edgewise.core.rollout.site_state import SiteState
-from edgewise.hub.control.status import SiteStatus
-from edgewise.hub.pages.signs import LinkState
+from edgewise.hub.control.status import OrderStatus, SiteStatus
+from edgewise.hub.pages.signs import WANT_WORDS, LinkState
 from edgewise.hub.pages.words import length, size
 from edgewise.protocols.documents import time_s
 
@@ -42,7 +43,7 @@ class ModelRow:
     Attributes:
         serving: the version that answers; 0 for none.
         loaded: others that are loaded as well.
-        wanted: what the site is told: the rollout's name, the version and what to do with it; "" for nothing.
+        rollout, wanted: by which rollout the site is told something, and what: the version and what to do with it; "" for nothing.
     """
 
     model: str
@@ -57,8 +58,8 @@ def link(site: SiteStatus) -> LinkState:
     if site.retired_s is not None:
         return LinkState.RETIRED
     if site.online:
-        return LinkState.CONNECTED
-    return LinkState.NEVER if site.heard_s is None else LinkState.SILENT
+        return LinkState.ONLINE
+    return LinkState.NEVER if site.heard_s is None else LinkState.OFFLINE
 
 
 def concerns(site: SiteStatus, now_s: float) -> tuple[str, ...]:
@@ -98,7 +99,7 @@ def models(site: SiteStatus) -> tuple[ModelRow, ...]:
                 serving,
                 others,
                 order.rollout if order else "",
-                f"version {order.version}: {order.want}" if order else "",
+                _wanted(order) if order else "",
             )
         )
     return tuple(rows)
@@ -126,6 +127,11 @@ def latencies(site: SiteStatus) -> tuple[Compared, ...]:
             )
         )
     return tuple(found)
+
+
+def _wanted(order: OrderStatus) -> str:
+    words = WANT_WORDS[Want(order.want)]
+    return f"version {order.version}: {words}" if words else ""
 
 
 def _left_s(expires: str, now_s: float) -> float | None:
