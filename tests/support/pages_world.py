@@ -36,7 +36,9 @@ class World:
         made = HubInThread(directory)
         self.hub = made.hub
         self.app = made._server.config.app
-        self.app.include_router(pages_router(made.hub))
+        pages = pages_router(made.hub)
+        self.app.state.routers += (pages,)
+        self.app.include_router(pages)
         self._serving = self._open.enter_context(made.serving())
         self.url = self._serving.url
         self.ask = self._serving.call

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from edgewise.core.errors import Code, EdgewiseError
 from edgewise.protocols.http_status import TFS_STATUS
@@ -98,7 +98,9 @@ def _methods(request: Request) -> set[str]:
     """Of all routes to a path: Starlette's own answer names those of the first one alone."""
     routers: Sequence[APIRouter] = request.app.state.routers
     routes = (route for router in routers for route in router.routes if isinstance(route, Route))
-    return {method for route in routes if route.path_regex.match(request.url.path) for method in route.methods or ()}
+    return {
+        method for route in routes if route.matches(request.scope)[0] != Match.NONE for method in route.methods or ()
+    }
 
 
 def _fault(fault: Mapping[str, Any]) -> str:

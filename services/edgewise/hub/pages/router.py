@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from edgewise.hub.pages.door import Door
 from edgewise.hub.pages.hub_pages import HubPages
 from edgewise.hub.pages.login_pages import LoginPages
+from edgewise.hub.pages.missing import add_missing_page
 from edgewise.hub.pages.port import Hub
 from edgewise.hub.pages.rendering import Renderer
 from edgewise.hub.pages.rollout_forms import RolloutForms
@@ -25,4 +26,5 @@ def pages_router(hub: Hub) -> APIRouter:
     SitePages(hub, door).add_to(router)
     RolloutForms(hub, door).add_to(router)
     RolloutPages(hub, door).add_to(router)
+    add_missing_page(router, door)
     return router
