@@ -13,7 +13,7 @@ from edgewise.core.rollout.sequential import Compared
 from edgewise.core.rollout.site_state import SiteState
 from edgewise.hub.control.actors import Role
 from support.control_world import OPERATOR
-from support.pages_world import LOOSE
+from support.pages_world import LOOSE, Page
 
 PAGES = (
     "/",
@@ -159,6 +159,31 @@ def test_what_is_not_there_is_a_page_too(small_world):
     assert "no rollout 'none'" in browser.page("/rollouts/none/history", status=404).text
 
 
+@pytest.mark.parametrize("role", [None, Role.VIEWER])
+def test_an_address_without_a_page_is_a_page_for_a_browser(small_world, role):
+    answer = small_world.browser(role).get("/nope/<b>", headers={"Accept": "text/html,*/*;q=0.8"})
+    assert answer.status_code == 404
+    assert answer.headers["content-security-policy"].startswith("default-src 'self'")
+    assert "There is no page /nope/&lt;b&gt; on this hub." in answer.text
+    assert Page(answer.text).links["To the overview"] == "/"
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [("/nope", {}), ("/api/v1/nope", {"Accept": "text/html"}), ("/api", {"Accept": "text/html"})],
+)
+def test_programs_are_answered_as_before_where_there_is_nothing(small_world, path, headers):
+    answer = small_world.browser().get(path, headers=headers)
+    assert answer.status_code == 404
+    assert answer.json()["code"] == "NOT_FOUND"
+
+
+def test_what_a_path_of_the_api_takes_is_said_beside_the_pages(small_world):
+    answer = small_world.browser().client.delete("/logout", headers={"Accept": "text/html"})
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "POST"
+
+
 def test_a_rollout_shows_waves_sites_gates_and_moves(small_world):
     small_world.begin(LOOSE)
     alpha = small_world.sites["alpha"]
@@ -246,6 +271,23 @@ def test_the_audit_log_has_pages_and_the_newest_first(small_world):
             break
         page = browser.page(page.links["Older"])
     assert [int(one) for one in seen] == list(range(229, -1, -1))
+
+
+def test_uploads_are_left_out_of_the_audit_log_unless_somebody_asks_for_them(small_world):
+    for number in range(120):
+        small_world.ask("note", OPERATOR, "blob.put", f"file-{number}", {})
+    small_world.ask("note", OPERATOR, "site.label", "alpha", {})
+    browser = small_world.browser(Role.VIEWER)
+    page = browser.page("/audit")
+    assert "site.label" in page.text
+    assert "file-" not in page.text
+    assert "file-" not in browser.page("/").text
+    also = browser.page(page.links["Also uploads of files"])
+    assert "file-119" in also.text
+    older = browser.page(also.links["Older"])
+    assert "file-0" in older.text
+    assert "file-119" in browser.page(older.links["The newest"]).text
+    assert "file-" not in browser.page(also.links["Without uploads"]).text
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ and the while counts as no silence of theirs.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from edgewise.core.errors import EdgewiseError, InvalidArgumentError
@@ -340,14 +340,15 @@ class ControlPlane:
             for move in moves
         ]
 
-    def audit(self, before: int | None = None, limit: int = 100) -> list[AuditEntry]:
+    def audit(self, before: int | None = None, limit: int = 100, *, without: Collection[str] = ()) -> list[AuditEntry]:
         """What was asked for, the newest first.
 
         Args:
             before: entries with smaller numbers.
+            without: actions that are left out.
         """
         with self._books.reading() as connection:
-            deeds = select_deeds(connection, before=before, limit=_listed(limit))
+            deeds = select_deeds(connection, before=before, limit=_listed(limit), without=without)
         return [
             AuditEntry(deed.number, deed.at_s, deed.actor, deed.address, deed.action, deed.subject, deed.details)
             for deed in deeds

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Final
+from urllib.parse import urlencode
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -16,6 +17,8 @@ from edgewise.hub.pages.port import Hub
 
 _LATELY: Final = 8
 _PAGE: Final = 100
+_UPLOADS: Final = ("blob.put",)
+"""One for each file of a release: where people look for what people did, hundreds of them are in the way."""
 
 
 class HubPages:
@@ -55,18 +58,27 @@ class HubPages:
         """Who asked for what."""
         visitor = self._door.visitor(request)
         before = number(request, "before", 0) or None
-        entries = await self._hub.call(self._hub.plane.audit, before, _PAGE + 1)
+        uploads = number(request, "uploads", 0) > 0
+        without = () if uploads else _UPLOADS
+        entries = await self._hub.call(self._hub.plane.audit, before, _PAGE + 1, without=without)
+
+        def link_to(*, older: int = 0, uploads: bool = uploads) -> str:
+            asked = {**({"before": older} if older else {}), **({"uploads": 1} if uploads else {})}
+            return f"/audit?{urlencode(asked)}" if asked else "/audit"
+
         values = {
             "section": "Audit",
             "entries": entries[:_PAGE],
             "before": before,
+            "uploads": uploads,
+            "link_to": link_to,
             "older": entries[_PAGE - 1].number if len(entries) > _PAGE else 0,
         }
         return await self._door.page(request, visitor, "audit.html", values)
 
 
 def _standing(plane: ControlPlane) -> tuple[Sequence[SiteStatus], Sequence[RolloutSummary], Sequence[AuditEntry]]:
-    return plane.sites(), plane.rollouts(), plane.audit(None, _LATELY)
+    return plane.sites(), plane.rollouts(), plane.audit(None, _LATELY, without=_UPLOADS)
 
 
 def _releases(plane: ControlPlane) -> tuple[Sequence[ReleaseStatus], Sequence[SiteStatus]]:

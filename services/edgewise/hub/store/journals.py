@@ -1,6 +1,6 @@
 """What moved in rollouts, and what people asked for: rows that are added and never changed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -95,11 +95,15 @@ def insert_deeds(connection: Connection, deeds: Sequence[Deed]) -> None:
         connection.execute(insert(AUDIT), _deed_values(deed))
 
 
-def select_deeds(connection: Connection, *, before: int | None, limit: int) -> list[Deed]:
-    """Those with smaller numbers than `before`, the newest first."""
+def select_deeds(
+    connection: Connection, *, before: int | None, limit: int, without: Collection[str] = ()
+) -> list[Deed]:
+    """Those with smaller numbers than `before`, and none of the actions `without`, the newest first."""
     asked = select(AUDIT).order_by(AUDIT.c.number.desc()).limit(limit)
     if before is not None:
         asked = asked.where(AUDIT.c.number < before)
+    if without:
+        asked = asked.where(AUDIT.c.action.not_in(without))
     return [
         Deed(row.at_s, row.actor, row.address, row.action, row.subject, row.details, row.number)
         for row in connection.execute(asked)
