@@ -66,6 +66,12 @@ def click(browser, selector):
     browser.command("POST", f"/element/{browser.find(selector)}/click")
 
 
+def specify(browser, text):
+    """Put a specification into the box, in place of the draft that is there."""
+    browser.command("POST", f"/element/{browser.find('#text')}/clear")
+    browser.type("#text", text)
+
+
 def tab_to(browser, name):
     """Press Tab until an element has the focus, by its id."""
     for _ in range(60):
@@ -97,7 +103,7 @@ def test_a_rollout_is_steered_from_start_to_abort_and_another_undone(browser, hu
     browser.wait("return document.querySelector('nav[aria-label=Main]') !== null")
     seen("0-overview")
     click(browser, "main a[href='/rollouts/new']")
-    browser.type("#text", UNPROVEN)
+    specify(browser, UNPROVEN)
     click(browser, "button[value=plan]")
     browser.wait("return document.querySelector('#plan-title') !== null")
     assert browser.focused() == "plan-title"
@@ -143,7 +149,7 @@ def test_a_rollout_is_steered_from_start_to_abort_and_another_undone(browser, hu
     seen("7-rolled-back")
 
     browser.open(f"{hub.url}/rollouts/new")
-    browser.type("#text", SPECIFICATION)
+    specify(browser, SPECIFICATION)
     click(browser, "button[value=plan]")
     browser.wait("return document.querySelector('#plan-title') !== null")
     click(browser, "button[value=start]")
@@ -264,7 +270,7 @@ def test_without_a_script_the_same_is_done_on_pages_of_their_own(browser, world)
     browser.command("POST", "/timeouts", {"implicit": 20_000})
     browser.open(f"{world.url}/rollouts/new")
     browser.type("#token", world.tokens[Role.OPERATOR] + ENTER)
-    browser.type("#text", SPECIFICATION)
+    specify(browser, SPECIFICATION)
     click(browser, "button[value=plan]")
     browser.type("#name", "pets-two")
     click(browser, "button[value=start]")

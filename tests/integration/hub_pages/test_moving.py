@@ -7,6 +7,7 @@ import pytest
 from edgewise.core.rollout.events import Verb
 from edgewise.core.rollout.reports import Inventory
 from edgewise.hub.control.actors import Role
+from edgewise.hub.pages.first_draft import first_draft
 from support.control_world import OPERATOR
 from support.pages_world import LOOSE, SPECIFICATION
 
@@ -72,6 +73,33 @@ def test_the_plan_says_what_each_site_would_do_and_what_would_stop_it(small_worl
     assert "Wave 1, first: ring=first" in text
     assert "stops:" in text
     assert "disk" in text
+
+
+def test_the_draft_for_a_new_rollout_can_be_planned_and_started_as_it_stands(small_world):
+    for name in ("alpha", "beta"):
+        site = small_world.sites[name]
+        site.inventory = Inventory(serving={"pets": 1}, models={"pets": (1,)})
+        site.report(small_world.hub.plane._books.clock())
+    browser = small_world.browser(Role.OPERATOR)
+    page = browser.page("/rollouts/new")
+    assert "version: 2" in page.text
+    assert "site=alpha" in page.text
+    assert "waves[].take" in page.text
+    draft = first_draft(small_world.ask("releases"), small_world.ask("sites"))
+    planned = browser.send("/rollouts/new", text=draft, form="yaml", do="plan")
+    assert planned.status_code == 200
+    assert "2 sites in 2 waves" in " ".join(planned.text.split())
+    assert "stops:" not in planned.text
+    key = browser.form("/rollouts/new")[1]["form_key"]
+    fields = {"form_key": key, "text": draft, "form": "yaml", "name": "drafted", "do": "start"}
+    assert browser.client.post("/rollouts/new", data=fields).headers["location"] == "/rollouts/drafted"
+    assert small_world.state("drafted") == "Progressing"
+
+
+def test_without_a_release_it_is_said_how_one_is_made(world):
+    world.site("alpha")
+    page = world.browser(Role.OPERATOR).page("/rollouts/new")
+    assert "There is no release yet. edgewise release create MODEL VERSION" in page.text
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,12 @@ from edgewise.core.errors import (
 )
 from edgewise.core.rollout.events import Verb
 from edgewise.hub.control.actors import Role
+from edgewise.hub.control.plane import ControlPlane
 from edgewise.hub.control.planning import Plan
 from edgewise.hub.control.status import RolloutStatus
 from edgewise.hub.pages import rollout_view
 from edgewise.hub.pages.door import Door, Visitor
+from edgewise.hub.pages.first_draft import KEYS, first_draft
 from edgewise.hub.pages.port import Hub
 from edgewise.hub.pages.rendering import HEADERS, path
 from edgewise.hub.pages.signs import VERB_WORDS
@@ -57,7 +59,8 @@ class RolloutForms:
         visitor = self._door.visitor(request)
         if not visitor.operates:
             raise PermissionDeniedError(_not_yours(visitor))
-        return await self._new_page(request, visitor, {})
+        draft = await self._hub.call(_draft, self._hub.plane)
+        return await self._new_page(request, visitor, {"text": draft}, nothing=not draft)
 
     async def create(self, request: Request) -> Response:
         """Show what a specification would do, or make a rollout of it."""
@@ -145,6 +148,7 @@ class RolloutForms:
         *,
         problem: str = "",
         plan: Plan | None = None,
+        nothing: bool = False,
         status: int = 200,
     ) -> Response:
         text = form.get("text", "")
@@ -161,6 +165,8 @@ class RolloutForms:
             "sites": counted(sites, "site"),
             "stops": bool(plan and any(one.stops for one in plan.problems)),
             "most": _MOST_ROWS,
+            "nothing": nothing,
+            "keys": KEYS,
         }
         return await self._door.page(request, visitor, "new_rollout.html", values, status=status)
 
@@ -190,6 +196,10 @@ class RolloutForms:
             "seen": _seen(rollout),
         }
         return await self._door.page(request, visitor, "confirm.html", values, status=status)
+
+
+def _draft(plane: ControlPlane) -> str:
+    return first_draft(plane.releases(), plane.sites())
 
 
 def _seen(rollout: RolloutStatus) -> str:
