@@ -30,7 +30,7 @@ Make releases, look at them, and take them to sites without a link.
   edgewise release list
   edgewise release verify pets/2 --trust ~/edgewise-trust
   edgewise release export pets/2 --site factory-7 --out /media/usb/pets-2.bundle
-  edgewise release import /media/usb/pets-2.bundle --state /var/lib/edgewise
+  edgewise release import /media/usb/pets-2.bundle --state /var/lib/edgewise/agent
 
 {ENVIRONMENT}"""
 CREATE = """\

@@ -69,7 +69,9 @@ _SIGNS: Final[Mapping[tuple[str, str], Sign]] = MappingProxyType(
         (Kind.ROLLOUT, RolloutState.PAUSED): Sign(
             "‖", "lost", "no further site is told to switch; those that did stay"
         ),
-        (Kind.ROLLOUT, RolloutState.COMPLETED): Sign("●", "good", "every wave has passed; late sites catch up"),
+        (Kind.ROLLOUT, RolloutState.COMPLETED): Sign(
+            "●", "good", "every wave has passed, and late sites catch up; or another rollout took its sites over"
+        ),
         (Kind.ROLLOUT, RolloutState.ABORTING): Sign("↶", "back", "every site that switched is told to go back"),
         (Kind.ROLLOUT, RolloutState.ROLLED_BACK): Sign("↶", "back", "all sites that had switched are back"),
         (Kind.ROLLOUT, RolloutState.FAILED): Sign("✕", "bad", "some sites could not go back and need a person"),
