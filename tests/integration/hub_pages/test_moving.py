@@ -102,6 +102,18 @@ def test_without_a_release_it_is_said_how_one_is_made(world):
     assert "There is no release yet. edgewise release create MODEL VERSION" in page.text
 
 
+def test_the_plan_speaks_of_what_stops_what_comes_later_and_what_is_to_be_noted_as_the_command_does(world):
+    world.site("alpha")
+    world.release(1)
+    world.release(2)
+    world.begin(LOOSE, name="pets-two")
+    token = world.ask("create_enrollment", "gamma", "edge", {}, actor=OPERATOR)
+    world.ask("enroll", token, world.sites["alpha"].key.public_hex, "edge", {})
+    text = " ".join(world.browser(Role.OPERATOR).send("/rollouts/new", text=LOOSE, form="yaml").text.split())
+    assert "later:</span> it was never heard of; it catches up" in text
+    assert "note:</span> it is taken over from the rollout pets-two" in text
+
+
 @pytest.mark.parametrize(
     ("text", "form", "said"),
     [
