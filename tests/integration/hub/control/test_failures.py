@@ -133,7 +133,9 @@ def test_a_restart_at_any_moment_changes_nothing(small_world):
         ]
 
 
-def test_a_database_put_back_from_a_backup(small_world, tmp_path):
+@pytest.fixture
+def restored(small_world, tmp_path):
+    """A hub as it was before the rollout `two`, whose sites have followed that."""
     world = small_world
     if not world.url.startswith("sqlite"):
         pytest.skip("the file of SQLite is copied")
@@ -151,13 +153,27 @@ def test_a_database_put_back_from_a_backup(small_world, tmp_path):
         leftover.unlink()
     shutil.copy(copy, file)
     world.restart(politely=False)
+    return world
+
+
+def test_a_database_put_back_from_a_backup(restored):
     # Sites know of a rollout that this hub never made; they follow it again as soon as they have reported.
-    alpha = world.sites["alpha"]
+    alpha = restored.sites["alpha"]
     with pytest.raises(AssertionError, match="told something older"):
-        alpha.look(world.now_s)
-    for site in world.sites.values():
-        site.report(world.now_s, Progress("two", SiteState.ACTIVE, Want.GRANTED))
-        assert [order.rollout for order in site.look(world.now_s).orders] == ["one"]
+        alpha.look(restored.now_s)
+    for site in restored.sites.values():
+        site.report(restored.now_s, Progress("two", SiteState.ACTIVE, Want.GRANTED))
+        assert [order.rollout for order in site.look(restored.now_s).orders] == ["one"]
+
+
+def test_a_rollout_that_is_started_again_before_sites_come_is_all_that_they_are_told(restored):
+    # As docs/hub.md has it: nobody goes back to what the backup remembers.
+    restored.begin(2, name="again")
+    for site in restored.sites.values():
+        site.report(restored.now_s, Progress("two", SiteState.ACTIVE, Want.GRANTED))
+        assert [(order.rollout, order.version) for order in site.look(restored.now_s).orders] == [("again", 2)]
+    restored.settle()
+    assert restored.plane.rollout("again").state == "Completed"
 
 
 def test_an_unavailable_database_is_no_fault_of_who_asks(small_world):
