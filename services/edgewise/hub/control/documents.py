@@ -95,7 +95,9 @@ class Documents:
         from_s = math.floor((now_s - offset_s) / self._half_s) * self._half_s + offset_s
         payload = _payload(site, orders, head_of, from_s + 2.0 * self._half_s)
         envelope = seal(payload, PAYLOAD_TYPE, self._key)
-        return _Signed(site.generation, from_s, from_s + self._half_s, hashlib.sha256(payload).hexdigest(), envelope)
+        # Signed with another key it is another document: who has the old one asks for it, before the old key is believed no more.
+        etag = hashlib.sha256(self._key.key_id.encode() + payload).hexdigest()
+        return _Signed(site.generation, from_s, from_s + self._half_s, etag, envelope)
 
 
 def _payload(

@@ -177,7 +177,7 @@ class ControlPlane:
 
         Args:
             asking: it is the site that asks, which is noted; False when a person does.
-        Returns: the digest of the document, which changes with it, and its envelope.
+        Returns: what changes with the document and with the key that signs it, and its envelope.
         Raises: NotFoundError: there is no such site.
         """
         return self._following.desired(site, now_s, asking=asking)

@@ -342,3 +342,15 @@ def test_who_asks_for_what_is_signed_is_heard_by_the_next_tick(small_world):
     world.plane.kept("alpha", asked_s)
     world.plane.tick(world.now_s)
     assert world.plane.site("alpha").heard_s == asked_s
+
+
+def test_what_another_key_signs_is_another_document(small_world):
+    world = small_world
+    before, envelope = world.plane.desired("alpha", world.now_s)
+    world.restart()
+    assert world.plane.desired("alpha", world.now_s)[0] == before
+    world.key = SigningKey.generated()
+    world.restart()
+    after, signed_anew = world.plane.desired("alpha", world.now_s)
+    assert after != before
+    assert signed_anew != envelope
