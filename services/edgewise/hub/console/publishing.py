@@ -11,14 +11,21 @@ from typing import Final
 
 from tuf.api.metadata import Snapshot, Targets, Timestamp
 
-from edgewise.core.errors import AlreadyExistsError, FailedPreconditionError
+from edgewise.core.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError, PermissionDeniedError
 from edgewise.core.releases import Release
 from edgewise.hub.console.client import HubClient
 from edgewise.hub.console.trusted_hub import METADATA_PATH
 from edgewise.hub.releases.making import MadeRelease
 from edgewise.protocols.release_manifest import decode_release, encode_release
 from edgewise.trust.offline import OfflineTrust
-from edgewise.trust.tuf_files import MAX_SNAPSHOT_BYTES, MAX_TARGETS_BYTES, MAX_TIMESTAMP_BYTES, read, release_path
+from edgewise.trust.tuf_files import (
+    MAX_ROOT_BYTES,
+    MAX_SNAPSHOT_BYTES,
+    MAX_TARGETS_BYTES,
+    MAX_TIMESTAMP_BYTES,
+    read,
+    release_path,
+)
 
 _PIECE_BYTES: Final = 1 << 20
 
@@ -67,7 +74,10 @@ def publish(
     if not was_there:
         # Signed only now, so that nothing is signed whose files did not reach the hub.
         trust.add_targets({release_path(release.model, release.version): encode_release(release)})
-    hand_in(client, trust, there)
+    try:
+        hand_in(client, trust, there)
+    except PermissionDeniedError as error:
+        raise _without_root(client, trust) or error from None
     return Published(release, sent_bytes, there_bytes, trust.targets().version, was_there)
 
 
@@ -114,14 +124,31 @@ def _check_same_line(trust: OfflineTrust, there: bytes) -> None:
 
 
 def hand_in(client: HubClient, trust: OfflineTrust, there: bytes) -> None:
-    """Hand in what was signed here and the hub does not have, by this command or by one that was cut short."""
-    if there == trust.targets_file():
-        return
+    """Hand in the targets that were signed here and the hub does not have, by this command or by one that was cut short."""
+    if there != trust.targets_file():
+        send_contents(client, trust, there)
+        client.post_targets(trust.targets_file())
+
+
+def _without_root(client: HubClient, trust: OfflineTrust) -> FailedPreconditionError | None:
+    """Why a hub refuses what was signed with a key that it cannot know yet; None when it knows the newest root."""
+    version = trust.root().version
+    try:
+        client.read(f"{METADATA_PATH}{version}.root.json", max_bytes=MAX_ROOT_BYTES)
+    except NotFoundError:
+        return FailedPreconditionError(
+            f"the hub does not have version {version} of the root, so it may not know the key that signed this: it is signed, and is handed in, "
+            f"with the root, by `edgewise hub trust hand-in {trust.directory}`, with an admin's token"
+        )
+    return None
+
+
+def send_contents(client: HubClient, trust: OfflineTrust, there: bytes) -> None:
+    """Send the contents of targets that the hub does not have, before the targets.json that names them."""
     theirs = read(there, Targets, what="the hub's targets.json", max_bytes=MAX_TARGETS_BYTES).signed.targets
     for path, target in trust.targets().targets.items():
         if theirs.get(path) != target:
             client.put_target(path, trust.content(path))
-    client.post_targets(trust.targets_file())
 
 
 def _pieces(path: Path, on_bytes: Callable[[int], None]) -> Iterator[bytes]:

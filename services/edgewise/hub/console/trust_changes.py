@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
+from tuf.api.metadata import Root, Targets
+
+from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, PermissionDeniedError
 from edgewise.hub.console.client import HubClient
-from edgewise.hub.console.publishing import hand_in, hub_targets
+from edgewise.hub.console.publishing import hand_in, hub_targets, send_contents
 from edgewise.hub.console.trusted_hub import METADATA_PATH
 from edgewise.hub.state_directory import KeyKind, read_public_keys
 from edgewise.protocols.trusted_documents import decode_desired_keys, decode_policy, encode_desired_keys, encode_policy
 from edgewise.trust.offline import OfflineTrust
-from edgewise.trust.tuf_files import DESIRED_KEYS, MAX_ROOT_BYTES, POLICY
+from edgewise.trust.tuf_files import DESIRED_KEYS, MAX_ROOT_BYTES, MAX_TARGETS_BYTES, POLICY, check_signed, read
 
 
 class Rotated(StrEnum):
@@ -91,18 +93,34 @@ def hand_in_all(client: HubClient, trust: OfflineTrust, *, root_first: bool) -> 
 
     Args:
         root_first: after the targets key was stolen: what the thief signs is then worth nothing at once. Otherwise targets go first, so that
-            no moment is without valid ones.
+            no moment is without valid ones; where the hub cannot know their key yet, behind as many roots as it takes, with their contents
+            there before.
     Raises: FailedPreconditionError: the hub follows other keys.
     """
     roots = trust.root_files()
     known = _known_roots(client, roots)
-    if root_first:
-        _hand_in_roots(client, roots[known:])
     there = hub_targets(client)
-    hand_in(client, trust, there)
+    first = len(roots)
     if not root_first:
-        _hand_in_roots(client, roots[known:])
+        send_contents(client, trust, there)
+        first = _first_that_holds(trust, roots, known)
+    _hand_in_roots(client, roots[known:first])
+    hand_in(client, trust, there)
+    _hand_in_roots(client, roots[first:])
     return HandedIn(len(roots) - known, there != trust.targets_file())
+
+
+def _first_that_holds(trust: OfflineTrust, roots: list[bytes], known: int) -> int:
+    """With how many roots a hub that has `known` takes targets.json: keys can have been replaced twice since it was asked last."""
+    targets = read(trust.targets_file(), Targets, what="targets.json", max_bytes=MAX_TARGETS_BYTES)
+    for count in range(known, len(roots)):
+        root = read(roots[count - 1], Root, what=f"version {count} of the root", max_bytes=MAX_ROOT_BYTES).signed
+        try:
+            check_signed(root, targets, what="targets.json")
+        except PermissionDeniedError:
+            continue
+        return count
+    return len(roots)
 
 
 def _known_roots(client: HubClient, roots: list[bytes]) -> int:

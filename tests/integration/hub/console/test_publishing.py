@@ -69,6 +69,14 @@ def test_a_command_that_was_cut_short_after_it_had_signed_is_given_again(hub, cl
     assert verify(client, hub.offline, "pets", 2).faults == ()
 
 
+def test_a_release_that_a_new_key_signed_says_that_the_root_is_missing(hub, client, version):
+    hub.offline.rotate_targets()
+    hub.offline.rotate_targets()
+
+    with pytest.raises(FailedPreconditionError, match="does not have version 3 of the root.*edgewise hub trust hand-in"):
+        publish(client, hub.offline, made({"any": version()}))
+
+
 def test_a_release_never_changes(hub, client, version):
     publish(client, hub.offline, made({"any": version("a")}))
 

@@ -75,6 +75,22 @@ def test_a_stolen_targets_key_is_replaced_root_first(hub):
         hub.look(serving)
 
 
+@pytest.mark.parametrize("then", [("rotate", "targets", "hub-trust"), ("floor", "hub-trust", "pets=2")])
+def test_what_was_signed_twice_since_the_hub_was_asked_finds_its_order(hub, then):
+    """The hub knows the key of neither: the roots that name them go first."""
+    with hub.edgewise.serving() as serving:
+        hub.look(serving)
+        hub.trust("rotate", "targets", "hub-trust")
+        hub.trust(*then)
+        hub.trust("rotate", "root", "hub-trust")
+        assert "roots and targets.json" in hub.hand_in(serving)
+        trusted, _ = hub.look(serving)
+        assert trusted.versions()["root"] == (4 if then[0] == "rotate" else 3)
+        hub.trust("floor", "hub-trust", "pets=3")
+        assert hub.hand_in(serving) == "the hub took targets.json\n"
+        assert hub.look(serving)[0].floor("pets") == 3
+
+
 def test_a_floor(hub):
     with hub.edgewise.serving() as serving:
         assert "floors: pets 2" in hub.trust("floor", "hub-trust", "pets=2", "cats=0")
