@@ -59,11 +59,26 @@ def print_json(value: object) -> None:
     print(json.dumps(_plain(value), indent=2))
 
 
+def add_yes(command: argparse.ArgumentParser) -> None:
+    """Add `--yes`, for what `check_asked` and `confirmed` ask."""
+    command.add_argument("--yes", action="store_true", help="do not ask; needed where there is no terminal")
+
+
+def check_asked(command: argparse.ArgumentParser, *, yes: bool) -> None:
+    """End with 2 where a question would reach nobody: before anything is done."""
+    if not (yes or (sys.stdin.isatty() and sys.stdout.isatty())):
+        command.error("there is no terminal to ask on, so nothing was done; say --yes to do it without a question")
+
+
 def confirmed(question: str, *, yes: bool) -> bool:
-    """Whether the person agrees; without a terminal there is nobody to ask."""
-    if yes or not (sys.stdin.isatty() and sys.stdout.isatty()):
+    """Whether the person agrees."""
+    if yes:
         return True
-    return input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
+    except EOFError:
+        print()
+        return False
 
 
 def label(word: str) -> tuple[str, str]:

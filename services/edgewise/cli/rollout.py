@@ -12,6 +12,8 @@ from edgewise.cli.hub_connection import (
     add_connection,
     add_json,
     add_verb,
+    add_yes,
+    check_asked,
     confirmed,
     connect,
     duration_s,
@@ -44,7 +46,8 @@ Say what each site would do: what it would fetch, how long that takes, and what 
 Exit codes: 0 nothing would stop it; 1 something would, or it cannot be planned; 2 wrong arguments, or a wrong SPEC.
 """
 START = """\
-Show the plan in short, ask, make the rollout and start it. SPEC can also be the name of a rollout that was made with --hold.
+Show the plan in short, ask, make the rollout and start it. SPEC can also be the name of a rollout that was made with --hold. Where there is no
+terminal to ask on, nothing is done without --yes.
 
 Exit codes: 0 started (with --watch: as of `watch`); 1 not started, and why; 2 wrong arguments, or a wrong SPEC.
 """
@@ -118,7 +121,7 @@ def _add_start(verbs: "Commands") -> None:
     command = add_verb(verbs, "start", "show the plan, ask, and start a rollout", START)
     _add_specification(command, "a specification, or the name of a rollout that was made with --hold")
     command.add_argument("--name", metavar="NAME", help="of the rollout (default: made of the release's)")
-    command.add_argument("--yes", action="store_true", help="do not ask")
+    add_yes(command)
     after = command.add_mutually_exclusive_group()
     after.add_argument("--hold", action="store_true", help="make it, and start it later")
     after.add_argument("--watch", action="store_true", help="show it as it moves, once it is started")
@@ -131,14 +134,14 @@ def _add_command(verbs: "Commands", verb: Verb, summary: str) -> None:
     command.add_argument("name", metavar="NAME", help="of the rollout")
     command.add_argument("--why", default="", metavar="TEXT", help="for the audit log")
     if verb in ASKED_FIRST:
-        command.add_argument("--yes", action="store_true", help="do not ask")
+        add_yes(command)
     if verb in WAYS_BACK:
         shown = "show it until it is back; exit codes: 0 RolledBack, 1 Failed"
         command.add_argument("--watch", action="store_true", help=shown)
     add_connection(command)
     if verb not in ASKED_FIRST:
         command.set_defaults(yes=True)
-    command.set_defaults(run=partial(_command, verb))
+    command.set_defaults(run=partial(_command, command, verb))
 
 
 def _plan(command: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
@@ -158,10 +161,9 @@ def _start(command: argparse.ArgumentParser, arguments: argparse.Namespace) -> i
     from edgewise.hub.console.plan_text import short_plan_text
 
     if _is_name(arguments):
-        with connect(arguments) as client:
-            client.command(arguments.specification, Verb.START.value, "")
-            return _started(client, arguments.specification, arguments)
+        return _start_held(command, arguments)
     asked = _asked(command, arguments)
+    check_asked(command, yes=arguments.yes)
     with connect(arguments) as client:
         print(short_plan_text(client.plan(asked.text, asked.form)))
         if not confirmed("Make this rollout?" if arguments.hold else "Start this rollout?", yes=arguments.yes):
@@ -171,6 +173,28 @@ def _start(command: argparse.ArgumentParser, arguments: argparse.Namespace) -> i
         if arguments.hold:
             print(f"{name} is made; start it with: edgewise rollout start {name}")
             return 0
+        return _started(client, name, arguments)
+
+
+def _start_held(command: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    """Start a rollout that was made with --hold."""
+    name = arguments.specification
+    if arguments.name is not None:
+        command.error(
+            f"{name} is the name of a rollout, and --name goes with a new one; a SPEC is a file that ends in .toml, .yaml or .yml"
+        )
+    if arguments.hold:
+        command.error(f"{name} is the name of a rollout, and --hold makes a new one; say it without --hold to start it")
+    if arguments.release is not None or _has_short_words(arguments):
+        command.error(
+            f"{name} is the name of a rollout, made already; --release, --wave, --each-for and --bake go with a new one"
+        )
+    check_asked(command, yes=arguments.yes)
+    if not confirmed(f"Start {name}?", yes=arguments.yes):
+        print("nothing was done")
+        return 1
+    with connect(arguments) as client:
+        client.command(name, Verb.START.value, "")
         return _started(client, name, arguments)
 
 
@@ -217,9 +241,10 @@ def _shown(client: "HubClient", name: str, *, back: bool = False) -> int:
         return watch(client, name, screen, back=back)
 
 
-def _command(verb: Verb, arguments: argparse.Namespace) -> int:
+def _command(command: argparse.ArgumentParser, verb: Verb, arguments: argparse.Namespace) -> int:
     from edgewise.hub.console.rollout_text import title
 
+    check_asked(command, yes=arguments.yes)
     if not confirmed(f"{verb.value.capitalize()} {arguments.name}?", yes=arguments.yes):
         print("nothing was done")
         return 1
@@ -248,7 +273,7 @@ def _asked(command: argparse.ArgumentParser, arguments: argparse.Namespace) -> "
 
     if (arguments.specification is None) == (arguments.release is None):
         command.error("expected SPEC, or --release MODEL/VERSION")
-    if arguments.release is None and (arguments.wave or arguments.each_for is not None or arguments.bake is not None):
+    if arguments.release is None and _has_short_words(arguments):
         command.error("--wave, --each-for and --bake go with --release; SPEC says all of it itself")
     try:
         if arguments.release is None:
@@ -257,6 +282,11 @@ def _asked(command: argparse.ArgumentParser, arguments: argparse.Namespace) -> "
         return short_specification(model, version, arguments.wave, stage_s=arguments.each_for, bake_s=arguments.bake)
     except InvalidArgumentError as error:
         command.error(error.message)
+
+
+def _has_short_words(arguments: argparse.Namespace) -> bool:
+    """Whether anything is said that goes with --release."""
+    return bool(arguments.wave) or arguments.each_for is not None or arguments.bake is not None
 
 
 def _is_name(arguments: argparse.Namespace) -> bool:

@@ -10,6 +10,8 @@ from edgewise.cli.hub_connection import (
     add_connection,
     add_json,
     add_verb,
+    add_yes,
+    check_asked,
     confirmed,
     connect,
     duration_s,
@@ -70,8 +72,8 @@ def add_to(commands: "Commands") -> None:
     )
     enrolled.set_defaults(run=_enroll)
     retired = _named(verbs, "retire", "let a site go for good")
-    retired.add_argument("--yes", action="store_true", help="do not ask")
-    retired.set_defaults(run=_retire)
+    add_yes(retired)
+    retired.set_defaults(run=partial(_retire, retired))
 
 
 def _named(verbs: "Commands", name: str, summary: str, description: str = "") -> argparse.ArgumentParser:
@@ -126,7 +128,8 @@ def _enroll(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _retire(arguments: argparse.Namespace) -> int:
+def _retire(command: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    check_asked(command, yes=arguments.yes)
     if not confirmed(f"Let {arguments.site} go for good? Its agent will be refused.", yes=arguments.yes):
         print("nothing was done")
         return 1

@@ -99,7 +99,7 @@ def test_an_enrolment_is_one_word_on_standard_output(edgewise, posted):
 def test_a_site_is_retired(edgewise, posted):
     sent = posted("/api/v1/sites/factory-7/retire", {})
 
-    assert edgewise("sites", "retire", "factory-7") == (0, "factory-7 is retired\n", "")
+    assert edgewise("sites", "retire", "factory-7", "--yes") == (0, "factory-7 is retired\n", "")
     assert len(sent) == 1
 
 
@@ -123,7 +123,7 @@ def test_a_rollout_is_started_after_its_plan_was_shown(edgewise, posted, spec):
     posted("/api/v1/rollouts/plan", value(plan()))
     sent = posted("/api/v1/rollouts", {"name": NAME})
 
-    code, out, err = edgewise("rollout", "start", spec, "--name", NAME)
+    code, out, err = edgewise("rollout", "start", spec, "--name", NAME, "--yes")
 
     assert (code, err) == (0, "")
     assert out.startswith("pets 2: 2 sites in 2 waves")
@@ -147,7 +147,7 @@ def test_a_few_words_stand_for_a_specification(edgewise, posted):
         "--each-for",
         "0",
     ]
-    code, out, _ = edgewise("rollout", "start", "--hold", *words)
+    code, out, _ = edgewise("rollout", "start", "--hold", "--yes", *words)
 
     assert code == 0
     assert out.endswith(f"{NAME} is made; start it with: edgewise rollout start {NAME}\n")
@@ -166,7 +166,7 @@ def test_a_few_words_stand_for_a_specification(edgewise, posted):
 def test_a_rollout_that_was_held_is_started_by_its_name(edgewise, posted):
     sent = posted(f"{ROLLOUT}/start", value(rollout()))
 
-    code, out, _ = edgewise("rollout", "start", NAME)
+    code, out, _ = edgewise("rollout", "start", NAME, "--yes")
 
     assert (code, sent) == (0, [(f"{ROLLOUT}/start", {"why": ""})])
     assert out == f"{NAME} is started; see it with: edgewise rollout watch {NAME}\n"
@@ -186,7 +186,8 @@ def test_status_of_all_and_of_one(hub, edgewise):
 def test_verbs_carry_their_reason(edgewise, posted, verb):
     sent = posted(f"{ROLLOUT}/{verb}", value(rollout("Paused", why="by ops")))
 
-    code, out, _ = edgewise("rollout", verb, NAME, "--why", "night shift")
+    yes = ["--yes"] if verb in ("promote", "abort", "undo") else []
+    code, out, _ = edgewise("rollout", verb, NAME, "--why", "night shift", *yes)
 
     assert (code, sent) == (0, [(f"{ROLLOUT}/{verb}", {"why": "night shift"})])
     assert out.startswith(f"{NAME} (pets 2) is Paused: by ops; made by ops")
@@ -238,6 +239,22 @@ def test_the_whole_history_is_fetched_page_by_page(hub, edgewise):
         (["rollout", "start", "--release", "pets/0"], "found 'pets/0', expected MODEL/VERSION"),
         (["rollout", "start", "--release", "pets/2", "--bake", "soon"], "expected a duration such as"),
         (["rollout", "start", "SPEC", "--hold", "--watch"], "not allowed with argument"),
+        (
+            ["rollout", "start", NAME, "--yes", "--name", "x"],
+            f"{NAME} is the name of a rollout, and --name goes with a new one",
+        ),
+        (["rollout", "start", NAME, "--yes", "--hold"], "say it without --hold to start it"),
+        (
+            ["rollout", "start", NAME, "--yes", "--bake", "5m"],
+            "--release, --wave, --each-for and --bake go with a new one",
+        ),
+        (["rollout", "start", "SPEC"], "there is no terminal to ask on, so nothing was done; say --yes"),
+        (["rollout", "start", "--hold", "SPEC"], "say --yes"),
+        (["rollout", "start", NAME], "say --yes"),
+        (["rollout", "promote", NAME], "say --yes"),
+        (["rollout", "abort", NAME], "say --yes"),
+        (["rollout", "undo", NAME], "say --yes"),
+        (["sites", "retire", "factory-7"], "say --yes"),
         (["rollout", "pause"], "the following arguments are required: NAME"),
         (["rollout", "fly"], "invalid choice: 'fly'"),
         (["sites", "list", "--selector", "tier edge"], "argument --selector: selector 'tier edge': cannot understand"),

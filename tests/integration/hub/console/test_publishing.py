@@ -73,7 +73,9 @@ def test_a_release_that_a_new_key_signed_says_that_the_root_is_missing(hub, clie
     hub.offline.rotate_targets()
     hub.offline.rotate_targets()
 
-    with pytest.raises(FailedPreconditionError, match="does not have version 3 of the root.*edgewise hub trust hand-in"):
+    with pytest.raises(
+        FailedPreconditionError, match="does not have version 3 of the root.*edgewise hub trust hand-in"
+    ):
         publish(client, hub.offline, made({"any": version()}))
 
 

@@ -89,6 +89,7 @@ def test_a_rollout_is_started_only_after_a_yes(hub, terminal, spec):
 @pytest.mark.parametrize(
     ("words", "question"),
     [
+        (["rollout", "start", NAME], f"Start {NAME}?"),
         (["rollout", "abort", NAME], f"Abort {NAME}?"),
         (["rollout", "undo", NAME], f"Undo {NAME}?"),
         (["rollout", "promote", NAME], f"Promote {NAME}?"),
@@ -102,6 +103,14 @@ def test_what_cannot_be_taken_back_is_asked_first(hub, terminal, words, question
     assert question in seen
     assert "nothing was done" in seen
     assert hub.asked == []
+
+
+def test_the_end_of_what_is_typed_is_no_yes(hub, terminal):
+    code, seen = terminal("rollout", "abort", NAME, answers=["\x04"])
+
+    assert (code, hub.asked) == (1, [])
+    assert "nothing was done" in seen
+    assert "Traceback" not in seen
 
 
 def test_a_rollout_is_drawn_as_it_moves(hub, terminal):

@@ -107,7 +107,7 @@ def test_sites_are_let_in_labelled_and_let_go(edgewise, join):
     assert "no sites" in edgewise("sites", "list", "--selector", "region=eu")[1]
     assert "tier:           edge" in edgewise("sites", "show", "site-1")[1]
     assert json.loads(edgewise("sites", "show", "site-1", "--json")[1])["labels"] == {"region": "us"}
-    assert edgewise("sites", "retire", "site-1") == (0, "site-1 is retired\n", "")
+    assert edgewise("sites", "retire", "site-1", "--yes") == (0, "site-1 is retired\n", "")
     assert edgewise("sites", "show", "site-9")[0] == 1
 
 
@@ -124,9 +124,9 @@ def test_a_rollout_goes_through_all_waves_while_it_is_watched_and_back_again(hub
     assert "pets 2: 3 sites in 2 waves, 54 bytes to fetch" in out
 
     mover = threading.Thread(target=settled, args=(hub, sites))
-    code, out, err = edgewise("rollout", "start", spec, "--name", "pets-2-test", "--hold")
+    code, out, err = edgewise("rollout", "start", spec, "--name", "pets-2-test", "--hold", "--yes")
     assert (code, err) == (0, "")
-    code, out, err = edgewise("rollout", "start", "pets-2-test")
+    code, out, err = edgewise("rollout", "start", "pets-2-test", "--yes")
     assert (code, err) == (0, "")
     mover.start()
     code, out, err = edgewise("rollout", "watch", "pets-2-test")
@@ -142,7 +142,7 @@ def test_a_rollout_goes_through_all_waves_while_it_is_watched_and_back_again(hub
     assert (code, out) == (1, "")
     assert "is Completed and cannot pause; it can undo" in err
 
-    code, out, err = edgewise("rollout", "undo", "pets-2-test", "--why", "calls from the night shift")
+    code, out, err = edgewise("rollout", "undo", "pets-2-test", "--yes", "--why", "calls from the night shift")
     assert (code, err) == (0, "")
     assert "is Aborting: calls from the night shift" in out
     settled(hub, sites)
@@ -158,7 +158,7 @@ def test_a_specification_that_only_the_hub_can_judge_is_refused_by_it(edgewise, 
     spec.write_text(SPEC.replace("version: 2", "version: 9"))
     join("site-1")
 
-    code, _, err = edgewise("rollout", "start", spec)
+    code, _, err = edgewise("rollout", "start", spec, "--yes")
 
     assert code == 1
     assert "pets/9" in err
@@ -168,7 +168,7 @@ def test_a_bundle_is_carried_to_a_site_without_a_link(hub, edgewise, released, j
     (site,) = join("factory-7")
     spec = tmp_path / "pets-2.yaml"
     spec.write_text(SPEC.replace("site=site-1", "site=factory-7"))
-    assert edgewise("rollout", "start", spec)[0] == 0
+    assert edgewise("rollout", "start", spec, "--yes")[0] == 0
     carried = SiteWithoutLink(tmp_path / "site", hub.offline.root_files()[0])
     heard = json.loads(edgewise("sites", "show", "factory-7", "--json")[1])["heard_s"]
 
