@@ -11,24 +11,10 @@ from urllib.parse import quote
 import httpx
 
 from edgewise import __version__
-from edgewise.core.errors import (
-    AlreadyExistsError,
-    CancelledError,
-    DeadlineExceededError,
-    EdgewiseError,
-    FailedPreconditionError,
-    InternalError,
-    InvalidArgumentError,
-    NotFoundError,
-    OutOfRangeError,
-    PermissionDeniedError,
-    ResourceExhaustedError,
-    UnauthenticatedError,
-    UnavailableError,
-    UnimplementedError,
-)
+from edgewise.core.errors import FailedPreconditionError, NotFoundError
 from edgewise.hub.console.answers import as_tuple, as_type
 from edgewise.hub.console.connection import Connection
+from edgewise.hub.console.refusals import IS_IT_RIGHT, refusal, unreachable
 from edgewise.hub.control.actors import Role
 from edgewise.hub.control.planning import Plan
 from edgewise.hub.control.status import (
@@ -47,35 +33,6 @@ MAX_ANSWER_BYTES: Final = 64 << 20
 _LIMITS: Final = httpx.Timeout(connect=10.0, read=60.0, write=60.0, pool=10.0)
 _WAIT_GRACE_S: Final = 30.0
 _ENTRIES: Final = 1000
-_BY_CODE: Final[Mapping[str, type[EdgewiseError]]] = {
-    kind.code.value: kind
-    for kind in (
-        InvalidArgumentError,
-        FailedPreconditionError,
-        OutOfRangeError,
-        NotFoundError,
-        AlreadyExistsError,
-        UnauthenticatedError,
-        PermissionDeniedError,
-        ResourceExhaustedError,
-        UnavailableError,
-        DeadlineExceededError,
-        CancelledError,
-        UnimplementedError,
-        InternalError,
-    )
-}
-_BY_STATUS: Final[Mapping[int, type[EdgewiseError]]] = {
-    401: UnauthenticatedError,
-    403: PermissionDeniedError,
-    404: NotFoundError,
-    409: FailedPreconditionError,
-    413: ResourceExhaustedError,
-    429: ResourceExhaustedError,
-    502: UnavailableError,
-    503: UnavailableError,
-    504: UnavailableError,
-}
 
 
 class HubClient:
@@ -171,7 +128,7 @@ class HubClient:
         with self._exchanging(), self._http.stream("GET", path, headers=headers) as response:
             if response.status_code >= 400:
                 response.read()
-                raise _error(response)
+                raise refusal(self.url, response)
             if start and response.status_code != 206:
                 raise FailedPreconditionError(f"{self.url}{path} cannot be read from byte {start} on")
             yield from response.iter_raw()
@@ -290,7 +247,7 @@ class HubClient:
             content = b"".join(_bounded(response.iter_raw(), path, MAX_ANSWER_BYTES))
             whole = httpx.Response(response.status_code, headers=response.headers, content=content)
         if whole.status_code >= 400:
-            raise _error(whole)
+            raise refusal(self.url, whole)
         if whole.status_code >= 300:
             raise self._no_hub()
         return whole
@@ -304,25 +261,15 @@ class HubClient:
             raise self._no_hub() from None
 
     def _no_hub(self) -> FailedPreconditionError:
-        return FailedPreconditionError(f"what answers at {self.url} is no hub of Edgewise; is the address right?")
+        return FailedPreconditionError(f"what answers at {self.url} is no hub of Edgewise; {IS_IT_RIGHT}")
 
     @contextlib.contextmanager
     def _exchanging(self) -> Iterator[None]:
         """Turn what a connection can end in into an error for people."""
         try:
             yield
-        except httpx.TimeoutException:
-            raise UnavailableError(
-                f"the hub {self.url} does not answer; is it running, and is the way to it open?"
-            ) from None
         except httpx.TransportError as error:
-            if isinstance(_first_cause(error), ssl.SSLError):
-                raise UnavailableError(
-                    f"the hub {self.url} has a certificate that is not trusted here; say --ca FILE with who issued it"
-                ) from error
-            raise UnavailableError(
-                f"the hub {self.url} cannot be reached; is it running, and is the address right (--hub, EDGEWISE_HUB)?"
-            ) from error
+            raise unreachable(self.url, error) from error
 
 
 _JSON: Final = {"content-type": "application/json"}
@@ -337,12 +284,6 @@ def _trusted(connection: Connection) -> ssl.SSLContext | bool:
         raise FailedPreconditionError(f"{connection.ca} holds no certificates (PEM) that can be read") from error
 
 
-def _first_cause(error: BaseException) -> BaseException:
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
-    return error
-
-
 def _bounded(pieces: Iterator[bytes], path: str, max_bytes: int) -> Iterator[bytes]:
     count = 0
     for piece in pieces:
@@ -352,24 +293,6 @@ def _bounded(pieces: Iterator[bytes], path: str, max_bytes: int) -> Iterator[byt
                 f"the hub's answer to {path} is longer than {max_bytes} bytes, the most that is read"
             )
         yield piece
-
-
-def _error(response: httpx.Response) -> EdgewiseError:
-    """What the hub answered, or somebody on the way to it."""
-    status = response.status_code
-    try:
-        value = json.loads(response.content)
-        message, code = str(value["error"]), str(value["code"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        message, code = f"the hub answers with HTTP status {status}", ""
-    kind = _BY_CODE.get(code) or _BY_STATUS.get(status) or (InternalError if status >= 500 else InvalidArgumentError)
-    if kind is UnauthenticatedError:
-        message += " (the token is that of --token-file, EDGEWISE_HUB_TOKEN or the configuration file)"
-    return kind(message, retry_after_s=_seconds(response.headers.get("retry-after", "")))
-
-
-def _seconds(text: str) -> float | None:
-    return float(text) if text.isdecimal() else None
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

@@ -2,15 +2,18 @@
 
 import dataclasses
 import json
+import ssl
 import subprocess
 import sys
 from types import MappingProxyType
 
+import httpx
 import pytest
 
-from edgewise.core.errors import FailedPreconditionError, NotFoundError, UnavailableError
+from edgewise.core.errors import EdgewiseError, FailedPreconditionError, NotFoundError, UnavailableError
 from edgewise.hub.console.client import HubClient
 from edgewise.hub.console.connection import Connection
+from edgewise.hub.console.refusals import unreachable
 from edgewise.hub.console.watching import Lines, watch
 from support.console_hub import TOKEN
 from support.rollout_statuses import NAME, entry, plan, rollout, site, summary
@@ -442,6 +445,44 @@ def test_a_hub_that_is_away_is_named_with_what_to_do(edgewise, monkeypatch):
         "",
         "edgewise: the hub http://127.0.0.1:9 cannot be reached; is it running, and is the address right (--hub, EDGEWISE_HUB)?\n",
     )
+
+
+def test_a_hub_without_tls_is_told_from_one_whose_certificate_is_not_trusted(hub, edgewise, monkeypatch, tmp_path):
+    url = hub.url.replace("http:", "https:")
+    monkeypatch.setenv("EDGEWISE_HUB", url)
+    said = f"edgewise: the hub {url} answers, but not in TLS, which https:// asks for; is it one that is reached with http://?\n"
+
+    assert edgewise("sites", "list") == (1, "", said)
+
+
+def test_the_errors_of_tls_are_told_apart():
+    def told(cause, url="https://hub"):
+        error = httpx.ConnectError("x")
+        error.__cause__ = cause
+        return unreachable(url, error).message
+
+    untrusted, old = ssl.SSLCertVerificationError(1, "x"), ssl.SSLError(1, "x")
+    old.reason = "TLSV1_ALERT_PROTOCOL_VERSION"
+    assert "not trusted here; say --ca FILE" in told(untrusted)
+    assert "no way to speak TLS with one another (TLSV1_ALERT_PROTOCOL_VERSION)" in told(old)
+    assert "cannot be reached" in told(OSError())
+    assert "reached with https://?" in unreachable("http://hub", httpx.RemoteProtocolError("x")).message
+
+
+@pytest.mark.parametrize(
+    ("status", "means"), [(404, "may be no hub of Edgewise"), (502, "a hub that is away, or no hub")]
+)
+def test_an_answer_that_is_no_hubs_names_the_address(status, means):
+    transport = httpx.MockTransport(lambda _: httpx.Response(status, stream=httpx.ByteStream(b"<html>")))
+    with (
+        HubClient(Connection("http://hub:8600", TOKEN), transport=transport) as client,
+        pytest.raises(EdgewiseError) as raised,
+    ):
+        client.sites()
+
+    assert f"what answers at http://hub:8600 gives HTTP status {status}" in raised.value.message
+    assert means in raised.value.message
+    assert "EDGEWISE_HUB" in raised.value.message
 
 
 def test_a_wrong_token_is_named_with_where_it_came_from(edgewise, monkeypatch):
