@@ -43,6 +43,12 @@ _ERRORS: Final[Mapping[str, type[EdgewiseError]]] = {
         UnauthenticatedError,
     )
 }
+_BY_STATUS: Final[Mapping[int, type[EdgewiseError]]] = {
+    401: UnauthenticatedError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    400: InvalidArgumentError,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,17 +208,13 @@ class HubClient:
         with contextlib.suppress(EdgewiseError, httpx.HTTPError):
             top = read_document(self._content(answer, _MAX_ANSWER_BYTES), "the answer", max_bytes=_MAX_ANSWER_BYTES)
             said, code = top.text("error", ""), top.text("code", "")
+        kind = _ERRORS.get(code)
+        if kind is not None and said:
+            # It explains itself; the status adds nothing.
+            raise kind(f"the hub at {self.url} refuses: {said[:_LONGEST_MESSAGE]}")
         phrase = f"{status} {http.client.responses.get(status, '')}".strip()
         message = f"the hub at {self.url} answered {phrase}" + (f": {said[:_LONGEST_MESSAGE]}" if said else "")
-        kind = _ERRORS.get(code)
-        if kind is None:
-            kind = {
-                401: UnauthenticatedError,
-                403: PermissionDeniedError,
-                404: NotFoundError,
-                400: InvalidArgumentError,
-            }.get(status, UnavailableError)
-        raise kind(message)
+        raise (kind or _BY_STATUS.get(status, UnavailableError))(message)
 
     def _unusable(self) -> UnavailableError:
         return UnavailableError(f"the hub at {self.url} gave an answer that cannot be read; is it a hub?")

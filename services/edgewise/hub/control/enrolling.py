@@ -69,7 +69,7 @@ def enroll(
     if tier and tier != enrollment.tier:
         raise InvalidArgumentError(
             f"the site says that its tier is {tier}, and the enrolment is for the tier {enrollment.tier}; "
-            "ask for an enrolment for the right one"
+            f"say --tier {enrollment.tier} where it is enrolled, or ask for an enrolment for the tier {tier}"
         )
     secret, token_sha256 = new_token("ews")
     merged = {**labels, **enrollment.labels}

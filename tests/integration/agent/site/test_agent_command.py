@@ -22,7 +22,7 @@ def test_a_site_is_enrolled_once_and_its_secrets_are_its_own(hub, tmp_path, edge
     assert "is a site's already" in complaint
     # Someone who copied the word comes too late.
     complaint = edgewise("agent", "enroll", word, "--state", str(tmp_path / "thief"), code=1)
-    assert "answered 403 Forbidden: the enrolment was used already" in complaint
+    assert "refuses: the enrolment was used already" in complaint
     complaint = edgewise("agent", "status", "--state", str(tmp_path / "thief"), code=1)
     assert "is no site's; enrol it first" in complaint
 

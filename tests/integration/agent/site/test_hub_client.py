@@ -71,7 +71,7 @@ def plain(status, content, **headers):
             401,
             b'{"error": "unknown token", "code": "UNAUTHENTICATED"}',
             UnauthenticatedError,
-            "401 Unauthorized: unknown",
+            "refuses: unknown token",
         ),
         (403, b'{"error": "not yours", "code": "PERMISSION_DENIED"}', PermissionDeniedError, "not yours"),
         (404, b"<html>", NotFoundError, "answered 404 Not Found"),

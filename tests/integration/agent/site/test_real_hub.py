@@ -113,4 +113,4 @@ def test_a_rollout_from_enrolment_to_undo(real, node, load, build_tiny, tmp_path
     assert "first: tiny/2 is RolledBack, told back" in said
     # An enrolment lets in once.
     complaint = real("agent", "enroll", word, "--state", str(tmp_path / "another"), code=1)
-    assert "answered 403" in complaint
+    assert "refuses: the enrolment was used already" in complaint

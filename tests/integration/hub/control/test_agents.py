@@ -183,7 +183,7 @@ def test_an_enrolment_that_was_refused_can_still_be_used(world):
     token = world.plane.create_enrollment("alpha", "cloud", {}, actor=OPERATOR)
     for words, says in (
         ((token, "abc", "cloud", {}), "no public key"),
-        ((token, key, "edge", {}), "its tier is edge, and the enrolment is for the tier cloud"),
+        ((token, key, "edge", {}), "its tier is edge, and the enrolment is for the tier cloud; say --tier cloud where"),
         ((token, key, "cloud", {"tier": "edge"}), "the label 'tier' is the hub's own"),
         ((token, key, "cloud", {"a b": "c"}), "label key 'a b'"),
     ):
