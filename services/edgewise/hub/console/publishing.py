@@ -5,7 +5,7 @@ cut short is given once more.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,7 @@ from edgewise.trust.tuf_files import (
     MAX_TARGETS_BYTES,
     MAX_TIMESTAMP_BYTES,
     read,
+    release_of,
     release_path,
 )
 
@@ -87,12 +88,26 @@ def _as_signed(trust: OfflineTrust, release: Release) -> tuple[Release, bool]:
     if path not in trust.targets().targets:
         return release, False
     signed = decode_release(trust.content(path))
-    if replace(release, created=signed.created) != signed:
+    others = _differences(signed, release)
+    if others:
         raise AlreadyExistsError(
-            f"{release.name} was released before, with other files, notes or lineage; releases never change: "
-            f"release this as {release.model}/{release.version + 1}"
+            f"{release.name} was released before, with other {' and '.join(others)}; releases never change: "
+            f"release this as {release.model}/{_next_version(trust, release.model)}"
+            + ("" if "files" in others else f", or leave it: {release.name} has these very files")
         )
     return signed, True
+
+
+def _differences(signed: Release, release: Release) -> list[str]:
+    """What of a release is not as it was signed; when it was made does not count."""
+    names = {"files": "variants", "notes": "notes", "lineage": "lineage"}
+    return [name for name, field in names.items() if getattr(signed, field) != getattr(release, field)]
+
+
+def _next_version(trust: OfflineTrust, model: str) -> int:
+    """The first one after all that were released."""
+    found = filter(None, map(release_of, trust.targets().targets))
+    return max(version for name, version in found if name == model) + 1
 
 
 def hub_targets(client: HubClient) -> bytes:

@@ -69,6 +69,20 @@ def test_a_command_that_was_cut_short_after_it_had_signed_is_given_again(hub, cl
     assert verify(client, hub.offline, "pets", 2).faults == ()
 
 
+def test_the_notes_that_differ_are_named_with_the_next_free_version(hub, client, version):
+    directory = version("a")
+    publish(client, hub.offline, made({"any": directory}, notes="sharper"))
+    publish(client, hub.offline, made({"any": version("b", model=b"\x08\x07 other")}, version=3))
+
+    with pytest.raises(AlreadyExistsError) as raised:
+        publish(client, hub.offline, made({"any": directory}, lineage={"commit": "4f9c2"}))
+
+    assert raised.value.message == (
+        "pets/2 was released before, with other notes and lineage; releases never change: release this as pets/4, "
+        "or leave it: pets/2 has these very files"
+    )
+
+
 def test_a_release_that_a_new_key_signed_says_that_the_root_is_missing(hub, client, version):
     hub.offline.rotate_targets()
     hub.offline.rotate_targets()
