@@ -155,7 +155,11 @@ def _unpacked(file: Path, staging: Path) -> _Unpacked:
         raise
     except Exception as error:
         # tarfile raises a dozen kinds, ValueError and EOFError among them.
-        raise broken(str(file), truncated=isinstance(error, EOFError)) from error
+        if isinstance(error, EOFError):
+            raise broken(str(file), truncated=True) from error
+        raise FailedPreconditionError(
+            f"{file} cannot be unpacked: it is no bundle of Edgewise, or a damaged one; expected what `edgewise release export` wrote, whole"
+        ) from error
     return _Unpacked(file, staging, tree.files)
 
 

@@ -52,7 +52,8 @@ terminal to ask on, nothing is done without --yes.
 Exit codes: 0 started (with --watch: as of `watch`); 1 not started, and why; 2 wrong arguments, or a wrong SPEC.
 """
 WATCH = """\
-Show a rollout as it moves; where there is no terminal, a line for everything that moves. A hub that is away is waited for.
+Show a rollout as it moves; where there is no terminal, a line for everything that moves. A hub that goes away meanwhile is waited
+for; one that is away at the beginning is not.
 
 Exit codes: 0 Completed, or RolledBack where it had been undone before; 1 RolledBack or Failed, or it cannot be shown;
 2 wrong arguments; 3 Paused, so a person has to decide.

@@ -142,4 +142,8 @@ def _retire(command: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
 def _label_change(word: str) -> tuple[str, str | None]:
     if "=" not in word and word.endswith("-") and len(word) > 1:
         return word[:-1], None
+    if "=" not in word:
+        raise argparse.ArgumentTypeError(
+            f"found {word!r}, expected KEY=VALUE, such as {word}=yes, {word}= for a label without a value, or {word}- to take it away"
+        )
     return label(word)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from edgewise.core.errors import AlreadyExistsError, FailedPreconditionError
+from edgewise.core.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
 from edgewise.hub.control.actors import Actor, Role
 from edgewise.hub.control.plane import ControlPlane
 from edgewise.hub.state_directory import KeyKind, StateDirectory
@@ -122,6 +122,11 @@ def _signed(directory: Path | None) -> OfflineTrust | None:
         raise FailedPreconditionError(
             f"{directory} holds the offline keys themselves; bring its folders metadata and targets here, and no key"
         )
+    for name in ("metadata", "targets"):
+        if not (directory / name).is_dir():
+            raise NotFoundError(
+                f"--signed {directory}: there is no folder {name} in it; bring the folders metadata and targets of the machine with the offline keys"
+            )
     return OfflineTrust.opened(directory)
 
 

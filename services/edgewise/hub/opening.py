@@ -27,6 +27,11 @@ def opened_hub(options: HubOptions, state: StateDirectory) -> Hub:
     Raises: EdgewiseError: something is missing or cannot be used; the message says what, and what would be right.
     """
     url = options.url or state.url()
+    if not (state.tuf / "metadata" / "timestamp.json").exists():
+        raise FailedPreconditionError(
+            f"{state.root} holds a hub that is half made: it waits for what the offline keys sign. Bring it with "
+            f"edgewise hub init --state {state.root} --signed COPY (edgewise hub init --help has all steps)"
+        )
     repository = Repository(state.tuf, *state.keys(KeyKind.ONLINE))
     key = _desired_key(state, repository)
     blobs = opened_blobs(options.blobs, state.root)

@@ -35,6 +35,7 @@ from edgewise.trust.tuf_files import (
     TIMESTAMP_FILE,
     check_not_carried,
     read,
+    release_of,
     release_path,
 )
 
@@ -107,8 +108,15 @@ class TrustedHub:
     def release(self, model: str, version: int) -> tuple[Release, bytes]:
         """A release, and its manifest.
 
-        Raises: as `target`.
+        Raises: as the class, and NotFoundError: there is none; the message says which there are.
         """
+        known = self.targets().targets
+        if release_path(model, version) not in known:
+            versions = sorted(found[1] for found in map(release_of, known) if found and found[0] == model)
+            raise NotFoundError(
+                f"there is no release {model}/{version}; "
+                + (f"of {model} there are {', '.join(map(str, versions))}" if versions else "none of that model is")
+            )
         content = self.target(release_path(model, version))
         release = decode_release(content)
         if (release.model, release.version) != (model, version):

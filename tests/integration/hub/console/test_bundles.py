@@ -97,7 +97,7 @@ def test_nothing_is_written_when_the_hub_breaks_off(hub, client, released, tmp_p
 @pytest.mark.parametrize(
     ("words", "kind", "message"),
     [
-        ({"releases": [("pets", 3)]}, NotFoundError, "targets.json names no releases/pets/3.json"),
+        ({"releases": [("pets", 3)]}, NotFoundError, "there is no release pets/3; of pets there are 2"),
         ({"tier": "fog"}, NotFoundError, "release pets/2 has no variant for the tier fog; it has cloud, edge"),
         ({"out": "nowhere/x.bundle"}, FailedPreconditionError, "nowhere/x.bundle cannot be written: No such file"),
     ],

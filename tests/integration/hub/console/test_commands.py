@@ -261,7 +261,10 @@ def test_the_whole_history_is_fetched_page_by_page(hub, edgewise):
         (["rollout", "pause"], "the following arguments are required: NAME"),
         (["rollout", "fly"], "invalid choice: 'fly'"),
         (["sites", "list", "--selector", "tier edge"], "argument --selector: selector 'tier edge': cannot understand"),
-        (["sites", "label", "factory-7", "region"], "found 'region', expected KEY=VALUE"),
+        (
+            ["sites", "label", "factory-7", "region"],
+            "expected KEY=VALUE, such as region=yes, region= for a label without a value, or region- to take it away",
+        ),
         (["sites", "label", "factory-7", "a b=c"], "label key 'a b': expected at most 63 letters"),
         (["sites", "enroll", "x", "--tier", "fog"], "invalid choice: 'fog'"),
         (["sites", "enroll", "x", "--expires", "never"], "expected a duration such as"),

@@ -38,7 +38,7 @@ def test_a_hub_whose_offline_keys_are_on_another_machine(edgewise, tmp_path):
     assert "public-keys.json" in said
     assert "make one: edgewise hub init" not in said
     keys = (tmp_path / "hub" / "online.key").read_bytes()
-    assert "holds no TUF repository yet" in edgewise("hub", "serve", "--state", "hub", code=1)
+    assert "edgewise hub init --state hub --signed COPY" in edgewise("hub", "serve", "--state", "hub", code=1)
 
     said = edgewise("hub", "trust", "create", "trust", "--keys", "hub/public-keys.json")
     assert "--signed COPY" in said
@@ -48,6 +48,8 @@ def test_a_hub_whose_offline_keys_are_on_another_machine(edgewise, tmp_path):
     assert "the offline keys themselves" in edgewise("hub", "init", "--state", "hub", "--signed", "trust", code=1)
     (tmp_path / "copy").mkdir()
     for name in ("metadata", "targets"):
+        said = edgewise("hub", "init", "--state", "hub", "--signed", "copy", code=1)
+        assert f"--signed copy: there is no folder {name} in it" in said
         (tmp_path / "trust" / name).rename(tmp_path / "copy" / name)
     assert "ewt_" in edgewise("hub", "init", "--state", "hub", "--signed", "copy")
     assert (tmp_path / "hub" / "online.key").read_bytes() == keys
