@@ -81,6 +81,18 @@ class TomlTable:
         """The dotted key of `name` in this table."""
         return f"{self._key}.{name}" if self._key and name else self._key or name
 
+    def table_words(self, name: str) -> str:
+        """How a table of that name is written, for messages."""
+        return f"a table [{self.path(name)}]"
+
+    def tables_words(self, name: str) -> str:
+        """How an array of tables of that name is written, for messages."""
+        return f"an array of tables [[{self.path(name)}]]"
+
+    def item_words(self, name: str) -> str:
+        """What each item of an array of tables is, for messages."""
+        return f"a table of {self.tables_words(name)}"
+
     def error(self, name: str, problem: str) -> EdgewiseError:
         """The error about one key of this table."""
         return self.fault(f"{self._file}: {self.path(name)}: {problem}")
@@ -138,15 +150,14 @@ class TomlTable:
         """A table inside this one; empty when it is not there."""
         value = self._values.get(name, {})
         if not isinstance(value, dict):
-            raise self.wrong(name, value, f"a table [{self.path(name)}]")
+            raise self.wrong(name, value, self.table_words(name))
         return type(self)(self._file, self.path(name), value, allowed)
 
     def tables(self, name: str, allowed: Sequence[str]) -> list[Self]:
         """An array of tables inside this one; empty when it is not there."""
-        expected = f"an array of tables [[{self.path(name)}]]"
         tables = []
-        for place, value in enumerate(self.items(name, expected)):
+        for place, value in enumerate(self.items(name, self.tables_words(name))):
             if not isinstance(value, dict):
-                raise self.wrong(f"{name}[{place}]", value, f"a table of {expected}")
+                raise self.wrong(f"{name}[{place}]", value, self.item_words(name))
             tables.append(type(self)(self._file, f"{self.path(name)}[{place}]", value, allowed))
         return tables

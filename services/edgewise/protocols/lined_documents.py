@@ -14,6 +14,7 @@ import yaml
 
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.core.toml_table import hint
+from edgewise.protocols.misread_documents import hint_for_comma, hint_for_toml, hint_for_yaml
 
 MAX_BYTES: Final = 32 << 10
 """A hundred waves take half of it. More would keep a hub busy that others wait for."""
@@ -83,7 +84,8 @@ def _toml(text: str, file: str) -> LinedDocument:
     except tomllib.TOMLDecodeError as error:
         found = _TOML_PLACE.search(str(error))
         line = int(found[1]) if found and found[1] else text.rstrip().count("\n") + 1
-        raise InvalidArgumentError(f"{file}, line {line}: not TOML: {_TOML_PLACE.sub('', str(error))}") from None
+        problem = _TOML_PLACE.sub("", str(error))
+        raise InvalidArgumentError(f"{file}, line {line}: not TOML: {problem}{hint_for_toml(text, line)}") from None
     return LinedDocument(file, values, _toml_lines(text))
 
 
@@ -168,8 +170,10 @@ def _yaml(text: str, file: str) -> LinedDocument:
     try:
         values = reader.read(text)
     except yaml.MarkedYAMLError as error:
-        line = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
-        raise InvalidArgumentError(f"{file}{line}: not YAML: {error.problem or error.context}") from None
+        number = 0 if error.problem_mark is None else error.problem_mark.line + 1
+        line = f", line {number}" if number else ""
+        problem = f"{error.problem or error.context}{hint_for_yaml(text, number)}"
+        raise InvalidArgumentError(f"{file}{line}: not YAML: {problem}") from None
     except yaml.reader.ReaderError as error:
         line = f", line {text.count(chr(10), 0, int(error.position)) + 1}"
         raise InvalidArgumentError(f"{file}{line}: not YAML: a character that cannot be in it") from None
@@ -196,13 +200,15 @@ class _YamlReader:
         self.lines: dict[str, int] = {}
 
     def read(self, text: str) -> Mapping[str, Any]:
+        self._text = text
         self._loader = _PlainLoader(text)
         try:
             node = self._loader.get_single_node()
             if node is None:
                 return {}
             if not isinstance(node, yaml.MappingNode):
-                raise self._wrong(node.start_mark, "expected keys with values, such as model: pets")
+                problem = f"expected keys with values, such as model: pets{hint_for_yaml(text, 0)}"
+                raise self._wrong(node.start_mark, problem)
             return self._mapping(node, "")
         finally:
             self._loader.dispose()
@@ -213,6 +219,8 @@ class _YamlReader:
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self._value(inner, f"{path}[{place}]") for place, inner in enumerate(node.value)]
+        if node.tag.startswith("!"):
+            raise self._wrong(node.start_mark, f"found {node.tag} as a tag; a text that begins with ! goes in quotes")
         try:
             return self._loader.construct_object(node)
         except ValueError:
@@ -220,6 +228,7 @@ class _YamlReader:
 
     def _mapping(self, node: yaml.MappingNode, path: str) -> dict[str, Any]:
         values: dict[str, Any] = {}
+        begin = 0
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise self._wrong(key.start_mark, "expected a word as key")
@@ -227,6 +236,10 @@ class _YamlReader:
             name = str(key.value)
             if name in values:
                 raise self._wrong(key.start_mark, f"{name} is said twice, expected it once")
+            if node.flow_style and ":" not in self._text[key.end_mark.index : value.end_mark.index]:
+                found = hint_for_comma(self._text[begin : key.end_mark.index])
+                raise self._wrong(key.start_mark, f"found {name!r} with no value{found}")
+            begin = key.start_mark.index
             inner = f"{path}.{name}" if path else name
             self.lines[inner] = key.start_mark.line + 1
             values[name] = self._value(value, inner)

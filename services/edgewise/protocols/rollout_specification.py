@@ -22,7 +22,7 @@ from edgewise.core.rollout.specification import Canary, OnFailure, Specification
 from edgewise.core.rollout.waves import Amount, Wave, parse_amount
 from edgewise.core.toml_table import TomlTable, hint, is_number
 from edgewise.core.versions import MAX_VERSION, is_model_name
-from edgewise.protocols.lined_documents import parse_form, read_lined
+from edgewise.protocols.lined_documents import Form, parse_form, read_lined
 
 _TOP_KEYS: Final = (
     "model",
@@ -48,7 +48,7 @@ _DURATION: Final = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|s|m|h|d))")
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION_EXPECTED: Final = 'a duration such as "90s", "5m" or "1h", or seconds'
 _PERCENT: Final = re.compile(r"(\d{1,3}(?:\.\d+)?)\s*%")
-_SHARE_EXPECTED: Final = 'a share such as "1%" or 0.01'
+_SHARE_EXPECTED: Final = 'a share such as "1%" or 0.01, at most "100%"'
 _DEFAULT: Final = Specification("any", 1, (Wave("any"),))
 _ONE_GATE: Final = Gate(0.01)
 _Made = TypeVar("_Made")
@@ -114,7 +114,7 @@ class _Table(TomlTable):
         if isinstance(value, bool):
             return type(self)("", self.path(name), {}) if value else None
         if not isinstance(value, dict):
-            raise self.wrong(name, value, f"{' and '.join(allowed)}, or off")
+            raise self.wrong(name, value, f"on, off, or values for {' and '.join(allowed)}")
         return self.table(name, allowed)
 
     def amount(self, name: str, default: Amount) -> Amount:
@@ -132,6 +132,19 @@ class _Table(TomlTable):
             raise self.error(name, error.message) from None
 
 
+class _YamlTable(_Table):
+    """One mapping of a specification in YAML."""
+
+    def table_words(self, name: str) -> str:
+        return f"keys with values below {name}:"
+
+    def tables_words(self, name: str) -> str:
+        return f'a list of {name}, such as "- name: canary"'
+
+    def item_words(self, name: str) -> str:
+        return f"keys with values in each of the {name}, such as name: canary"
+
+
 def read_specification(text: str, form: str, *, file: str = "the specification") -> Specification:
     """Read a specification.
 
@@ -140,9 +153,11 @@ def read_specification(text: str, form: str, *, file: str = "the specification")
         file: as messages call it.
     Raises: InvalidArgumentError: it is none; the message names file, line and key, and says what would be right.
     """
-    document = read_lined(text, parse_form(form), file=file)
+    written = parse_form(form)
+    document = read_lined(text, written, file=file)
+    table = _YamlTable if written is Form.YAML else _Table
     try:
-        return _specification(_Table(file, "", document.values, _TOP_KEYS))
+        return _specification(table(file, "", document.values, _TOP_KEYS))
     except _MisfitError as error:
         key = f"{error.key}: " if error.key else ""
         raise InvalidArgumentError(f"{document.place(error.key)}: {key}{error.message}") from None
@@ -195,7 +210,7 @@ def _specification(top: _Table) -> Specification:
 def _waves(top: _Table) -> tuple[Wave, ...]:
     tables = top.tables("waves", _WAVE_KEYS)
     if not tables:
-        raise top.missing("waves", "at least one wave of sites, such as a table [[waves]] with name and sites")
+        raise top.missing("waves", f"at least one wave of sites, with name and sites, in {top.tables_words('waves')}")
     if len(tables) > _MOST_WAVES:
         raise top.error("waves", f"found {len(tables)}, expected at most {_MOST_WAVES}")
     names: set[str] = set()

@@ -137,7 +137,61 @@ def test_what_is_no_duration(text):
         ("yaml", "model: pets\nversion: two\nwaves: [{name: a}]", "line 2: version: found 'two', expected a whole"),
         ("yaml", "model: ../pets\nversion: 2\nwaves: [{name: a}]", "line 1: model: found '../pets', expected 1 to 128"),
         ("yaml", "model: pets\nversion: 2\n", "r.txt: waves: missing, expected at least one wave"),
-        ("yaml", "model: pets\nversion: 2\nwaves: all\n", "line 3: waves: found 'all', expected an array of tables"),
+        (
+            "yaml",
+            "model: pets\nversion: 2\nwaves: all\n",
+            "line 3: waves: found 'all', expected a list of waves, such as \"- name: canary\"",
+        ),
+        (
+            "yaml",
+            "model: pets\nversion: 2\nwaves: [all]\n",
+            "line 3: waves[0]: found 'all', expected keys with values in each of the waves, such as name: canary",
+        ),
+        (
+            "toml",
+            'model = "pets"\nversion = 2\nwaves = "all"\n',
+            "line 3: waves: found 'all', expected an array of tables [[waves]]",
+        ),
+        (
+            "yaml",
+            "model: pets\nversion: 2\nwaves: [{name: us, sites: tier=edge,us}]\n",
+            "line 3: found 'us' with no value; a text with a comma in it goes in quotes: sites: \"tier=edge,us\"",
+        ),
+        (
+            "yaml",
+            "model: pets\nversion: 2\nwaves:\n  - name: a\n    sites: !gpu\n",
+            "line 5: found !gpu as a tag; a text that begins with ! goes in quotes",
+        ),
+        (
+            "yaml",
+            "model: pets\nversion: 2\nwaves: [{name: a, take: 500%}]\n",
+            'or a share of them such as "25%", at most "100%"',
+        ),
+        (
+            "toml",
+            "# mine\nmodel = pets\nversion = 2\n",
+            'line 2: not TOML: Invalid value; a text goes in quotes: model = "pets"',
+        ),
+        (
+            "toml",
+            'model = "pets"\n[canary]\nbake = 10m # warm\n',
+            'statement; a text goes in quotes: bake = "10m"',
+        ),
+        (
+            "toml",
+            "model: pets\nversion: 2\n",
+            "pair; it looks like YAML, and a file of YAML ends in .yaml",
+        ),
+        (
+            "yaml",
+            'model = "pets"\nversion = 2\n',
+            "such as model: pets; it looks like TOML, and a file of TOML ends in .toml",
+        ),
+        (
+            "yaml",
+            'model: pets\nversion: 2\n[[waves]]\nname = "all"\n',
+            "it looks like TOML, and a file of TOML ends in .toml",
+        ),
         ("yaml", "model: pets\nversion: 2\nwaves:\n- name: a\n- name: a\n", "line 5: waves[1].name: another wave is"),
         ("yaml", "model: pets\nversion: 2\nwaves:\n- name: a\n- take: 1\n", "line 5: waves[1].name: missing, expected"),
         (
@@ -156,7 +210,11 @@ def test_what_is_no_duration(text):
             "line 5: gates.errors.margin: found '150%', expected a share such as \"1%\" or 0.01",
         ),
         ("yaml", LEAST + "gates:\n  errors: {margin: 0}\n", "line 5: gates.errors: a margin of 0 leaves nothing"),
-        ("yaml", LEAST + "gates:\n  errors: 1%\n", "line 5: gates.errors: found '1%', expected margin and confidence"),
+        (
+            "yaml",
+            LEAST + "gates:\n  errors: 1%\n",
+            "line 5: gates.errors: found '1%', expected on, off, or values for margin and confidence",
+        ),
         ("yaml", LEAST + "gates:\n  disagreement: on\n", "line 5: gates.disagreement: compares answers to shadowed"),
         ("yaml", LEAST + "gates: {golden: 1}\n", "line 4: gates.golden: found 1, expected true or false"),
         ("yaml", LEAST + "canary: {shares: [10%, 1%]}\n", "line 4: canary.shares: shares 0.1, 0.01: expected rising"),
@@ -212,3 +270,13 @@ def test_what_is_wrong_is_named_with_its_line_and_what_would_be_right(form, text
         read_specification(text, form, file="r.txt")
 
     assert message in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "wave", ['{"name":"a","sites":"tier=edge,us"}', "{name: a, sites: }", "{ name : a }", "\ufeff{name: a}"]
+)
+def test_braces_are_taken_as_yaml_takes_them(wave):
+    text = f"model: pets\nversion: 2\nwaves: [{wave}]\n"
+    text = f"\ufeff{text.replace(chr(0xFEFF), '')}" if "\ufeff" in wave else text
+
+    assert read_specification(text, "yaml").waves[0].name == "a"

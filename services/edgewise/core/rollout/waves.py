@@ -54,7 +54,7 @@ def parse_amount(value: object) -> Amount:
     if isinstance(value, str) and (found := _PERCENT.fullmatch(value.strip())) and float(found[1]) <= 100.0:
         return Amount(share=float(found[1]) / 100.0)
     raise InvalidArgumentError(
-        f'found {value!r}, expected a number of sites such as 3, or a share of them such as "25%"'
+        f'found {value!r}, expected a number of sites such as 3, or a share of them such as "25%", at most "100%"'
     )
 
 
