@@ -8,6 +8,7 @@ checked then moves into the agent's directory by renames, the desired state last
 import contextlib
 import re
 import shutil
+import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ from edgewise.trust.durable_files import make_directory
 
 BASE_URL: Final = "bundle:"
 """Where metadata of a bundle are, for who takes them for a hub's."""
+_MAGIC_AT: Final = 257
+_MAGIC: Final = b"ustar"
 _STAGING: Final = ".import"
 _MANIFEST: Final = re.compile(rf"{TARGETS}releases/([^/]+)/([0-9a-f]{{64}})\.([1-9][0-9]{{0,18}})\.json")
 _PIECE_BYTES: Final = 1 << 18
@@ -150,17 +153,27 @@ def _unpacked(file: Path, staging: Path) -> _Unpacked:
     tree = Tree(staging, str(file), max_bytes=size_bytes)
     try:
         with file.open("rb") as content:
+            _check_tar(file, content.read(tarfile.BLOCKSIZE))
+            content.seek(0)
             unpack_tar(BoundedReads(content), tree, str(file), links_allowed=False)
     except (EdgewiseError, OSError):
         raise
     except Exception as error:
         # tarfile raises a dozen kinds, ValueError and EOFError among them.
-        if isinstance(error, EOFError):
-            raise broken(str(file), truncated=True) from error
-        raise FailedPreconditionError(
-            f"{file} cannot be unpacked: it is no bundle of Edgewise, or a damaged one; expected what `edgewise release export` wrote, whole"
-        ) from error
+        raise broken(str(file), truncated=isinstance(error, EOFError)) from error
     return _Unpacked(file, staging, tree.files)
+
+
+def _check_tar(file: Path, block: bytes) -> None:
+    """Tell another file, given by mistake, from a bundle that is damaged.
+
+    Args:
+        block: the first of the file.
+    Raises: FailedPreconditionError: it is no tar archive's.
+    """
+    if block[_MAGIC_AT:].startswith(_MAGIC):
+        return
+    raise FailedPreconditionError(f"{file} is no bundle of Edgewise; expected what `edgewise release export` wrote")
 
 
 def _taken(
