@@ -109,7 +109,7 @@ def test_a_rollout_from_enrolment_to_undo(real, node, load, build_tiny, tmp_path
         wait_for(lambda: node.version() == 1)
     assert not asked.failed()
     said = real("agent", "status", "--state", str(node.state))
-    assert "tiny: version 1 answers" in said
+    assert "tiny: version 1 is to answer; to be loaded: 1\n" in said
     assert "first: tiny/2 is RolledBack, told back" in said
     # An enrolment lets in once.
     complaint = real("agent", "enroll", word, "--state", str(tmp_path / "another"), code=1)
