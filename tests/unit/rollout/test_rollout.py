@@ -349,8 +349,12 @@ def test_nothing_is_undone_where_another_rollout_took_over():
     assert Verb.UNDO in driven.rollout.verbs()
     driven.rollout.handle(Overtaken(frozenset({"b"}), "pets-3", driven.now_s))
     assert driven.rollout.verbs() == ()
-    with pytest.raises(FailedPreconditionError, match="another rollout took every site of this one over"):
+    with pytest.raises(FailedPreconditionError) as raised:
         driven.do(Verb.UNDO)
+    assert raised.value.message == (
+        "another rollout took every site of this one over, so it has nothing left to undo; roll out the version that is wanted: "
+        "edgewise rollout start --release MODEL/VERSION"
+    )
     assert driven.rollout.state == RolloutState.COMPLETED
 
 
