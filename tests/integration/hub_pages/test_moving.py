@@ -121,6 +121,7 @@ def test_the_plan_speaks_of_what_stops_what_comes_later_and_what_is_to_be_noted_
         ("model: [\n", "yaml", "line"),
         ("model = 'pets'\nversion = 2\n[[waves]]\nname = 3\n", "toml", "line"),
         ("model: dogs\nversion: 2\nwaves: [{name: all}]\n", "yaml", "there is no release dogs/2"),
+        ("model: pets\nversion: 2\nwaves: [{name: all, sites: gpu}]\n", "yaml", "no site is meant by any wave"),
         (LOOSE, "ini", "YAML or TOML"),
         ("<script>alert(1)</script>", "yaml", "script"),
     ],
