@@ -52,6 +52,16 @@ def test_a_finished_rollout_is_undone(small_world):
     assert small_world.state() == "RolledBack"
 
 
+def test_the_waves_of_a_rollout_that_goes_back_are_not_open(small_world):
+    small_world.begin(text=SPECIFICATION)
+    browser = small_world.browser(Role.OPERATOR)
+    assert "did not" not in browser.page("/rollouts/pets-two").text
+    small_world.command("pets-two", "abort")
+    waves = browser.page("/rollouts/pets-two").text.partition("Waves")[2]
+    assert "did not pass" in waves
+    assert "did not open" in waves
+
+
 def test_a_rollout_can_be_made_and_started_later(small_world):
     browser = small_world.browser(Role.OPERATOR)
     key = browser.form("/rollouts/new")[1]["form_key"]
