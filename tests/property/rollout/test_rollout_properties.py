@@ -37,6 +37,7 @@ FINDINGS = (
     Findings({GateName.ERRORS: (Compared(0.5, 2_000, 120, 2_000, 4),)}, Golden(1, 1, 0)),
     Findings({GateName.ERRORS: (Compared(0.1, 20, 0, 200, 0),)}, Golden(1, 1, 1)),
 )
+THIN = Findings({GateName.ERRORS: (Compared(0.5, 200, 0, 200, 0),)}, Golden(1, 1, 0))
 MOVES = {(before, after) for (before, _), after in TRANSITIONS.items()}
 
 amounts = st.one_of(
@@ -244,3 +245,36 @@ def test_whoever_aborts_gets_everybody_back(specification, placed, stimuli):
     for site in list(watched.states):
         watched.does(("report", site, SiteState.ROLLED_BACK, FINDINGS[0], False))
     assert watched.state == RolloutState.ROLLED_BACK
+
+
+@given(
+    specification=specifications(),
+    stimuli=st.lists(
+        st.one_of(
+            st.just(("tick", 1.0)),
+            st.tuples(
+                st.just("report"),
+                st.sampled_from(("a", "b")),
+                st.sampled_from((SiteState.VERIFYING, SiteState.ACTIVE, SiteState.ACTIVE, SiteState.ROLLED_BACK)),
+                st.sampled_from((NO_FINDINGS, THIN, FINDINGS[1])),
+                st.booleans(),
+            ),
+        ),
+        min_size=4,
+        max_size=20,
+    ),
+)
+def test_a_wave_passes_when_it_is_proven_or_nobody_had_anything_to_switch(specification, stimuli):
+    count = len(specification.waves)
+    watched = Watched(specification, [0, 0, *[1 % count] * 4] if count > 1 else [0] * 6)
+    watched.does(("verb", Verb.START))
+    if count == 1:
+        # One wave of two sites: the others are gone.
+        for site in SITES[2:]:
+            watched.does(("retired", site))
+    for stimulus in stimuli:
+        watched.does(stimulus)
+    watched.does(("tick", 1.0))
+    resting = all(watched.states[site] == SiteState.ACTIVE for site in ("a", "b"))
+    if resting and not watched.counted and watched.state == RolloutState.PROGRESSING:
+        assert watched.phases[0] == WavePhase.PASSED
