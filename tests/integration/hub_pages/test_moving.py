@@ -52,6 +52,16 @@ def test_a_finished_rollout_is_undone(small_world):
     assert small_world.state() == "RolledBack"
 
 
+def test_the_waves_of_a_rollout_that_goes_back_are_not_open(small_world):
+    small_world.begin(text=SPECIFICATION)
+    browser = small_world.browser(Role.OPERATOR)
+    assert "did not" not in browser.page("/rollouts/pets-two").text
+    small_world.command("pets-two", "abort")
+    waves = browser.page("/rollouts/pets-two").text.partition("Waves")[2]
+    assert "did not pass" in waves
+    assert "did not open" in waves
+
+
 def test_a_rollout_can_be_made_and_started_later(small_world):
     browser = small_world.browser(Role.OPERATOR)
     key = browser.form("/rollouts/new")[1]["form_key"]
@@ -121,6 +131,7 @@ def test_the_plan_speaks_of_what_stops_what_comes_later_and_what_is_to_be_noted_
         ("model: [\n", "yaml", "line"),
         ("model = 'pets'\nversion = 2\n[[waves]]\nname = 3\n", "toml", "line"),
         ("model: dogs\nversion: 2\nwaves: [{name: all}]\n", "yaml", "there is no release dogs/2"),
+        ("model: pets\nversion: 2\nwaves: [{name: all, sites: gpu}]\n", "yaml", "no site is meant by any wave"),
         (LOOSE, "ini", "YAML or TOML"),
         ("<script>alert(1)</script>", "yaml", "script"),
     ],

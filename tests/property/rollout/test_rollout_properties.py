@@ -22,7 +22,7 @@ from edgewise.core.rollout.events import (
     WaveMoved,
     WavePhase,
 )
-from edgewise.core.rollout.gates import Findings, Gate, GateName, Gates, Golden
+from edgewise.core.rollout.gates import NO_FINDINGS, Findings, Gate, GateName, Gates, Golden, Verdict, pooled
 from edgewise.core.rollout.rollout import Rollout
 from edgewise.core.rollout.rollout_state import TRANSITIONS, RolloutState
 from edgewise.core.rollout.sequential import Compared
@@ -37,6 +37,7 @@ FINDINGS = (
     Findings({GateName.ERRORS: (Compared(0.5, 2_000, 120, 2_000, 4),)}, Golden(1, 1, 0)),
     Findings({GateName.ERRORS: (Compared(0.1, 20, 0, 200, 0),)}, Golden(1, 1, 1)),
 )
+THIN = Findings({GateName.ERRORS: (Compared(0.5, 200, 0, 200, 0),)}, Golden(1, 1, 0))
 MOVES = {(before, after) for (before, _), after in TRANSITIONS.items()}
 
 amounts = st.one_of(
@@ -92,9 +93,11 @@ class Watched:
         self.told = dict.fromkeys(SITES, Want.NOTHING)
         self.states = dict.fromkeys(SITES, SiteState.PENDING)
         self.phases = [WavePhase.WAITING] * len(waves)
+        self.counted = set()
         self.state = RolloutState.PLANNED
 
     def does(self, stimulus):
+        gone = SiteState.SUPERSEDED
         event = self._event(*stimulus)
         again = Rollout(self.specification, self.rollout.view())
         try:
@@ -104,6 +107,8 @@ class Watched:
             return []
         assert again.handle(event) == instructions
         assert again.view() == self.rollout.view()
+        if isinstance(event, Reported) and event.findings != NO_FINDINGS and self.states[event.site] != gone:
+            self.counted.add(event.site)
         for instruction in instructions:
             self._follows(instruction)
         self._agrees()
@@ -140,6 +145,7 @@ class Watched:
                 assert self.states.get(site, SiteState.SUPERSEDED) == SiteState.SUPERSEDED
                 assert self.state not in {RolloutState.ABORTING, RolloutState.ROLLED_BACK, RolloutState.FAILED}
                 self.states[site], self.told[site] = state, Want.NOTHING
+                self.counted.discard(site)
             case SiteMoved(site, before, after):
                 assert before == self.states[site] != after
                 self.states[site] = after
@@ -149,7 +155,20 @@ class Watched:
                 self.state = after
             case WaveMoved(wave, phase):
                 assert all(one == WavePhase.PASSED for one in self.phases[:wave]), "waves go in their order"
+                assert phase != WavePhase.PASSED or self._may_pass(wave), "passed without proof"
                 self.phases[wave] = phase
+
+    def _may_pass(self, wave):
+        """Proven, promoted, or with nothing to prove: since it passed in this step, the view is that of its passing."""
+        view = self.rollout.view()
+        inside = {site: known for site, known in view.sites.items() if known.wave == wave}
+        here = [known for known in inside.values() if known.was or known.state != SiteState.UNREACHABLE]
+        if view.waves[wave].promoted or all(known.state == SiteState.SUPERSEDED for known in here):
+            return True
+        if self.specification.gates.verdict(pooled(known.findings for known in inside.values())) == Verdict.PASS:
+            return True
+        failed = {SiteState.FAILED, SiteState.ROLLED_BACK}
+        return not self.counted & inside.keys() and not failed & {known.state for known in here}
 
     def _agrees(self):
         view = self.rollout.view()
@@ -226,3 +245,36 @@ def test_whoever_aborts_gets_everybody_back(specification, placed, stimuli):
     for site in list(watched.states):
         watched.does(("report", site, SiteState.ROLLED_BACK, FINDINGS[0], False))
     assert watched.state == RolloutState.ROLLED_BACK
+
+
+@given(
+    specification=specifications(),
+    stimuli=st.lists(
+        st.one_of(
+            st.just(("tick", 1.0)),
+            st.tuples(
+                st.just("report"),
+                st.sampled_from(("a", "b")),
+                st.sampled_from((SiteState.VERIFYING, SiteState.ACTIVE, SiteState.ACTIVE, SiteState.ROLLED_BACK)),
+                st.sampled_from((NO_FINDINGS, THIN, FINDINGS[1])),
+                st.booleans(),
+            ),
+        ),
+        min_size=4,
+        max_size=20,
+    ),
+)
+def test_a_wave_passes_when_it_is_proven_or_nobody_had_anything_to_switch(specification, stimuli):
+    count = len(specification.waves)
+    watched = Watched(specification, [0, 0, *[1 % count] * 4] if count > 1 else [0] * 6)
+    watched.does(("verb", Verb.START))
+    if count == 1:
+        # One wave of two sites: the others are gone.
+        for site in SITES[2:]:
+            watched.does(("retired", site))
+    for stimulus in stimuli:
+        watched.does(stimulus)
+    watched.does(("tick", 1.0))
+    resting = all(watched.states[site] == SiteState.ACTIVE for site in ("a", "b"))
+    if resting and not watched.counted and watched.state == RolloutState.PROGRESSING:
+        assert watched.phases[0] == WavePhase.PASSED

@@ -4,12 +4,12 @@ from edgewise.core.rollout.events import Verb, WavePhase
 from edgewise.core.rollout.gates import Verdict
 from edgewise.core.rollout.rollout_state import RolloutState
 from edgewise.core.rollout.site_state import SiteState
-from edgewise.hub.pages.signs import VERB_WORDS, Kind, LinkState, sign
+from edgewise.hub.pages.signs import VERB_WORDS, Kind, LinkState, WaveEnd, sign
 
 STATES = {
     Kind.SITE: SiteState,
     Kind.ROLLOUT: RolloutState,
-    Kind.WAVE: WavePhase,
+    Kind.WAVE: (*WavePhase, *WaveEnd),
     Kind.VERDICT: Verdict,
     Kind.LINK: LinkState,
 }

@@ -1,5 +1,7 @@
 """A rollout on virtual time: what it tells to whom, when it goes on, and when it goes back."""
 
+from dataclasses import replace
+
 import pytest
 
 from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
@@ -18,7 +20,7 @@ from edgewise.core.rollout.events import (
     WaveMoved,
     WavePhase,
 )
-from edgewise.core.rollout.gates import NO_FINDINGS, Findings, Gate, GateName, Gates, Golden
+from edgewise.core.rollout.gates import NO_FINDINGS, Findings, Gate, GateName, Gates, Golden, Verdict
 from edgewise.core.rollout.rollout import Rollout
 from edgewise.core.rollout.rollout_state import RolloutState
 from edgewise.core.rollout.sequential import Compared
@@ -179,6 +181,83 @@ def test_thin_data_pauses_and_never_passes():
     assert driven.told[site] == Want.GRANTED
 
 
+# Sites that ran the release before.
+
+
+def begun_wide(*waves, budget=1):
+    """A rollout whose first wave may switch everywhere at once."""
+    first = Wave("first", max_concurrent=Amount(count=4), error_budget=Amount(count=budget))
+    wide = replace(SPEC, waves=(first, SPEC.waves[1]))
+    return Driven(waves, specification=wide).started(*(site for wave in waves for site in wave))
+
+
+def test_where_every_site_ran_the_release_before_nothing_is_to_be_proven():
+    driven = begun_wide(("a", "b"), ("c",))
+    driven.says("a", SiteState.ACTIVE)
+    driven.passes()
+    assert driven.phases() == [WavePhase.OPEN, WavePhase.WAITING]
+    driven.says("b", SiteState.ACTIVE)
+    driven.passes()
+    assert driven.phases() == [WavePhase.PASSED, WavePhase.OPEN]
+    # The next wave is one that switches, and has it all to prove.
+    driven.says("c", SiteState.VERIFYING, THIN, waiting=True)
+    driven.passes()
+    assert (driven.rollout.state, driven.told["c"]) == (RolloutState.PROGRESSING, Want.RUN)
+    driven.says("c", SiteState.ACTIVE, GOOD)
+    driven.passes()
+    assert driven.rollout.state == RolloutState.COMPLETED
+
+
+def test_a_site_that_compares_has_to_prove_it_whoever_ran_the_release_before():
+    driven = begun_wide(("a", "b"), ())
+    driven.says("a", SiteState.ACTIVE)
+    driven.says("b", SiteState.VERIFYING, THIN, waiting=True)
+    driven.passes()
+    assert driven.phases()[0] == WavePhase.OPEN
+    driven.says("b", SiteState.ACTIVE, THIN)
+    driven.passes()
+    assert driven.phases()[0] == WavePhase.OPEN
+    driven.says("b", SiteState.ACTIVE, GOOD)
+    driven.passes()
+    assert driven.rollout.state == RolloutState.COMPLETED
+
+
+def test_where_the_only_site_that_tried_to_switch_failed_nothing_is_proven():
+    driven = begun_wide(("a", "b"), ())
+    driven.says("a", SiteState.ACTIVE)
+    driven.says("b", SiteState.ROLLED_BACK, why="cannot load")
+    for _ in range(20):
+        driven.passes(59.0, heard=ALL_SITES[:2])
+    assert driven.rollout.state == RolloutState.PAUSED
+    assert driven.why == "wave first: too little data for a verdict, and none of its sites counts any more"
+
+
+def test_an_agent_that_lost_its_memory_in_the_bake_did_not_run_the_release_before():
+    driven = begun_wide(("a",), ())
+    driven.says("a", SiteState.VERIFYING, THIN)
+    driven.says("a", SiteState.DOWNLOADING)
+    driven.says("a", SiteState.ACTIVE)
+    driven.passes()
+    assert driven.phases()[0] == WavePhase.OPEN
+    assert driven.rollout.view().sites["a"].findings == THIN
+
+
+def test_a_promoted_wave_without_an_active_site_says_what_it_waits_for_and_pauses():
+    driven = begun_wide(("a", "b"), (), budget=0)
+    driven.passes(61.0, heard=("a",))
+    driven.says("a", SiteState.ACTIVATING)
+    driven.do(Verb.PROMOTE)
+    driven.says("a", SiteState.ROLLED_BACK)
+    assert driven.rollout.state == RolloutState.PROGRESSING
+    for _ in range(20):
+        driven.passes(59.0, heard=("a",))
+    assert driven.rollout.state == RolloutState.PAUSED
+    assert driven.why == "wave first: no site of it is Active: 1 RolledBack, 1 Unreachable"
+
+
+# What fails.
+
+
 def test_one_failure_more_than_the_budget_takes_everybody_back():
     driven = Driven().started(*ALL_SITES)
     driven.activates("a")
@@ -192,6 +271,17 @@ def test_one_failure_more_than_the_budget_takes_everybody_back():
     # b is back already, c, d and e never switched.
     driven.says("a", SiteState.ROLLED_BACK)
     assert driven.rollout.state == RolloutState.ROLLED_BACK
+
+
+@pytest.mark.parametrize(
+    ("on_failure", "state"), [(OnFailure.ROLL_BACK, RolloutState.ROLLED_BACK), (OnFailure.PAUSE, RolloutState.PAUSED)]
+)
+def test_what_a_gate_said_when_the_budget_was_spent_is_the_verdict(on_failure, state):
+    failing = replace(SPEC, on_failure=on_failure)
+    driven = Driven(specification=failing).started("a")
+    driven.says("a", SiteState.ROLLED_BACK, Findings({}, Golden(1, 1, 1)), why="golden input 3")
+    assert driven.rollout.state == state
+    assert driven.rollout.view().waves[0].verdict == Verdict.FAIL
 
 
 def test_failures_within_the_budget_do_not_stop_a_wave():
@@ -349,8 +439,12 @@ def test_nothing_is_undone_where_another_rollout_took_over():
     assert Verb.UNDO in driven.rollout.verbs()
     driven.rollout.handle(Overtaken(frozenset({"b"}), "pets-3", driven.now_s))
     assert driven.rollout.verbs() == ()
-    with pytest.raises(FailedPreconditionError, match="another rollout took every site of this one over"):
+    with pytest.raises(FailedPreconditionError) as raised:
         driven.do(Verb.UNDO)
+    assert raised.value.message == (
+        "another rollout took every site of this one over, so it has nothing left to undo; roll out the version that is wanted: "
+        "edgewise rollout start --release MODEL/VERSION"
+    )
     assert driven.rollout.state == RolloutState.COMPLETED
 
 

@@ -119,6 +119,7 @@ class ClusterActuator:
     def unload(self, model: str, version: int) -> None:
         """See `SiteActuator`."""
         seen = self._seen(fresh=True)
+        self._refused.pop((model, version), None)
         if seen.main.model == model and seen.canary is not None and seen.canary.version == version:
             self._remove_canary(seen)
 

@@ -105,8 +105,10 @@ def run_status(directory: Path) -> int:
     if hold:
         lines.append(f"held      {hold}")
     for model, wanted in sorted((read_models(state) or {}).items()):
-        loaded = ", ".join(map(str, sorted(wanted.versions)))
-        lines.append(f"model     {model}: version {wanted.default or max(wanted.versions)} answers; loaded: {loaded}")
+        # What the model server was told, since it is not asked: a version may still be loading, or may not load.
+        versions = ", ".join(map(str, sorted(wanted.versions)))
+        default = wanted.default or max(wanted.versions)
+        lines.append(f"model     {model}: version {default} is to answer; to be loaded: {versions}")
     lines += [_line(entry) for _, entry in read_entries(state)]
     print("\n".join(lines))  # noqa: T201  (the command's result)
     return 0

@@ -12,6 +12,7 @@ from edgewise.agent.site.plan_terms import (
     allowed,
     below_floor,
     goes_back,
+    in_memory,
     is_settled,
     must_check,
     problem,
@@ -165,7 +166,7 @@ class Follower:
         seen = Seen(
             staged=stage.present,
             problem=problem(self.entry, told, view, stage, situation),
-            loaded=view.loaded,
+            loaded=in_memory(self.entry, told, view),
             share=weights.share,
             shadow=weights.shadow,
             findings=self._findings(told),

@@ -68,6 +68,14 @@ def weights_in_force(entry: Entry, told: Told, view: View) -> Weigh:
     return _EVERYTHING if view.serving == told.version else _NOTHING
 
 
+def in_memory(entry: Entry, told: Told, view: View) -> frozenset[int]:
+    """What counts as loaded. On the way back so does a release that is still coming, or could not be loaded: for as long as the model server
+    is to have it, it would load it later, and at each start.
+    """
+    named = view.coming | view.failed.keys()
+    return view.loaded | {told.version} if goes_back(entry, told) and told.version in named else view.loaded
+
+
 def unchanged(entry: Entry, told: Told, seen: Seen) -> Seen:
     """Nothing switches where the release answered before: each stage is there already, and the way back leads nowhere else."""
     if goes_back(entry, told):

@@ -10,7 +10,8 @@ The rules:
 
 - A site that was offline before it was told to switch does not count, and does not hold its wave up; it catches up when it is back.
   One that falls silent while the new version may be answering counts as failed until it is heard of again.
-- A wave passes when each of its sites has settled or is away, at least one of them is Active, and the verdict is Pass.
+- A wave passes when each of its sites has settled or is away, at least one of them is Active, and the verdict is Pass, or there was
+  nothing to prove: whoever is Active ran the release before.
 - A site that joins late is away until it is first heard of, and catches up then. Should it never be, nothing is other than without it.
 - Whoever was told to run the release is told to go back when the rollout is aborted, and the rollout has not ended before each is back.
 - Nothing is told twice, and everything told can be told again: a hub that crashed goes on from `view()`.
@@ -216,7 +217,7 @@ class Rollout:
         self._place(report.site, report.state, "; ".join(filter(None, (report.why, unexpected))))
         if report.state != before or report.waiting != known.waiting:
             self._change(known.wave, since_s=report.now_s)
-        if report.findings != known.findings and self._waves[known.wave].phase == WavePhase.OPEN:
+        if self._sites[report.site].findings != known.findings and self._waves[known.wave].phase == WavePhase.OPEN:
             self._change(known.wave, judged=False)
         if known.was or (report.state, report.want) != (known.state, known.acting):
             # Counts alone are looked at when time passes. Most reports bring nothing else, and going on looks at every site.
@@ -305,6 +306,7 @@ class Rollout:
         self._tell_each(next_ones, Want.GRANTED if granted else Want.RUN)
 
     def _fail(self, why: str) -> None:
+        self._judge()
         if self._specification.on_failure == OnFailure.PAUSE:
             self._pause(why)
             return

@@ -39,7 +39,8 @@ def check_verb(verb: Verb, state: RolloutState, sites: Iterable[SiteView]) -> No
         return
     if verb == Verb.UNDO and EVENTS[verb] in allowed(state):
         raise FailedPreconditionError(
-            "another rollout took every site of this one over; undo that one, or roll out the version that is wanted"
+            "another rollout took every site of this one over, so it has nothing left to undo; roll out the version that is wanted: "
+            "edgewise rollout start --release MODEL/VERSION"
         )
     raise FailedPreconditionError(
         f"the rollout is {state.value} and cannot {verb.value}; "

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from edgewise.core.rollout.events import Reported, RolloutView, SiteView, Want, WavePhase, WaveView
+from edgewise.core.rollout.gates import NO_FINDINGS
 from edgewise.core.rollout.rollout_state import RolloutState
 from edgewise.core.rollout.site_state import RUNS_NEW, SiteState
 
@@ -33,7 +34,11 @@ def listened_anew(view: RolloutView, now_s: float) -> RolloutView:
 
 
 def after_report(known: SiteView, report: Reported) -> SiteView:
-    """What a site said of itself; where it is has still to be placed."""
+    """What a site said of itself; where it is has still to be placed.
+
+    An agent that lost its memory has counted nothing. What it counted before was so all the same, and a site of which there was something to
+    prove does not become one of which there is not.
+    """
     return replace(
         known,
         acting=report.want,
@@ -41,7 +46,7 @@ def after_report(known: SiteView, report: Reported) -> SiteView:
         was=None,
         switched=known.switched or report.state in RUNS_NEW,
         waiting=report.waiting,
-        findings=report.findings,
+        findings=known.findings if report.findings == NO_FINDINGS else report.findings,
         why=report.why,
     )
 

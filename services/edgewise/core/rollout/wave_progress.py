@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from edgewise.core.rollout.events import RUNNING, SiteView, Want, WavePhase, WaveView
-from edgewise.core.rollout.gates import Verdict
+from edgewise.core.rollout.gates import NO_FINDINGS, Verdict
 from edgewise.core.rollout.site_state import BEFORE_SWITCH, RUNS_NEW, SETTLED, SiteState
 from edgewise.core.rollout.waves import Wave
 
@@ -36,6 +36,15 @@ def counting(sites: Mapping[str, SiteView]) -> dict[str, SiteView]:
     }
 
 
+def has_nothing_to_prove(sites: Mapping[str, SiteView]) -> bool:
+    """Whether those that are Active ran the release before it was rolled out, and nobody has tried to switch to it.
+
+    A site that switches cannot become Active without findings: something has to prove the release there, or at others of its wave.
+    """
+    active = any(known.state == SiteState.ACTIVE for known in sites.values())
+    return active and all(known.findings == NO_FINDINGS and not has_failed(known) for known in sites.values())
+
+
 def is_granted(wave: WaveView) -> bool:
     """Whether a site of this wave need not have all the evidence itself."""
     return wave.promoted or wave.phase == WavePhase.PASSED or wave.verdict == Verdict.PASS
@@ -60,23 +69,29 @@ def why_failed(view: WaveView, sites: Mapping[str, SiteView], wave: Wave) -> str
 def is_through(view: WaveView, sites: Mapping[str, SiteView]) -> bool:
     """Whether a wave that has not failed has passed: each site at rest, one of them Active, and the evidence of all of them a Pass.
 
-    A wave whose sites were all taken over or retired has nothing left to prove, and one without sites neither.
+    A wave whose sites were all taken over or retired has nothing left to prove, one without sites neither, and neither one in which
+    nobody had anything to switch.
     """
     states = [known.state for known in sites.values() if known.state != SiteState.SUPERSEDED]
     if not states:
         return True
-    decided = view.promoted or (view.judged and view.verdict == Verdict.PASS)
+    decided = view.promoted or (view.judged and (view.verdict == Verdict.PASS or has_nothing_to_prove(sites)))
     return decided and SiteState.ACTIVE in states and all(state in _AT_REST for state in states)
 
 
 def why_stuck(sites: Mapping[str, SiteView]) -> str:
-    """What a wave waits for in which nothing moves; "" when that is not known."""
+    """What a wave that is not through waits for, where nothing moves by itself; "" when that is not known."""
     waiting = sum(known.waiting for known in sites.values())
     if waiting:
         return f"too little data for a verdict: {waiting} of {len(sites)} sites wait for one"
     if all(known.state == SiteState.UNREACHABLE for known in sites.values()):
         return "none of its sites was heard of"
-    return ""
+    states = {known.state for known in sites.values()}
+    if not states <= _AT_REST:
+        return ""
+    if SiteState.ACTIVE not in states:
+        return f"no site of it is Active: {counted(sites)}"
+    return "too little data for a verdict, and none of its sites counts any more"
 
 
 def to_tell(sites: Mapping[str, SiteView], wave: Wave, *, prestage: bool) -> list[str]:

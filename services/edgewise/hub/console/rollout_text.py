@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from edgewise.core.rollout.events import WavePhase
 from edgewise.core.rollout.specification import Specification
 from edgewise.hub.console.text_tables import columns, printable
 from edgewise.hub.control.status import HistoryEntry, RolloutStatus, RolloutSummary
@@ -59,8 +60,12 @@ def wave_title(view: WaveView) -> str:
     """A wave in one line."""
     status = view.status
     promoted = ", promoted" if status.promoted else ""
-    verdict = f", verdict {status.verdict}{promoted}" if status.phase != "waiting" else ""
-    return f"wave {status.number + 1} {printable(status.name)} is {status.phase}{verdict}: {view.summary}; {view.rules}"
+    verdict = f", verdict {view.verdict}{promoted}" if view.verdict else ""
+    nothing = ", nothing to prove" if status.phase == WavePhase.PASSED and not view.verdict else ""
+    phase = f"is {view.phase}" if view.phase in set(WavePhase) else view.phase
+    waits = f"; waits: {printable(status.waits_for)}" if status.waits_for else ""
+    name = f"wave {status.number + 1} {printable(status.name)}"
+    return f"{name} {phase}{verdict or nothing}: {view.summary}; {view.rules}{waits}"
 
 
 def gate_lines(gates: Iterable[GateRow], indent: str) -> list[str]:

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from edgewise.core.rollout import wave_progress
-from edgewise.core.rollout.events import SiteView, WaveView
+from edgewise.core.rollout.events import SiteView, WavePhase, WaveView
 from edgewise.core.rollout.gates import Findings, Gate, GateName, Gates, pooled
+from edgewise.core.rollout.rollout_state import RolloutState
 from edgewise.core.rollout.sequential import Compared, Evidence
 from edgewise.core.rollout.site_plan import shares
 from edgewise.hub.control.known import Known
@@ -98,7 +99,10 @@ class Showing:
 
     def _wave(self, running: Running, number: int, view: WaveView, sites: Mapping[str, SiteView]) -> WaveStatus:
         wave = running.head.specification.waves[number]
-        counting = len(wave_progress.counting(sites))
+        counting = wave_progress.counting(sites)
+        # A rollout that is paused says why by itself.
+        stands = running.machine.state == RolloutState.PROGRESSING and view.phase == WavePhase.OPEN
+        settled = view.judged or view.promoted
         return WaveStatus(
             number=number,
             name=wave.name,
@@ -110,9 +114,10 @@ class Showing:
             sites=len(sites),
             states=dict(Counter(known.state.value for known in sites.values())),
             failed=sum(map(wave_progress.has_failed, sites.values())),
-            may_fail=wave.error_budget.at_most_of(counting),
-            at_once=wave.max_concurrent.at_least_one_of(counting),
+            may_fail=wave.error_budget.at_most_of(len(counting)),
+            at_once=wave.max_concurrent.at_least_one_of(len(counting)),
             gates=self._wave_gates(running, number, sites),
+            waits_for=wave_progress.why_stuck(counting) if stands and settled else "",
         )
 
     def _wave_gates(self, running: Running, number: int, sites: Mapping[str, SiteView]) -> tuple[GateStatus, ...]:

@@ -120,6 +120,7 @@ class WaveStatus:
         sites: how many; `states` how many of them are in each state.
         failed, may_fail: sites that count against the error budget, and how many may.
         at_once: how many may switch at once.
+        waits_for: why it is not through, where nothing moves by itself; "" when that is not so, or not known.
     """
 
     number: int
@@ -135,6 +136,7 @@ class WaveStatus:
     may_fail: int
     at_once: int
     gates: tuple[GateStatus, ...]
+    waits_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,10 +74,6 @@ class Steering:
         specification = _read(text, form)
         release = self._release(specification)
         waves = self._waves(specification)
-        if not any(waves):
-            raise FailedPreconditionError(
-                "no site is meant by any wave of the specification; `edgewise sites list` shows their labels"
-            )
         name = self._free_name(specification, name)
         known = self._books.known
         heard = {site.name: site.heard_s for site in known.here() if site.heard_s is not None}
@@ -143,7 +139,12 @@ class Steering:
     def _waves(self, specification: Specification) -> list[list[str]]:
         labels = {site.name: site.selectable() for site in self._books.known.here()}
         # Not by the rollout's name: a plan that is looked at beforehand shows the same sites.
-        return plan_waves(specification.waves, labels, key=f"{specification.model}/{specification.version}")
+        waves = plan_waves(specification.waves, labels, key=f"{specification.model}/{specification.version}")
+        if not any(waves):
+            raise FailedPreconditionError(
+                "no site is meant by any wave of the specification; `edgewise sites list` shows their labels"
+            )
+        return waves
 
     def _release(self, specification: Specification) -> KnownRelease:
         known = self._books.known.releases

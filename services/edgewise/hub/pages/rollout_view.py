@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgewise.core.rollout.events import Want, WavePhase
-from edgewise.core.rollout.gates import GateName, Gates
+from edgewise.core.rollout.gates import GateName, Gates, Verdict
 from edgewise.core.rollout.rollout_state import RolloutState
 from edgewise.core.rollout.site_plan import shares
 from edgewise.core.rollout.site_state import SiteState
 from edgewise.core.rollout.specification import Canary, Specification
 from edgewise.hub.control.status import GateStatus, RolloutSiteStatus, RolloutStatus, RolloutSummary, WaveStatus
-from edgewise.hub.pages.signs import WANT_WORDS
+from edgewise.hub.pages.signs import WANT_WORDS, WaveEnd
 from edgewise.hub.pages.words import counted, points, share, size
 
 _SHOWN: Final = 40
@@ -45,6 +45,7 @@ _PROGRESS: Final = (
     SiteState.FAILED,
 )
 """From done to begun, then what went wrong."""
+_ENDS: Final[Mapping[str, str]] = {WavePhase.OPEN: WaveEnd.NOT_PASSED, WavePhase.WAITING: WaveEnd.NOT_OPENED}
 _SCALE: Final = 3.0
 """The picture of an interval ends at so many times the margin."""
 
@@ -105,12 +106,16 @@ class WaveView:
     """One wave.
 
     Attributes:
+        phase: as people are told: a wave of a rollout that ended is neither open nor does it wait.
+        verdict: "" where there is none: nothing has switched yet, or there was nothing to prove.
         page, pages: of its cells, from 1.
         rules: how many may switch at once, and how many may fail.
         hidden: sites that are not among the cells.
     """
 
     status: WaveStatus
+    phase: str
+    verdict: str
     parts: tuple[Part, ...]
     cells: tuple[Cell, ...]
     page: int
@@ -156,6 +161,8 @@ def waves(
         found.append(
             WaveView(
                 status=wave,
+                phase=_phase(rollout.state, wave.phase),
+                verdict=_verdict(wave),
                 parts=parts(wave.states),
                 cells=tuple(_cell(site, specification.canary) for site in chosen),
                 page=shown,
@@ -247,6 +254,16 @@ def _stage(stage: int, canary: Canary) -> str:
     if stage == 0:
         return f"asked beside the old version ({share(canary.shadow_share)})" if canary.shadow_share else "begins"
     return f"answers {share(stages[stage].share)} of the requests"
+
+
+def _phase(state: str, phase: str) -> str:
+    ended = state not in {RolloutState.PLANNED, RolloutState.PROGRESSING, RolloutState.PAUSED}
+    return _ENDS.get(phase, phase) if ended else phase
+
+
+def _verdict(wave: WaveStatus) -> str:
+    proven_nothing = wave.phase == WavePhase.PASSED and wave.verdict == Verdict.INCONCLUSIVE and not wave.promoted
+    return "" if wave.phase == WavePhase.WAITING or proven_nothing else wave.verdict
 
 
 def _may_fail(count: int) -> str:

@@ -22,6 +22,13 @@ class Kind(StrEnum):
     LINK = "link"
 
 
+class WaveEnd(StrEnum):
+    """How far a wave came that goes no further."""
+
+    NOT_PASSED = "did not pass"
+    NOT_OPENED = "did not open"
+
+
 class LinkState(StrEnum):
     """Whether a site is heard of, in the words of `edgewise sites`."""
 
@@ -78,6 +85,10 @@ _SIGNS: Final[Mapping[tuple[str, str], Sign]] = MappingProxyType(
         (Kind.WAVE, WavePhase.WAITING): Sign("○", "quiet", "its turn has not come"),
         (Kind.WAVE, WavePhase.OPEN): Sign("▸", "moving", "its sites switch"),
         (Kind.WAVE, WavePhase.PASSED): Sign("✓", "good", "its sites have switched, and the gates held"),
+        (Kind.WAVE, WaveEnd.NOT_PASSED): Sign("↶", "back", "the rollout ended, or goes back, before it had passed"),
+        (Kind.WAVE, WaveEnd.NOT_OPENED): Sign(
+            "○", "quiet", "the rollout ended, or goes back, before its turn had come"
+        ),
         (Kind.VERDICT, Verdict.PASS): Sign("✓", "good", "proven to be good enough"),
         (Kind.VERDICT, Verdict.FAIL): Sign("✕", "bad", "proven to be worse than it may be"),
         (Kind.VERDICT, Verdict.INCONCLUSIVE): Sign("≈", "quiet", "not proven either way so far"),

@@ -94,5 +94,5 @@ def test_status_tells_trust_orders_and_what_serves(hub, node, edgewise, build_ti
     said = edgewise("agent", "status", "--state", str(node.state))
     assert "root 1" in said
     assert "generation 1" in said
-    assert "tiny: version 2 answers; loaded: 2" in said
+    assert "tiny: version 2 is to answer; to be loaded: 2\n" in said
     assert "tiny-2-k3f9: tiny/2 is Verifying, told run" in said

@@ -45,7 +45,9 @@ def test_a_release_takes_over_in_shares_and_no_request_fails(serving, hub, load)
     assert (serving.state / "models" / "tiny" / "1").is_dir()
 
 
-def test_a_version_whose_golden_inputs_fail_never_answers_and_goes_back_by_itself(serving, hub, load, build_tiny):
+def test_a_version_whose_golden_inputs_fail_never_answers_and_goes_back_by_itself(
+    serving, hub, load, build_tiny, edgewise
+):
     spoiled = build_tiny(3, bias=2.0)
     expect_another_answer(spoiled)
     hub.release("tiny", 3, spoiled)
@@ -54,6 +56,9 @@ def test_a_version_whose_golden_inputs_fail_never_answers_and_goes_back_by_itsel
         back = hub.wait_for_state(SiteState.ROLLED_BACK)
     assert "golden" in back.why
     assert back.findings.golden == Golden(sites=1, complete=1, wrong=1)
+    # Neither does the model server try it again when it is started anew.
+    said = edgewise("agent", "status", "--state", str(serving.state))
+    assert "tiny: version 1 is to answer; to be loaded: 1\n" in said
     assert not asked.failed()
     assert {version for _, _, version in asked.answers} == {1}
 

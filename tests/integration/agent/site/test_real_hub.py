@@ -92,6 +92,20 @@ def test_a_site_without_a_link_runs_what_a_bundle_brings(real, node, second_node
     }
 
 
+def test_a_rollout_of_the_version_that_a_site_runs_already_ends_by_itself(real, node, build_tiny, tmp_path):
+    files = build_tiny(2, bias=1.0)
+    word = real("sites", "enroll", "edge-1").split()[-1]
+    real("agent", "enroll", word, "--state", str(node.state))
+    node.start("--poll-s", "5", adopt=tmp_path / "built")
+    wait_for(lambda: node.version() == 2)
+    real("release", "create", "tiny", "2", "--all", str(files), "--trust", str(tmp_path / "trust"))
+    (tmp_path / "rollout.yaml").write_text(SPECIFICATION)
+    # Nobody asks anything, so no gate has anything to count.
+    real("rollout", "start", str(tmp_path / "rollout.yaml"), "--name", "first", "--yes")
+    wait_for(lambda: rollout("first")["state"] == "Completed", timeout_s=60)
+    assert "wave 1 all is passed, nothing to prove: 1 of 1 site Active" in real("rollout", "status", "first")
+
+
 def test_a_rollout_from_enrolment_to_undo(real, node, load, build_tiny, tmp_path):
     tiny.build(tmp_path / "before", version=1)
     word = real("sites", "enroll", "edge-1", "--label", "region=eu").split()[-1]
@@ -109,7 +123,7 @@ def test_a_rollout_from_enrolment_to_undo(real, node, load, build_tiny, tmp_path
         wait_for(lambda: node.version() == 1)
     assert not asked.failed()
     said = real("agent", "status", "--state", str(node.state))
-    assert "tiny: version 1 answers" in said
+    assert "tiny: version 1 is to answer; to be loaded: 1\n" in said
     assert "first: tiny/2 is RolledBack, told back" in said
     # An enrolment lets in once.
     complaint = real("agent", "enroll", word, "--state", str(tmp_path / "another"), code=1)

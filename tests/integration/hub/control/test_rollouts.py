@@ -181,7 +181,54 @@ def test_silence_is_noticed_by_the_hub_and_not_blamed_on_its_own_absence(small_w
 def test_a_rollout_that_cannot_be_is_refused_and_leaves_nothing(small_world, text, error, says):
     with pytest.raises(error, match=says):
         small_world.plane.create_rollout(text, "yaml", actor=OPERATOR, now_s=small_world.now_s)
+    # Neither does a plan say that it could.
+    with pytest.raises(error, match=says):
+        small_world.plane.plan(text, "yaml", small_world.now_s)
     assert small_world.plane.rollouts() == []
+
+
+GATED = """
+model: pets
+version: {version}
+waves: [{{name: all, at_once: 100%, may_fail: 1}}]
+patience: 5m
+"""
+
+
+def test_a_rollout_of_a_version_that_every_site_runs_ends_by_itself(small_world):
+    world = small_world
+    name = world.begin(text=GATED)
+    # They move on without having counted anything, as sites do that have nothing to switch.
+    world.settle()
+    status = world.plane.rollout(name)
+    assert (status.state, status.waves[0].phase, status.waves[0].verdict) == ("Completed", "passed", "Inconclusive")
+    assert status.waves[0].waits_for == ""
+
+
+def test_a_site_that_counts_too_little_is_waited_for_though_the_other_ran_the_version_before(small_world):
+    world = small_world
+    world.sites["beta"].findings = Findings({GateName.ERRORS: (Compared(0.5, 200, 0, 200, 0),)}, Golden(1, 1, 0))
+    name = world.begin(text=GATED)
+    world.settle()
+    status = world.plane.rollout(name)
+    assert (status.state, status.waves[0].phase) == ("Progressing", "open")
+    said = "too little data for a verdict, and none of its sites counts any more"
+    assert status.waves[0].waits_for == said
+    world.pass_s(301)
+    status = world.plane.rollout(name)
+    assert (status.state, status.why) == ("Paused", f"wave all: {said}")
+    assert status.waves[0].waits_for == ""
+
+
+def test_a_golden_answer_that_was_wrong_is_the_verdict_of_a_wave_that_went_back(small_world):
+    world = small_world
+    name = world.begin(text=GATED.replace("may_fail: 1", "may_fail: 0"))
+    site = world.sites["alpha"]
+    site.findings = Findings({}, Golden(1, 1, 1))
+    site.look(world.now_s)
+    site.say(world.now_s, name, SiteState.ROLLED_BACK, Want.RUN, why="golden input 3")
+    status = world.plane.rollout(name)
+    assert (status.state, status.waves[0].verdict) == ("RolledBack", "Fail")
 
 
 def test_names_are_given_once(small_world):

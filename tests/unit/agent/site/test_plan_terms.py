@@ -9,6 +9,7 @@ from edgewise.agent.site.journal import Entry
 from edgewise.agent.site.plan_terms import (
     allowed,
     below_floor,
+    in_memory,
     is_settled,
     must_check,
     problem,
@@ -82,6 +83,20 @@ def test_the_weights_are_those_in_force(view, expected):
 def test_nothing_is_known_of_weights_that_are_not_in_force_yet():
     found = weights_in_force(entry(), told(entry()), View(settled=False))
     assert math.isnan(found.share)
+
+
+@pytest.mark.parametrize(
+    ("of", "view", "expected"),
+    [
+        (entry(want=Want.BACK), View(loaded=frozenset({1}), coming=frozenset({2})), {1, 2}),
+        (entry(reverting=True), View(loaded=frozenset({1}), failed={2: "golden input 3"}), {1, 2}),
+        (entry(reverting=True), View(loaded=frozenset({1})), {1}),
+        (entry(reverting=True), View(coming=frozenset({1}), failed={3: "no such file"}), set()),
+        (entry(), View(loaded=frozenset({1}), failed={2: "golden input 3"}), {1}),
+    ],
+)
+def test_on_the_way_back_what_is_not_loaded_yet_is_let_go_as_well(of, view, expected):
+    assert in_memory(of, told(of), view) == expected
 
 
 def test_alone_a_version_has_the_weights_of_its_stage_and_none_on_the_way_back():

@@ -3,12 +3,14 @@
 import dataclasses
 import re
 
+import pytest
+
 from edgewise.core.rollout.reports import Inventory
 from edgewise.hub.console.plan_text import has_stops, plan_text, short_plan_text
 from edgewise.hub.console.rollout_text import history_line, rollout_text, rollouts_text
 from edgewise.hub.console.sites_text import site_text, sites_text
 from edgewise.hub.console.text_tables import columns, printable
-from support.rollout_statuses import NOW_S, entry, plan, rollout, site, site_of, summary
+from support.rollout_statuses import NOW_S, entry, plan, rollout, site, site_of, summary, wave_of
 
 
 def test_columns_are_as_wide_as_their_widest_word():
@@ -81,6 +83,36 @@ def test_a_rollout_with_its_waves_gates_and_sites():
         "",
         "it can be asked to pause, promote, abort",
     ]
+
+
+@pytest.mark.parametrize(
+    ("state", "changes", "begins", "ends"),
+    [
+        ("Progressing", {"phase": "open"}, "wave 1 canary is open, verdict Inconclusive: ", "none may fail"),
+        ("Progressing", {"phase": "passed", "verdict": "Pass"}, "wave 1 canary is passed, verdict Pass: ", "may fail"),
+        ("Completed", {"phase": "passed"}, "wave 1 canary is passed, nothing to prove: ", "none may fail"),
+        (
+            "Completed",
+            {"phase": "passed", "promoted": True},
+            "wave 1 canary is passed, verdict Inconclusive, promoted: ",
+            "none may fail",
+        ),
+        ("RolledBack", {"phase": "open", "verdict": "Fail"}, "wave 1 canary did not pass, verdict Fail: ", "may fail"),
+        ("Aborting", {"phase": "waiting"}, "wave 1 canary did not open: ", "none may fail"),
+        (
+            "Progressing",
+            {"phase": "open", "waits_for": "no site of it is Active: 1 RolledBack"},
+            "wave 1 canary is open",
+            "none may fail; waits: no site of it is Active: 1 RolledBack",
+        ),
+    ],
+)
+def test_a_wave_is_told_as_what_came_of_it(state, changes, begins, ends):
+    wave = dataclasses.replace(wave_of(0, "canary", "open", {"RolledBack": 1}), **changes)
+    text = rollout_text(rollout(state, waves=(wave, wave_of(1, "everyone", "waiting", {}))), NOW_S)
+    [title] = [line for line in text.splitlines() if line.startswith("wave 1")]
+    assert title.startswith(begins)
+    assert title.endswith(ends)
 
 
 def test_of_many_sites_the_others_are_counted():

@@ -125,6 +125,13 @@ def test_what_pods_do_not_load_goes_back_in_their_own_words_and_answers_nobody(s
     assert site.cluster.unanswered == 0
 
 
+def test_a_model_that_the_cluster_does_not_serve_goes_back_and_says_why(site):
+    site.order = replace(ORDER, model="tiny")
+    site.until(SiteState.ROLLED_BACK, within_s=30)
+    assert "serves pets, not tiny" in site.progress.why
+    assert site.deployments == ["model-server"]
+
+
 def test_errors_of_the_new_version_take_its_pods_away_at_the_first_share(site):
     site.cluster.behaviour[2] = Behaviour(errors=0.5)
     site.until(SiteState.ROLLED_BACK)

@@ -162,6 +162,9 @@ def test_another_model_than_the_deployments_is_refused_in_words(actuator):
     why = actuator.look("tiny").failed[2]
     assert why == "Deployment model-server serves pets, not tiny; an agent follows one Deployment"
     assert actuator.look("tiny").loaded == frozenset()
+    # Once it is asked for no more, there is nothing left to let go.
+    actuator.unload("tiny", 2)
+    assert actuator.look("tiny").failed == {}
 
 
 def test_a_version_that_is_nowhere_is_said(actuator):
