@@ -18,7 +18,6 @@ from edgewise.core.errors import EdgewiseError, FailedPreconditionError, Invalid
 from edgewise.core.file_names import checked_name
 from edgewise.core.releases import EVERY_TIER, Release, ReleaseFile, Variant
 from edgewise.core.rollout.orders import Order
-from edgewise.protocols.chunking import release_file
 from edgewise.protocols.documents import check_format, document_bytes, read_document, time_text
 from edgewise.protocols.release_manifest import MAX_MANIFEST_BYTES, decode_release, encode_release
 from edgewise.trust.durable_files import make_directory, sync_directory
@@ -178,6 +177,8 @@ class VersionFiles:
 
         Raises: EdgewiseError, OSError: it cannot be read, or the disk refuses.
         """
+        from edgewise.protocols.chunking import release_file  # noqa: PLC0415 - takes numpy, as nothing else of an agent does
+
         top = self._path(model, version)
         staging = top.with_name(f".{version}.staging")
         make_directory(top.parent)
