@@ -130,6 +130,8 @@ def _evidence(table: Document, name: str, row: object) -> Evidence:
         isinstance(row, list)
         and len(row) in (3, 5)
         and isinstance(row[0], int | float)
+        and not isinstance(row[0], bool)
+        and 0 <= row[0] <= 1
         and all(map(_is_count, row[1:]))
     ):
         try:
