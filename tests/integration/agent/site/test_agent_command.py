@@ -8,6 +8,7 @@ import pytest
 
 from edgewise.agent.site.command import NICENESS
 from support.site_hub import SiteHub
+from support.sockets import dead_port
 
 
 def test_a_site_is_enrolled_once_and_its_secrets_are_its_own(hub, tmp_path, edgewise):
@@ -37,9 +38,10 @@ def test_a_hub_that_is_not_the_one_of_the_enrolment_is_not_believed(hub, tmp_pat
 
 def test_a_hub_that_is_away_is_told(tmp_path, edgewise):
     hub = SiteHub(tmp_path / "gone")
-    word = hub.enrollment()
     hub.close()
-    complaint = edgewise("agent", "enroll", word, "--state", str(tmp_path / "agent"), code=1)
+    with dead_port() as port:
+        hub.url = f"http://127.0.0.1:{port}"
+        complaint = edgewise("agent", "enroll", hub.enrollment(), "--state", str(tmp_path / "agent"), code=1)
     assert f"the hub at {hub.url} does not answer" in complaint
 
 

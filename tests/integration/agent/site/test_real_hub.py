@@ -7,7 +7,7 @@ import urllib.request
 import pytest
 
 from edgewise.model_server.building import tiny
-from support.sockets import free_port
+from support.sockets import dead_port, free_port
 from support.waiting import wait_for
 
 SPECIFICATION = """
@@ -69,13 +69,19 @@ def test_a_site_that_is_enrolled_after_a_rollout_gets_its_version(real, node, se
     assert "site edge-2: Unreachable -> Pending (heard of)" in said
 
 
-def test_a_site_without_a_link_runs_what_a_bundle_brings(real, node, second_node, build_tiny, tmp_path):
+@pytest.fixture
+def nowhere():
+    with dead_port() as port:
+        yield port
+
+
+def test_a_site_without_a_link_runs_what_a_bundle_brings(real, node, second_node, nowhere, build_tiny, tmp_path):
     for one, name in ((node, "edge-1"), (second_node, "edge-2")):
         real("agent", "enroll", real("sites", "enroll", name).split()[-1], "--state", str(one.state))
     node.start("--poll-s", "5", gateway=False)
     # It was carried away: from there nothing answers under the hub's address.
     known = json.loads((second_node.state / "site.json").read_text())
-    (second_node.state / "site.json").write_text(json.dumps({**known, "hub": f"http://127.0.0.1:{free_port()}"}))
+    (second_node.state / "site.json").write_text(json.dumps({**known, "hub": f"http://127.0.0.1:{nowhere}"}))
     real("release", "create", "tiny", "2", "--all", str(build_tiny(2, bias=1.0)), "--trust", str(tmp_path / "trust"))
     (tmp_path / "rollout.yaml").write_text(
         SPECIFICATION.replace("errors: {margin: 20%, confidence: 90%}", "errors: off")

@@ -230,7 +230,7 @@ def test_slow_retrieval_is_given_up_for_another_connection(stage, hub, tmp_path)
 def test_a_blob_that_the_hub_does_not_have_is_a_problem(stage, hub, tmp_path):
     order = stage.release(2, FILES, tmp_path)
     hub.blobs.clear()
-    assert "404" in stage.fetch(order).problem
+    assert "refuses: not there" in stage.fetch(order).problem
 
 
 def test_a_hub_that_is_away_is_no_problem_of_the_release(begin, tmp_path, hub):
