@@ -50,8 +50,8 @@ test: $(VENV)/.installed-dev interpreted ## lint, types, contracts and the tests
 	@$(MAKE) --no-print-directory lint
 	$(call say,Running the unit property and integration tests)
 	$(BIN)/python -m pytest tests/unit tests/property --numprocesses 2 --dist worksteal
-	# They wait more than they compute, and those of studies for longest.
-	$(BIN)/python -m pytest tests/integration/study tests/integration --ignore-glob='*/test_*kills.py' --numprocesses 4 --dist loadfile
+	# They wait more than they compute.
+	$(BIN)/python -m pytest tests/integration --ignore-glob='*/test_*kills.py' --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 kills: $(VENV)/.installed-dev ## kill whatever writes to a disk before and after every call that makes something last (minutes)
 	$(call say,Running the tests that kill)
@@ -77,9 +77,9 @@ conformance: $(VENV)/.installed-dev ## unmodified public clients against a real 
 
 slow: $(VENV)/.installed-dev compiled ## conformance, end-to-end and chaos suites, and those over sockets once more, compiled
 	$(call say,Running the conformance end-to-end and chaos suites and the network's with the hot path compiled)
-	$(BIN)/python -m pytest tests/e2e/test_rollout_story.py tests/conformance tests/e2e tests/chaos \
+	$(BIN)/python -m pytest tests/conformance tests/e2e tests/chaos \
 		tests/integration/net tests/integration/gateway/rest tests/integration/gateway/grpc \
-		tests/integration/study/test_mlperf_network.py --numprocesses 2 --dist loadfile \
+		tests/integration/study/test_mlperf_network.py --numprocesses 2 --dist loadfile --no-loadscope-reorder \
 		--ignore=tests/e2e/containers --ignore=tests/e2e/systemd --ignore=tests/e2e/cluster
 
 images: ## build the container images with podman, or docker where there is no podman

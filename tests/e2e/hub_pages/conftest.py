@@ -12,9 +12,12 @@ import time
 import httpx
 import pytest
 
+from edgewise.core.rollout.gates import Findings, GateName
+from edgewise.core.rollout.sequential import Observed
 from support.control_world import Site
 
 STEP_S = 0.1
+A_FEW = Findings({GateName.ERRORS: (Observed(5, 0),)})
 
 
 def edgewise(*words, **environment):
@@ -55,8 +58,9 @@ class HubProcess:
         edgewise(*words, EDGEWISE_HUB=self.url, EDGEWISE_HUB_TOKEN=self.token)
 
     def site(self, name, **labels):
-        """Have a site join."""
+        """Have a site join; a few requests are all that its versions are asked."""
         site = Site(name, self._ask)
+        site.findings = A_FEW
         site.join(labels=labels)
         self._sites.append(site)
 

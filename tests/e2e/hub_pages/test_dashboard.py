@@ -22,7 +22,7 @@ waves:
 gates: {errors: off, latency: off, golden: false}
 """
 UNPROVEN = SPECIFICATION.replace("errors: off", "errors: {margin: 1%}")
-"""Its sites have nobody who asks them anything, so only a person can say that it is good."""
+"""Hardly anybody asks its sites anything, so only a person can say that it is good."""
 STATE = "return document.querySelector('h1 + .badge')?.innerText.includes(arguments[0])"
 CELL = """
 const cell = [...document.querySelectorAll('.cell')].find(one => one.querySelector('a').innerText === arguments[0]);
