@@ -99,6 +99,11 @@ class BoundedConnection(asyncio.BufferedProtocol):
         return self._state == RECEIVING and self._reader.stage is _HEAD and not self._pending
 
     @property
+    def since_s(self) -> float:
+        """Since when an idle one has been that: since it was opened, or had its last answer; `time.monotonic()`."""
+        return self._since_s
+
+    @property
     def peer(self) -> str:
         """The client's address as `host:port`, "" on a Unix socket."""
         if self._peer is None:

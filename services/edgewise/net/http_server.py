@@ -9,10 +9,12 @@ await server.drain(timeout_s=10)
 await server.close()
 """
 
+import asyncio
 import logging
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 from edgewise.net.exchange import Header
@@ -23,6 +25,9 @@ from edgewise.net.http_limits import HttpLimits
 from edgewise.net.stream_server import StreamServer
 
 _LOG: Final = logging.getLogger(__name__)
+_UNREAD_S: Final = 0.25
+"""For how long a request may lie in a connection's socket before it is read, on a machine that is busy."""
+_LOOK_S: Final = 0.01
 _TEXT: Final[tuple[Header, ...]] = ((b"content-type", b"text/plain; charset=utf-8"),)
 
 HttpHandler = Callable[[HttpExchange], None]
@@ -96,17 +101,30 @@ class HttpServer(StreamServer[HttpConnection, int]):
         self.closing = True
 
     async def drain(self, timeout_s: float) -> int:
-        """Close idle connections at once and wait until the others have their answers.
+        """Close idle connections and wait until the others have their answers.
+
+        A connection that was opened a moment ago may have a request in it that has not been read yet; it is closed once it has had the time.
 
         Args:
             timeout_s: how long to wait at most.
         Returns: connections still open at the end; 0 when everything was answered.
         """
         self.closing = True
+        until_s = monotonic() + timeout_s
+        while self._close_idle(monotonic() - _UNREAD_S) and monotonic() < until_s:  # noqa: ASYNC110 - time is what is waited for
+            await asyncio.sleep(_LOOK_S)
+        return await self._wait_for_last(max(until_s - monotonic(), 0.0))
+
+    def _close_idle(self, before_s: float) -> bool:
+        """Close connections that have been idle since before a moment. Whether others are idle."""
+        left = False
         for connection in list(self._connections):
             if connection.idle:
-                connection.close()
-        return await self._wait_for_last(timeout_s)
+                if connection.since_s > before_s:
+                    left = True
+                else:
+                    connection.close()
+        return left
 
     def make_error_body(self, status: int, reason: str) -> bytes:
         """The body of an answer that the server gives by itself."""

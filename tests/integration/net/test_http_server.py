@@ -608,6 +608,24 @@ def test_drain_answers_what_is_in_flight_and_closes_the_idle(net):
     net.run(main)
 
 
+def test_drain_answers_what_comes_over_a_connection_that_was_just_opened(net):
+    async def main():
+        async with net.serving() as house:
+            fresh = await house.connect()
+            await house.until(lambda: house.server.open_connections == 1)
+            await house.server.stop_accepting()
+            draining = asyncio.create_task(house.server.drain(10))
+            # The server has looked for idle connections before the request comes.
+            await asyncio.sleep(0)
+            await fresh.send(GET)
+            answer = await fresh.answer()
+            assert (answer.status, answer.headers[b"connection"]) == (200, b"close")
+            await fresh.close()
+            assert await draining == 0
+
+    net.run(main)
+
+
 def test_drain_is_bounded_and_close_cancels(net):
     async def main():
         async with net.serving(None) as house:
