@@ -76,11 +76,12 @@ conformance: $(VENV)/.installed-dev ## unmodified public clients against a real 
 	$(BIN)/python -m pytest tests/conformance
 
 slow: $(VENV)/.installed-dev compiled ## conformance, end-to-end and chaos suites, and those over sockets once more, compiled
-	$(call say,Running the conformance end-to-end and chaos suites and the network's with the hot path compiled)
-	$(BIN)/python -m pytest tests/conformance tests/e2e tests/chaos \
-		tests/integration/net tests/integration/gateway/rest tests/integration/gateway/grpc \
-		tests/integration/study/test_mlperf_network.py --numprocesses 2 --dist loadfile --no-loadscope-reorder \
+	$(call say,Running the conformance end-to-end and chaos suites)
+	$(BIN)/python -m pytest tests/conformance tests/e2e tests/chaos --numprocesses 2 --dist loadfile --no-loadscope-reorder \
 		--ignore=tests/e2e/containers --ignore=tests/e2e/systemd --ignore=tests/e2e/cluster
+	$(call say,Running the network suites with the hot path compiled)
+	$(BIN)/python -m pytest tests/integration/net tests/integration/gateway/rest tests/integration/gateway/grpc \
+		tests/integration/study/test_mlperf_network.py --numprocesses 4 --dist loadfile
 
 images: ## build the container images with podman, or docker where there is no podman
 	$(call say,Building the container images)
