@@ -5,13 +5,9 @@ import io
 import tarfile
 import time
 
-from tuf.api.exceptions import DownloadHTTPError
-
 from edgewise.agent.bundles import BASE_URL, import_bundle
 from edgewise.agent.site.state import StateDirectory
 from edgewise.agent.trust.releases import TrustedReleases
-from edgewise.agent.trust.source import Source
-from edgewise.core.errors import NotFoundError
 from edgewise.core.rollout.events import Want
 from edgewise.core.rollout.orders import DesiredState, Order
 from edgewise.protocols.desired_state import PAYLOAD_TYPE, encode_desired
@@ -60,23 +56,6 @@ class Site:
             for path in self.state.root.rglob("*")
             if path.is_file() and path.name not in {"lock", ".ballast", "site.json", "site.key", "site.token"}
         )
-
-
-class NearSource(Source):
-    """A hub whose link is this machine's memory."""
-
-    def __init__(self, repository):
-        self._repository = repository
-
-    def _fetch(self, url):
-        self.name = url.rpartition("/")[2]
-        try:
-            if "/tuf/metadata/" in url:
-                yield self._repository.read(self.name)
-            else:
-                yield self._repository.target(url.partition("/tuf/targets/")[2])
-        except NotFoundError:
-            raise DownloadHTTPError("not there", 404) from None
 
 
 def rewritten(bundle, changes=None, *, extra=(), drop=()):

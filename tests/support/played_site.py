@@ -27,13 +27,13 @@ from edgewise.agent.site.state import StateDirectory
 from edgewise.agent.site.talking import Listening
 from edgewise.agent.site.version_files import VersionFiles
 from edgewise.agent.trust.releases import TrustedReleases
-from edgewise.agent.trust.source import Source
-from edgewise.core.errors import EdgewiseError, NotFoundError, ResourceExhaustedError, UnavailableError
+from edgewise.core.errors import EdgewiseError, ResourceExhaustedError, UnavailableError
 from edgewise.core.rollout.gates import Gate, Gates
 from edgewise.core.rollout.site_state import SiteState
 from edgewise.core.versions import Specific
 from edgewise.protocols.canaries import decode_canaries
 from edgewise.protocols.server_config import parse_model_server_config
+from support.near_source import NearSource
 from support.site_hub import QUICK, SiteHub
 
 MODEL = "pets"
@@ -41,23 +41,19 @@ TURNS = 300
 FILES = {1: {"model.onnx": b"one" * 9000, "model.toml": b"# one\n"}, 2: {"model.onnx": b"one" * 9000 + b"two" * 30000}}
 
 
-class NearSource(Source):
-    """Metadata of a hub on the same machine."""
+class HubsSource(NearSource):
+    """The repository of a hub that may be away, or another one by now."""
 
     def __init__(self, hub):
+        super().__init__(hub.repository)
         self.hub = hub
 
     def _fetch(self, url):
         self.name = url.rpartition("/")[2]
         if self.hub.away:
             raise DownloadHTTPError("away", 503)
-        try:
-            if "/tuf/metadata/" in url:
-                yield self.hub.repository.read(self.name)
-            else:
-                yield self.hub.repository.target(url.partition("/tuf/targets/")[2])
-        except NotFoundError:
-            raise DownloadHTTPError("not there", 404) from None
+        self.repository = self.hub.repository
+        yield from super()._fetch(url)
 
 
 class NearHub:
@@ -174,7 +170,7 @@ class Life:
         trust = TrustedReleases(
             state.tuf,
             "http://near",
-            NearSource(scene.hub),
+            HubsSource(scene.hub),
             site="edge-1",
             root_sha256=scene.hub.root_sha256,
             clock=wall_s,

@@ -136,3 +136,14 @@ def missing_pieces(file: ReleaseFile, known: Iterable[str], *, gap_bytes: int = 
                 pieces.append(Piece(start, end, number, number + 1))
         start = end
     return pieces
+
+
+def unknown_release(model: str, version: int, known: Iterable[tuple[str, int]]) -> NotFoundError:
+    """The error for a release that is not there; it says which are.
+
+    Args:
+        known: model and version of each that is.
+    """
+    versions = sorted(other for name, other in known if name == model)
+    there = f"of {model} there are {', '.join(map(str, versions))}" if versions else "none of that model is"
+    return NotFoundError(f"there is no release {model}/{version}; {there}")

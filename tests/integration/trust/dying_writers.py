@@ -17,24 +17,8 @@ from edgewise.trust.keys import SigningKey
 from edgewise.trust.offline import OfflineTrust
 from edgewise.trust.tuf_files import MAX_TARGETS_BYTES, check_signed, is_carried, read
 from support.deadly_calls import print_seen
+from support.near_source import NearSource
 from support.trust_world import BEGAN_S, DAY_S, Clock, World, manifest
-
-
-class NearSource(Source):
-    """Reads from a repository of the same machine."""
-
-    def __init__(self, repository):
-        self.repository = repository
-
-    def _fetch(self, url):
-        self.name = url.rpartition("/")[2]
-        try:
-            if "/tuf/metadata/" in url:
-                yield self.repository.read(self.name)
-            else:
-                yield self.repository.target(url.partition("/tuf/targets/")[2])
-        except NotFoundError:
-            raise DownloadHTTPError("not there", 404) from None
 
 
 class CarriedSource(NearSource):

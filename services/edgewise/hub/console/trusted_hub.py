@@ -26,7 +26,7 @@ from edgewise.core.errors import (
     PermissionDeniedError,
     UnavailableError,
 )
-from edgewise.core.releases import Release
+from edgewise.core.releases import Release, unknown_release
 from edgewise.hub.console.client import HubClient
 from edgewise.protocols.release_manifest import decode_release
 from edgewise.trust.tuf_files import (
@@ -112,11 +112,7 @@ class TrustedHub:
         """
         known = self.targets().targets
         if release_path(model, version) not in known:
-            versions = sorted(found[1] for found in map(release_of, known) if found and found[0] == model)
-            raise NotFoundError(
-                f"there is no release {model}/{version}; "
-                + (f"of {model} there are {', '.join(map(str, versions))}" if versions else "none of that model is")
-            )
+            raise unknown_release(model, version, filter(None, map(release_of, known)))
         content = self.target(release_path(model, version))
         release = decode_release(content)
         if (release.model, release.version) != (model, version):

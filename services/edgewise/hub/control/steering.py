@@ -11,7 +11,7 @@ from edgewise.core.errors import (
     InvalidArgumentError,
     NotFoundError,
 )
-from edgewise.core.releases import Release
+from edgewise.core.releases import Release, unknown_release
 from edgewise.core.rollout.events import Commanded, Overtaken, Ticked, Verb
 from edgewise.core.rollout.rollout import Rollout
 from edgewise.core.rollout.rollout_state import RolloutState
@@ -150,11 +150,7 @@ class Steering:
         known = self._books.known.releases
         release = known.get((specification.model, specification.version))
         if release is None:
-            versions = [str(version) for model, version in known if model == specification.model]
-            raise NotFoundError(
-                f"there is no release {specification.model}/{specification.version}; "
-                + (f"of {specification.model} there are {', '.join(versions)}" if versions else "none of that model is")
-            )
+            raise unknown_release(specification.model, specification.version, known)
         return release
 
     def _loaded(self, model: str) -> dict[int, Release]:

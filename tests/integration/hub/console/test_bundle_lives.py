@@ -8,7 +8,8 @@ from edgewise.hub.console.publishing import publish
 from edgewise.hub.console.trusted_hub import TrustedHub
 from edgewise.hub.releases.making import make_release
 from edgewise.protocols.documents import time_text
-from support.bundle_world import SITE, NearSource, desired, rewritten
+from support.bundle_world import SITE, desired, rewritten
+from support.near_source import NearSource
 from support.trust_world import DAY_S
 
 
