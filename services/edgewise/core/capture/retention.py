@@ -89,10 +89,11 @@ def make_room(
             something has to be dropped anyway.
         incoming: the worth of what comes: only what is worth less is dropped for it. None: the bound is to be kept at any price.
     """
-    if free_bytes >= needed_bytes and free_segments >= 0:
-        return Room((), min(free_bytes, max(wanted_bytes, needed_bytes)), None)
-    waiting = sorted(held, key=lambda each: each.worth)
     enough_bytes = max(wanted_bytes, needed_bytes)
+    # What was granted last and not used comes back as free: that much is no sign that there is room again.
+    if free_bytes >= needed_bytes + 2 * wanted_bytes and free_segments >= 0:
+        return Room((), enough_bytes, None)
+    waiting = sorted(held, key=lambda each: each.worth)
     gone = 0
     for each in waiting:
         if (free_bytes >= enough_bytes and free_segments >= 0) or (incoming is not None and each.worth >= incoming):
@@ -100,10 +101,12 @@ def make_room(
         free_bytes += each.size_bytes
         free_segments += 1
         gone += 1
-    if incoming is not None and (free_bytes < needed_bytes or free_segments < 0):
+    floor = waiting[gone].worth if gone < len(waiting) else None
+    if incoming is not None and (
+        free_bytes < needed_bytes or free_segments < 0 or (gone == 0 and floor is not None and incoming < floor)
+    ):
         # Nothing goes for what cannot be kept after all.
         return Room((), 0, waiting[0].worth if waiting else None)
-    floor = waiting[gone].worth if gone < len(waiting) else None
     return Room(tuple(waiting[:gone]), max(0, min(free_bytes, enough_bytes)), floor)
 
 
