@@ -1,16 +1,16 @@
 """A writer and a reader of one spool, killed at one of their calls that change the disk; what must hold is checked after each.
 
-    python dying_spool.py DIRECTORY before|after
+python dying_spool.py DIRECTORY before|after
 """
 
 import hashlib
-import os
 import shutil
 import sys
 from pathlib import Path
 
 from edgewise.core.errors import NotFoundError
-from edgewise.spool import SpoolBounds, SpoolReader, SpoolWriter, records_of, writer as writer_module
+from edgewise.spool import SpoolBounds, SpoolReader, SpoolWriter, records_of
+from edgewise.spool import writer as writer_module
 from edgewise.spool.counters import ACCEPTED_REASONS
 from support import deadly_calls
 
@@ -18,7 +18,7 @@ deadly_calls.CALLS = ("fdatasync", "fsync", "ftruncate", "pwrite", "rename", "un
 root, moment = Path(sys.argv[1]), sys.argv[2]
 spool, template, said = root / "spool", root / "template", root / "said"
 BOUNDS = SpoolBounds(bytes=1 << 20, segment_bytes=150_000, free_bytes=0)
-now_s = 0.0
+now_s = [0.0]
 
 
 def sample_id(number):
@@ -31,7 +31,7 @@ def record(number):
 
 def made(incarnation):
     writer_module.secrets.token_hex = lambda count: incarnation
-    return SpoolWriter(spool, BOUNDS, writer="w0", wall_s=lambda: 1.8e9 + now_s, monotonic_s=lambda: now_s)
+    return SpoolWriter(spool, BOUNDS, writer="w0", wall_s=lambda: 1.8e9 + now_s[0], monotonic_s=lambda: now_s[0])
 
 
 def tell(word, numbers):
@@ -42,10 +42,9 @@ def tell(word, numbers):
 
 def act():
     """One life: a writer starts over what a dead one left, fills the spool beyond its bound, some is sent and removed."""
-    global now_s
     writer, taken = made("0000000a"), []
     for number in range(100, 124):
-        now_s += 2.0
+        now_s[0] += 2.0
         tell("offered", [number])
         if writer.offer(sample_id(number), 3 * (number % 7 == 0), record(number)):
             taken.append(number)
@@ -85,7 +84,7 @@ def check(killed):
     reader = SpoolReader(spool)
     kept = [int(each[:6]) for one in reader.segments() for each in records_of(reader.read(one, 0, 1 << 20))]
     assert len(kept) == len(set(kept)), kept
-    assert not [each for each in os.listdir(spool) if each.endswith(".open")]
+    assert not list(spool.glob("*.open"))
     counters = reader.counters()
     dropped = sum(count for (reason, _), count in counters.dropped.items() if reason in ACCEPTED_REASONS)
     # Those of before were accepted by the writer that died with them.

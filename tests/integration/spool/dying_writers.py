@@ -1,6 +1,6 @@
 """Two writers and a reader on one directory at the same time; the writers are killed again and again, and the sums are checked.
 
-    python dying_writers.py DIRECTORY
+python dying_writers.py DIRECTORY
 """
 
 import os
