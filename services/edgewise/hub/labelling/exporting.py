@@ -35,14 +35,14 @@ def export(
     form: Format,
     out: Path,
     *,
-    on_picture: Callable[[int], None] = lambda _: None,
+    on_bytes: Callable[[int], None] = lambda _: None,
 ) -> Exported:
     """Write samples.
 
     Args:
         picture: gives the picture of an id; NotFoundError where it has gone.
         out: a directory that is not there, or is empty.
-        on_picture: is told how many there are so far.
+        on_bytes: is told how many more bytes of pictures there are.
     Raises: FailedPreconditionError: the directory is there and not empty, or cannot be written; or what the hub gives out does not hold.
     """
     _check_free(out)
@@ -51,7 +51,7 @@ def export(
         beside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.absolute().parent))
         try:
             beside.chmod(0o755)
-            exported = _write(samples, picture, form, beside, name=out.absolute().name, on_picture=on_picture)
+            exported = _write(samples, picture, form, beside, name=out.absolute().name, on_bytes=on_bytes)
             beside.rename(out)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
@@ -67,7 +67,7 @@ def _write(
     directory: Path,
     *,
     name: str,
-    on_picture: Callable[[int], None],
+    on_bytes: Callable[[int], None],
 ) -> Exported:
     written: list[tuple[str, Shown]] = []
     without_label = without_picture = gone = 0
@@ -91,7 +91,7 @@ def _write(
             (directory / file).parent.mkdir(parents=True, exist_ok=True)
             (directory / file).write_bytes(content)
             written.append((file, shown))
-            on_picture(len(written))
+            on_bytes(len(content))
     for file, content in form.files(written, name).items():
         (directory / file).write_bytes(content)
     return Exported(len(written), without_label, without_picture, gone)

@@ -1,4 +1,4 @@
-"""A sample as the hub shows it."""
+"""A sample as who asks a hub sees it: as much as this program knows of what a hub says, which may be an older or a newer one."""
 
 import re
 from dataclasses import dataclass
@@ -30,10 +30,11 @@ class Shown:
         scores: the five greatest.
         kind: "picture" or "tensor".
         sha256, bytes: of the picture, or of the request of a tensor.
-        width, height: in pixels; 0 for no picture.
+        width, height: in pixels; None of tensors.
         label: what people say it is; "" for nothing yet.
         synthetic: it was made by a program and never seen by a camera.
         expires: when the hub forgets it.
+        other, other_prediction: with the reason "disagreement", the site that answered otherwise, and what.
     """
 
     id: str
@@ -55,13 +56,24 @@ class Shown:
     content_type: str = ""
     sha256: str = ""
     bytes: int = 0
-    width: int | None = 0
-    height: int | None = 0
+    width: int | None = None
+    height: int | None = None
     label: str = ""
     labelled_by: str = ""
     labelled_at: str = ""
     synthetic: bool = False
     expires: str = ""
+    request_id: str = ""
+    other: str = ""
+    other_prediction: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SamplePage:
+    """Some samples, and what to ask for next; "" when these were all."""
+
+    samples: tuple[Shown, ...]
+    after: str
 
 
 def label_fault(label: str) -> str:
