@@ -69,7 +69,11 @@ class HubInThread:
 
     def call(self, method, *words, **named):
         """Have the control plane do something."""
-        asked = self.hub.call(getattr(self.hub.plane, method), *words, **named)
+        return self.asked(getattr(self.hub.plane, method), *words, **named)
+
+    def asked(self, method, *words, **named):
+        """Have the control plane's thread call something."""
+        asked = self.hub.call(method, *words, **named)
         return asyncio.run_coroutine_threadsafe(asked, self._loop).result()
 
     def tick(self):

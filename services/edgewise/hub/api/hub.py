@@ -19,6 +19,7 @@ from edgewise.hub.api.waiting import Waiting
 from edgewise.hub.blobs.port import BlobStore
 from edgewise.hub.control.actors import Role
 from edgewise.hub.control.plane import ControlPlane
+from edgewise.hub.samples.shown import DEFAULT_RETENTION, Retention
 from edgewise.hub.trust.repository import Repository
 
 _FILE_THREADS: Final = 8
@@ -33,6 +34,7 @@ class Hub:
     Args:
         open_plane: makes the control plane, on the thread that is to call it; is given what to tell changes to.
         url: under which sites reach the hub; "" for whatever a request came to.
+        retention: how long samples are kept.
         clock: seconds since the epoch.
 
     Attributes:
@@ -48,6 +50,7 @@ class Hub:
         blobs: BlobStore,
         *,
         url: str = "",
+        retention: Retention = DEFAULT_RETENTION,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._thread = ThreadPoolExecutor(1, "control-plane")
@@ -59,6 +62,7 @@ class Hub:
         self.repository = repository
         self.blobs = blobs
         self.url = url
+        self.retention = retention
         self.clock = clock
         self.publishing = asyncio.Lock()
         self._plane = self._thread.submit(open_plane, self._changed).result()

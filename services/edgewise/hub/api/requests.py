@@ -155,6 +155,30 @@ class PruneAsked(Asked):
     dry_run: bool = Field(False, description="Say which, and remove none.")
 
 
+class LabelAsked(Asked):
+    """What a sample shows."""
+
+    label: str = Field(description="Empty takes it back.", max_length=64, examples=["dog"])
+
+
+class LabelsAsked(Asked):
+    """What samples show."""
+
+    labels: dict[
+        Annotated[str, Field(pattern=r"^[0-9a-f]{32}(-[0-9]{1,4})?$")], Annotated[str, Field(max_length=64)]
+    ] = Field(
+        description="Labels by the names of samples; an empty one takes a label back.",
+        max_length=1000,
+        examples=[{}],
+    )
+
+
+class LabelsTaken(BaseModel):
+    """Samples were labelled."""
+
+    changed: int = Field(description="How many have another label now.", examples=[2])
+
+
 class MetadataTaken(BaseModel):
     """Metadata is in force."""
 
