@@ -35,17 +35,23 @@
     wrong.hidden = false;
   }
 
+  // Who has the focus on a button keeps it on the one that does the same; a text that was typed is done with.
+  function same(held) {
+    if (held.id === "new" || held.id === "give-new") return null;
+    if (held.name === "label") return [...place.querySelectorAll("button[name=label]")].find(one => one.value === held.value) ?? null;
+    return document.getElementById(held.id);
+  }
+
   async function go(url, words) {
     const absolute = new URL(url, location.href).href;
     const sample = await (coming?.url === absolute ? coming.page : page(absolute));
-    const focused = document.activeElement?.id ?? "";
-    const inside = place.contains(document.activeElement);
+    const held = document.activeElement;
+    const inside = place.contains(held);
     place.replaceChildren(sample);
     history.replaceState(null, "", absolute);
     document.title = document.title.replace(/^.*?(?= · )/, sample.dataset.title);
     wrong.hidden = true;
-    // Who has the focus on a button keeps it on the same one; a text that was typed is done with.
-    if (inside) ((focused !== "new" && focused !== "give-new" && document.getElementById(focused)) || sample).focus({ preventScroll: true });
+    if (inside) (same(held) ?? sample).focus({ preventScroll: true });
     const name = sample.querySelector("h1").textContent;
     said.textContent = `${words} ${name}, ${sample.querySelector("img")?.alt ?? "numbers, no picture"}`.trim();
     coming = null;
