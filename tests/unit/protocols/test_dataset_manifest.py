@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 
 import pytest
+
 from edgewise.core.errors import InvalidArgumentError, NotFoundError
 from edgewise.protocols.dataset_manifest import Dataset, DatasetImage, decode_dataset, encode_dataset, read_dataset
 
