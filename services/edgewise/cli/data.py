@@ -1,4 +1,4 @@
-"""`edgewise data`: samples from the field: list, show, label, export, import; and what is made of them."""
+"""`edgewise data`: samples from the field: list, show, label, export, import; `data_build` makes datasets of them."""
 
 import argparse
 import sys
@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgewise.cli import data_build
 from edgewise.cli.data_filters import add_filters, asked_for
 from edgewise.cli.hub_connection import ENVIRONMENT, add_connection, add_json, add_verb, connect, print_json
 from edgewise.cli.values import whole
@@ -24,6 +25,7 @@ Look at what sites captured, say what it shows, and carry it to and from other p
   edgewise data label 0f3c... 91aa... dog
   edgewise data export --format folder --out field
   edgewise data import --format label-studio project-1.json
+  edgewise data build field --out datasets/pets-4
 
 {ENVIRONMENT}"""
 LABEL = """\
@@ -69,6 +71,7 @@ def add_to(commands: "Commands") -> None:
     _add_label(verbs)
     _add_export(verbs)
     _add_import(verbs)
+    data_build.add_to(verbs)
 
 
 def _add_list(verbs: "Commands") -> None:
