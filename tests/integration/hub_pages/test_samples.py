@@ -209,3 +209,17 @@ def test_who_comes_back_to_a_form_finds_its_page(browser):
     one = f"/samples/{sample_id(5)}"
     assert browser.get(f"{one}/label?show=no").headers["location"] == f"{one}?show=no"
     assert browser.get("/samples/undo?show=no").headers["location"] == "/samples?show=no"
+
+
+def test_samples_of_the_same_moment_are_gone_through_one_by_one_and_back(world, browser):
+    ids = [take(world.serving, number, site="twins", captured_s=1.0e9) for number in (41, 42, 43)]
+    there = [browser.get("/samples/first?site=twins").headers["location"]]
+    back = []
+    while "Next →" in (links := browser.page(there[-1]).links):
+        there.append(links["Next →"])
+    at = there[-1]
+    while "← Previous" in (links := browser.page(at).links):
+        at = links["← Previous"]
+        back.append(at)
+    assert there == [f"/samples/{one}?site=twins" for one in reversed(ids)]
+    assert back == there[-2::-1]
