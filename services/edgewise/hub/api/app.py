@@ -15,6 +15,7 @@ from edgewise.hub.api import (
     release_routes,
     rollout_routes,
     sample_routes,
+    segment_routes,
     site_routes,
     trust_routes,
 )
@@ -31,6 +32,7 @@ API_ROUTERS: Final[tuple[APIRouter, ...]] = (
     site_routes.router,
     rollout_routes.router,
     sample_routes.router,
+    segment_routes.router,
     administration_routes.router,
     documentation.router,
 )

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Annotated, Final, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, ParamSpec, TypeAlias, TypeVar
 
 from fastapi import Depends
 from starlette.requests import Request
@@ -22,6 +22,9 @@ from edgewise.hub.control.plane import ControlPlane
 from edgewise.hub.samples.shown import DEFAULT_RETENTION, Retention
 from edgewise.hub.trust.repository import Repository
 
+if TYPE_CHECKING:
+    from edgewise.hub.api.segment_taking import SegmentTaking
+
 _FILE_THREADS: Final = 8
 _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")
@@ -33,6 +36,7 @@ class Hub:
 
     Args:
         open_plane: makes the control plane, on the thread that is to call it; is given what to tell changes to.
+        segments: takes in what sites captured.
         url: under which sites reach the hub; "" for whatever a request came to.
         retention: how long samples are kept.
         clock: seconds since the epoch.
@@ -48,6 +52,7 @@ class Hub:
         open_plane: Callable[[Callable[[frozenset[str], frozenset[str]], None]], ControlPlane],
         repository: Repository,
         blobs: BlobStore,
+        segments: "SegmentTaking",
         *,
         url: str = "",
         retention: Retention = DEFAULT_RETENTION,
@@ -61,6 +66,7 @@ class Hub:
         self.metrics = HubMetrics()
         self.repository = repository
         self.blobs = blobs
+        self.segments = segments
         self.url = url
         self.retention = retention
         self.clock = clock

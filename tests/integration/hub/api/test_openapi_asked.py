@@ -39,6 +39,10 @@ include-path = "/api/v1/sites/{site}/reports"
 enabled = false
 
 [[operations]]
+include-path = "/api/v1/sites/{site}/segments/{name}"
+enabled = false
+
+[[operations]]
 include-path = "/api/v1/sites/{site}/retire"
 enabled = false
 

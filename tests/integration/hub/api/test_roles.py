@@ -22,6 +22,8 @@ EXPECTED = {
     "POST /api/v1/enroll": "everybody",
     "GET /api/v1/sites/{site}/desired": "viewer or that site",
     "POST /api/v1/sites/{site}/reports": "that site",
+    "GET /api/v1/sites/{site}/segments/{name}": "that site",
+    "PATCH /api/v1/sites/{site}/segments/{name}": "that site",
     "GET /tuf/metadata/{file}": "viewer or any site",
     "GET /tuf/targets/{path:path}": "viewer or any site",
     "PUT /api/v1/targets/{path:path}": "operator",
