@@ -98,7 +98,7 @@ def ask(arguments: argparse.Namespace, nights: range) -> int:
     with Client(arguments.url, timeout_s=10.0) as client:
         for name, source, truth, content in views(nights):
             try:
-                answer = client.predict(arguments.model, content, source=source)
+                answer = client.predict(arguments.model, content, source=source, route="edge-only")
             except EdgewiseError as error:
                 failed += 1
                 print(f"{name}: {error}", file=sys.stderr)
