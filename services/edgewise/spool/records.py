@@ -23,6 +23,33 @@ def frame_head(record: bytes) -> bytes:
     return FRAME.pack(len(record), zlib.crc32(record, zlib.crc32(length)))
 
 
+def count_frames(stream: BinaryIO) -> int:
+    """How many records a segment has, by the lengths that it says; contents are not read."""
+    end = stream.seek(0, io.SEEK_END)
+    place, number = len(HEADER), 0
+    while place + FRAME.size <= end:
+        stream.seek(place)
+        head = stream.read(FRAME.size)
+        if len(head) < FRAME.size:
+            break
+        place += FRAME.size + int(FRAME.unpack(head)[0])
+        if place > end:
+            break
+        number += 1
+    return number
+
+
+def whole_bytes(stream: BinaryIO) -> int:
+    """How many bytes of a segment are whole records from its start, the header included; 0 where there is none."""
+    whole = 0
+    try:
+        for record in records_of(stream):
+            whole = (whole or len(HEADER)) + FRAME.size + len(record)
+    except InvalidArgumentError:
+        pass
+    return whole
+
+
 def records_of(content: bytes | BinaryIO) -> Iterator[bytes]:
     """The records of a segment, in the order in which they were written. Memory holds one of them.
 

@@ -1,4 +1,4 @@
-"""Names of segments: `P-L-WRITER-NUMBER`, and `.open` while it is written or `.seg` once it is closed.
+"""Names of segments: `P-L-WRITER-NUMBER`, with `.open` while it is written, `.seg` once it is closed, `.damaged` once it was set aside.
 
 P is the priority of its samples, L their level. WRITER is the writer's name, a dot, and what was drawn when that writer started, so that no
 name ever comes twice, not even in a spool that was emptied. NUMBER grows over all writers of a directory, as far as they know of each
@@ -9,15 +9,16 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from edgewise.core.capture.retention import Worth, worth_of
 from edgewise.core.errors import InvalidArgumentError
 
 OPEN_SUFFIX: Final = ".open"
 CLOSED_SUFFIX: Final = ".seg"
 DAMAGED_SUFFIX: Final = ".damaged"
+WRITER_SUFFIX: Final = ".writer"
 WRITER_NAME: Final = re.compile(r"[A-Za-z0-9_]{1,32}")
 SEGMENT_NAME: Final = re.compile(r"([0-3])-([0-7])-([A-Za-z0-9_]{1,32}\.[0-9a-f]{8})-([0-9]{10})")
 MAX_NUMBER: Final = 10**10 - 1
-LEVELS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,11 @@ class SegmentName:
 
     def __str__(self) -> str:
         return f"{self.priority}-{self.level}-{self.writer}-{self.number:010d}"
+
+    @property
+    def worth(self) -> Worth:
+        """How long it is kept where room is short."""
+        return worth_of(str(self), self.priority, self.level, self.number)
 
 
 def read_segment_name(text: str) -> SegmentName:
@@ -47,11 +53,13 @@ def read_segment_name(text: str) -> SegmentName:
     return SegmentName(int(priority), int(level), writer, int(number))
 
 
-def level_of(sample_id: str) -> int:
-    """How often a level halves before this sample goes: leading zero bits of the first byte of its id, 7 at most.
-
-    Args:
-        sample_id: hexadecimal digits, drawn evenly; so half of all samples are of level 0, a quarter of level 1, and so on.
-    Raises: ValueError: it does not begin with two hexadecimal digits.
-    """
-    return min(8 - int(sample_id[:2], 16).bit_length(), LEVELS - 1)
+def split_file_name(text: str) -> tuple[SegmentName, str] | None:
+    """The name and the suffix of a file; None where it is no segment."""
+    for suffix in (CLOSED_SUFFIX, OPEN_SUFFIX, DAMAGED_SUFFIX):
+        if text.endswith(suffix):
+            match = SEGMENT_NAME.fullmatch(text, endpos=len(text) - len(suffix))
+            if match is None:
+                return None
+            priority, level, writer, number = match.groups()
+            return SegmentName(int(priority), int(level), writer, int(number)), suffix
+    return None
