@@ -171,11 +171,9 @@ def test_what_cannot_be_split(tmp_path):
 
 
 def test_nothing_to_build_of(tmp_path):
-    (tmp_path / "field").mkdir()
-    samples = {"format": "edgewise-samples/1", "samples": [{"id": "a", "file": "a.jpg", "label": ""}]}
-    (tmp_path / "field" / "samples.json").write_text(json.dumps(samples))
-    assert refusal(tmp_path / "field", tmp_path / "out") == (
-        f"there are no labelled pictures in {tmp_path}/field (passed over: 1 not labelled); expected some of two classes or more"
+    root = folder(tmp_path / "field", {"junk": 2})
+    assert refusal(root, tmp_path / "out", labels={"junk": ""}) == (
+        f"there are no labelled pictures in {root} (passed over: 2 left out by [labels]); expected some of two classes or more"
     )
     refusal(tmp_path / "none", tmp_path / "out", error=NotFoundError)
 
