@@ -188,6 +188,34 @@ def test_a_place_that_is_taken(pictures, tmp_path):
         built(pictures, pictures / "dataset")
 
 
+def test_an_earlier_dataset_keeps_its_splits(tmp_path):
+    old = folder(tmp_path / "old", {"cat": 10, "dog": 10})
+    (old / "cat" / "door_1.png").write_bytes(content(picture(700)))
+    words = {"source_pattern": re.compile("(door)_"), "size": (16, 16)}
+    first = built(old, tmp_path / "first", **words).dataset
+    new = folder(tmp_path / "new", {"cat": 30, "dog": 5}, first=500)
+    (new / "cat" / "door_2.png").write_bytes(content(picture(701)))
+    second = built(
+        [old, new], tmp_path / "second", keep=tmp_path / "first", seed=9, shares=(50, 25, 25), **words
+    ).dataset
+    assert second.build["keep"] == first.digest
+    split_of = {image.sha256: image.split for image in second.images}
+    assert all(split_of[image.sha256] == image.split for image in first.images)
+    assert len({image.split for image in second.images if image.source == "door"}) == 1
+
+
+def test_an_earlier_dataset_whose_splits_cannot_be_kept(tmp_path):
+    old = folder(tmp_path / "old", {"cat": 10, "dog": 10})
+    first = built(old, tmp_path / "first").dataset
+    one, other = (next(image for image in first.images if image.split == split) for split in ("train", "test"))
+    for image in (one, other):
+        name = image.origin.removeprefix("file:")
+        (old / name).rename((old / name).with_name(f"door_{image.split}.png"))
+    message = refusal(old, tmp_path / "out", keep=tmp_path / "first", source_pattern=re.compile("(door)_"))
+    assert "door_test.png (test) and " in message
+    assert "door_train.png (train) were in two splits of 'pets', and have to stay together now" in message
+
+
 def test_synthetic_pictures_are_marked_to_the_end(tmp_path):
     drawn = make(tmp_path / "drawn", ["cat", "dog"], 16, (24, 24), 1, tell=quiet)
     assert len(drawn) == 32
