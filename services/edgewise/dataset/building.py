@@ -94,8 +94,12 @@ def build(paths: Sequence[Path], out: Path, settings: BuildSettings, *, tell: Te
         unique = without_doubles(kept)
         classes = _classes(unique, settings)
         tell("comparing", 0, len(unique))
-        pairs = list(near_pairs(np.stack([each.bits for each in unique]), settings.near_bits))
-        groups = group([each.sources for each in unique], [each.sha256 for each in unique], pairs)
+        joined: set[int] = set()
+        groups = group(
+            [each.sources for each in unique],
+            [each.sha256 for each in unique],
+            _noted(near_pairs(np.stack([each.bits for each in unique]), settings.near_bits), joined),
+        )
         divided = _divided(unique, groups, settings, earlier)
         originals = _placed(unique, groups, divided, stage)
         copies = _augmented(originals, stage, settings, tell)
@@ -115,7 +119,7 @@ def build(paths: Sequence[Path], out: Path, settings: BuildSettings, *, tell: Te
         dataset,
         doubles=len(kept) - len(unique),
         groups=len(groups),
-        joined=len({index for pair in pairs for index in pair}),
+        joined=len(joined),
         moved=len(divided.moved),
         bad=tuple(bad),
         passed_over=found.passed_over,
@@ -183,6 +187,13 @@ def _bad_text(bad: Sequence[str]) -> str:
     more = [f"and {len(bad) - MOST_NAMED} more"] if len(bad) > MOST_NAMED else []
     lines = "".join(f"\n  {line}" for line in [*bad[:MOST_NAMED], *more])
     return f"{some} be trained on; mend or remove them, or pass them over with --skip-bad:{lines}"
+
+
+def _noted(pairs: Iterator[tuple[int, int]], joined: set[int]) -> Iterator[tuple[int, int]]:
+    """The pairs as they come, since a camera before which nothing moves has millions; who is in one goes to `joined`."""
+    for pair in pairs:
+        joined.update(pair)
+        yield pair
 
 
 def _classes(pictures: Sequence[KeptPicture], settings: BuildSettings) -> tuple[str, ...]:
