@@ -171,11 +171,9 @@ def test_what_cannot_be_split(tmp_path):
 
 
 def test_nothing_to_build_of(tmp_path):
-    (tmp_path / "field").mkdir()
-    samples = {"format": "edgewise-samples/1", "samples": [{"id": "a", "file": "a.jpg", "label": ""}]}
-    (tmp_path / "field" / "samples.json").write_text(json.dumps(samples))
-    assert refusal(tmp_path / "field", tmp_path / "out") == (
-        f"there are no labelled pictures in {tmp_path}/field (passed over: 1 not labelled); expected some of two classes or more"
+    root = folder(tmp_path / "field", {"junk": 2})
+    assert refusal(root, tmp_path / "out", labels={"junk": ""}) == (
+        f"there are no labelled pictures in {root} (passed over: 2 left out by [labels]); expected some of two classes or more"
     )
     refusal(tmp_path / "none", tmp_path / "out", error=NotFoundError)
 
@@ -188,6 +186,34 @@ def test_a_place_that_is_taken(pictures, tmp_path):
     assert (tmp_path / "out" / "mine").exists()
     with pytest.raises(InvalidArgumentError, match="which is what it is built of; name a directory elsewhere"):
         built(pictures, pictures / "dataset")
+
+
+def test_an_earlier_dataset_keeps_its_splits(tmp_path):
+    old = folder(tmp_path / "old", {"cat": 10, "dog": 10})
+    (old / "cat" / "door_1.png").write_bytes(content(picture(700)))
+    words = {"source_pattern": re.compile("(door)_"), "size": (16, 16)}
+    first = built(old, tmp_path / "first", **words).dataset
+    new = folder(tmp_path / "new", {"cat": 30, "dog": 5}, first=500)
+    (new / "cat" / "door_2.png").write_bytes(content(picture(701)))
+    second = built(
+        [old, new], tmp_path / "second", keep=tmp_path / "first", seed=9, shares=(50, 25, 25), **words
+    ).dataset
+    assert second.build["keep"] == first.digest
+    split_of = {image.sha256: image.split for image in second.images}
+    assert all(split_of[image.sha256] == image.split for image in first.images)
+    assert len({image.split for image in second.images if image.source == "door"}) == 1
+
+
+def test_an_earlier_dataset_whose_splits_cannot_be_kept(tmp_path):
+    old = folder(tmp_path / "old", {"cat": 10, "dog": 10})
+    first = built(old, tmp_path / "first").dataset
+    one, other = (next(image for image in first.images if image.split == split) for split in ("train", "test"))
+    for image in (one, other):
+        name = image.origin.removeprefix("file:")
+        (old / name).rename((old / name).with_name(f"door_{image.split}.png"))
+    message = refusal(old, tmp_path / "out", keep=tmp_path / "first", source_pattern=re.compile("(door)_"))
+    assert "door_test.png (test) and " in message
+    assert "door_train.png (train) were in two splits of 'pets', and have to stay together now" in message
 
 
 def test_synthetic_pictures_are_marked_to_the_end(tmp_path):

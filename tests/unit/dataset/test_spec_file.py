@@ -35,6 +35,7 @@ def test_everything_that_can_be_said(tmp_path):
         copies = 3
         classes = ["dog", "cat"]
         source_pattern = "(door[0-9]+)"
+        keep = "earlier"
         near = 4
         max_pixels = 1000
         skip_bad = true
@@ -49,7 +50,7 @@ def test_everything_that_can_be_said(tmp_path):
     assert spec.paths == (tmp_path / "field", tmp_path / "../shelter")
     settings = spec.settings
     assert (settings.name, settings.shares, settings.seed, settings.size) == ("door", (80, 0, 20), 7, (256, 320))
-    assert settings.fit is Fit.PAD
+    assert (settings.fit, settings.keep) == (Fit.PAD, tmp_path / "earlier")
     assert settings.augmentation == Augmentation((Change.ROTATE, Change.FLIP), 3, Strengths(rotate_degrees=5))
     assert (settings.classes, settings.labels) == (("dog", "cat"), {"tabby": "cat", "junk": ""})
     assert settings.source_pattern.search("x_door12_a").group(1) == "door12"
