@@ -25,6 +25,7 @@ from edgewise.cli import (
     serve,
     sites,
     study,
+    train,
 )
 from edgewise.core.errors import EdgewiseError
 
@@ -53,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
         agent,
         local,
         study,
+        train,
         release,
         sites,
         rollout,
