@@ -12,10 +12,10 @@ from base64 import b64encode
 from io import StringIO
 
 import pytest
-from support.drawn_dataset import write_dataset
-from support.waiting import wait_for
 
 from edgewise.cli import main
+from support.drawn_dataset import write_dataset
+from support.waiting import wait_for
 
 pytest.importorskip("tensorflow")
 pytestmark = [
