@@ -26,7 +26,7 @@ $(VENV)/.installed-run: pyproject.toml constraints.txt hatch_build.py services/e
 # What tests it: TensorFlow, BentoML and the checkers as well.
 $(VENV)/.installed-dev: $(VENV)/.installed-run
 	$(call say,Installing what the tests need: TensorFlow and BentoML among it (about 2 GB; some minutes))
-	$(PIP) --editable '.[models,grpc,compile,hub,agent,kubernetes,fetch,study,tensorflow,bentoml,dev]'
+	$(PIP) --editable '.[models,grpc,compile,hub,agent,kubernetes,fetch,study,train,tensorflow,bentoml,dev]'
 	@touch $@
 
 compiled: $(VENV)/.installed-run ## compile the hot path beside its sources, as wheels have it

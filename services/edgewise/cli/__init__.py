@@ -26,6 +26,7 @@ from edgewise.cli import (
     serve,
     sites,
     study,
+    train,
 )
 from edgewise.core.errors import EdgewiseError
 
@@ -54,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
         agent,
         local,
         study,
+        train,
         release,
         sites,
         rollout,
