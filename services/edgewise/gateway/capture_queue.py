@@ -1,15 +1,16 @@
 """Between the loop and the spool: a bounded queue, and the thread that makes samples of what is in it.
 
 The loop puts references there and goes on. Where the thread cannot follow, what comes then is dropped and counted: no request waits for a
-disk.
+disk. The thread wakes once a second, or when some have come together: each time it does it finds the caches cold, and has the first sample
+cost ten times what the next ones do.
 """
 
 import logging
-import queue
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 from edgewise.gateway.capture_samples import Taken, UnusableError, agreed, record_of
@@ -18,9 +19,13 @@ from edgewise.spool import SpoolCounters
 _LOG: Final = logging.getLogger(__name__)
 MAX_WAITING: Final = 256
 MAX_WAITING_BYTES: Final = 32 << 20
+WAKE_AT: Final = 32
+"""So many are worth waking the thread for."""
+_WAKE_AT_BYTES: Final = MAX_WAITING_BYTES // 8
 QUEUE_FULL: Final = "queue-full"
 FAILED: Final = "failed"
-_FLUSH_S: Final = 1.0
+KEEP_S: Final = 1.0
+"""What was taken is on the disk so much later."""
 _COMPLAIN_S: Final = 60.0
 _CLOSE_TIMEOUT_S: Final = 5.0
 
@@ -68,7 +73,8 @@ class SampleQueue:
         self.dropped: Counter[str] = Counter()
         self._site = site
         self._monotonic_s = monotonic_s
-        self._queue: queue.SimpleQueue[Taken | None] = queue.SimpleQueue()
+        self._waiting: deque[Taken] = deque()
+        self._wake = threading.Event()
         # One number is written by the loop alone, the other by the thread alone: what waits is between them.
         self._put = self._put_bytes = 0
         self._got = self._got_bytes = 0
@@ -91,16 +97,16 @@ class SampleQueue:
         Returns: False where it was dropped, since too many wait.
         """
         size_bytes = taken.size_bytes
-        if (
-            self._closed
-            or self._put - self._got >= MAX_WAITING
-            or self._put_bytes - self._got_bytes + size_bytes > MAX_WAITING_BYTES
-        ):
+        count = self._put - self._got
+        waiting_bytes = self._put_bytes - self._got_bytes + size_bytes
+        if self._closed or count >= MAX_WAITING or waiting_bytes > MAX_WAITING_BYTES:
             self.dropped[QUEUE_FULL] += 1
             return False
         self._put += 1
         self._put_bytes += size_bytes
-        self._queue.put(taken)
+        self._waiting.append(taken)
+        if (count >= WAKE_AT or waiting_bytes >= _WAKE_AT_BYTES) and not self._wake.is_set():
+            self._wake.set()
         return True
 
     def close(self) -> None:
@@ -108,7 +114,7 @@ class SampleQueue:
         if self._closed:
             return
         self._closed = True
-        self._queue.put(None)
+        self._wake.set()
         if self._thread.is_alive():
             self._thread.join(_CLOSE_TIMEOUT_S)
             if self._thread.is_alive():
@@ -117,25 +123,27 @@ class SampleQueue:
     # --- the thread
 
     def _run(self) -> None:
-        flush_s = self._monotonic_s() + _FLUSH_S
+        keep_s = self._monotonic_s() + KEEP_S
         going = True
         while going:
-            try:
-                taken = self._queue.get(timeout=max(0.0, flush_s - self._monotonic_s()))
-            except queue.Empty:
-                pass
-            else:
-                going = taken is not None
-                if taken is not None:
-                    self._quietly(lambda taken=taken: self._write(taken))  # type: ignore[misc]
-                    self._got += 1
-                    self._got_bytes += taken.size_bytes
-                del taken
+            self._wake.wait(max(0.0, keep_s - self._monotonic_s()))
+            self._wake.clear()
+            # Looked at before the queue: what is in it then is the last there will be.
+            going = not self._closed
+            self._write_all()
             now_s = self._monotonic_s()
-            if now_s >= flush_s:
-                flush_s = now_s + _FLUSH_S
+            if now_s >= keep_s:
+                keep_s = now_s + KEEP_S
                 self._quietly(self._keep)
         self._quietly(self.spool.close)
+
+    def _write_all(self) -> None:
+        while self._waiting:
+            taken = self._waiting.popleft()
+            size_bytes = taken.size_bytes
+            self._quietly(partial(self._write, taken))
+            self._got += 1
+            self._got_bytes += size_bytes
 
     def _keep(self) -> None:
         self.spool.flush()

@@ -135,7 +135,6 @@ def test_disagreements_have_a_limit():
         item.chooser = chooser
     spool = MemorySpool()
     queue = SampleQueue(spool, "s", monotonic_s=lambda: 0.0)
-    # Without a clock that runs on, the thread would wait for the next flush only.
     for item in items:
         queue._write(item)
     assert len(spool.records) == 2
