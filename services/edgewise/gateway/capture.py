@@ -6,10 +6,11 @@
 Without `[capture]` there is none of this, and a request costs one look.
 """
 
-import secrets
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from random import random
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 MAX_MODELS: Final = 200
 IN_PIECES: Final = "in-pieces"
+_MOST_WRITERS: Final = 16
 _DAY_S: Final = 86_400.0
 _GRPC: Final = "application/grpc"
 
@@ -275,7 +277,7 @@ def open_capture(config: CaptureConfig, sites: Sites, worker: int) -> Capture:
         record_bytes=most_bytes + (1 << 18),
     )
     try:
-        spool = SpoolWriter(config.directory, bounds, writer=f"gateway{worker}_{secrets.token_hex(4)}")
+        spool = _writer(config.directory, bounds, worker)
     except OSError as error:
         raise FailedPreconditionError(
             f"samples cannot be kept in {config.directory}: {error.strerror or error}; give [capture] directory a place that "
@@ -287,6 +289,19 @@ def open_capture(config: CaptureConfig, sites: Sites, worker: int) -> Capture:
     queue = SampleQueue(spool, config.site)
     queue.start()
     return Capture(config, queue, sites)
+
+
+def _writer(directory: Path, bounds: SpoolBounds, worker: int) -> SpoolWriter:
+    """A writer with the first name that nobody has: another gateway may write there, and before a reload this one did.
+
+    Raises:
+        FailedPreconditionError: all names are taken.
+        OSError: the directory cannot be used.
+    """
+    for place in range(1, _MOST_WRITERS):
+        with contextlib.suppress(FailedPreconditionError):
+            return SpoolWriter(directory, bounds, writer=f"gateway{worker}_{place}")
+    return SpoolWriter(directory, bounds, writer=f"gateway{worker}_{_MOST_WRITERS}")
 
 
 def _models(config: CaptureConfig) -> list[ModelCapture]:

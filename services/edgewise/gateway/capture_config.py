@@ -2,7 +2,6 @@
 
 [capture]
 directory = "capture"          # of the spool; relative to this file
-site = "factory-7"             # what the samples say
 models = ["pets"]              # of no other is anything kept
 sampled = 0.01
 
@@ -50,7 +49,7 @@ class CaptureConfig:
 
     Attributes:
         directory: of the spool.
-        site: what samples say of where they were captured.
+        site: what samples say of where they were captured; "" leaves it to the agent that sends them.
         max_bytes: of all files in the directory.
         retention_days: what was not sent by then is deleted.
         others: for models that are not named in `models`; None keeps nothing of them.
@@ -91,7 +90,7 @@ def read_capture(values: Mapping[str, Any], file: Path, tiers: frozenset[str]) -
     found = Table({key: value for key, value in values.items() if not isinstance(value, dict)}, f"{file}: [capture]")
     enabled = found.take("enabled", boolean, True)
     directory = found.take("directory", _directory_in(file.parent))
-    site = found.take("site", label)
+    site = found.take("site", label, "")
     max_bytes = found.take("max_bytes", whole(_MIB, 1 << 50), 1024 * _MIB)
     retention_days = found.take("retention_days", number(0.01, 3650), 30.0)
     named = found.take("models", _models, ())

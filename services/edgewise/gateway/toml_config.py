@@ -27,7 +27,6 @@ confidence = 0.6
 
 [capture]                   # see `capture_config.py`
 directory = "capture"
-site = "factory-7"
 models = ["pets"]
 """
 

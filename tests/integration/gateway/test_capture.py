@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from edgewise.model_server.building import tiny
-from support.captured_samples import samples_in
+from support.capturing import samples_in
 from support.wire_requests import HALVES, tfs_request
 
 TFS_PREDICT = "/tensorflow.serving.PredictionService/Predict"

@@ -40,6 +40,10 @@ def test_what_is_said_least():
     assert found.of_model("faces") is None
 
 
+def test_a_site_need_not_be_named():
+    assert parse(LEAST.replace('site = "factory-7"\n', "")).site == ""
+
+
 def test_a_models_table_begins_with_what_capture_says_and_may_turn_it_off():
     found = parse(
         LEAST.replace('["pets"]', '"all"')
@@ -76,7 +80,7 @@ def test_processes_share_limits_and_nothing_else():
     ("text", "parts"),
     [
         ('[capture]\nsite = "s"\nmodels = ["a"]', ["[capture]", "directory is missing"]),
-        ('[capture]\ndirectory = "d"\nmodels = ["a"]', ["[capture]", "site is missing"]),
+        (LEAST.replace("factory-7", "a/b"), ["[capture]", "site is 'a/b'", "without slashes"]),
         ('[capture]\ndirectory = "d"\nsite = "s"', ["models is missing", 'models = ["pets"], or "all"']),
         (LEAST.replace('["pets"]', '"pets"'), ["models is 'pets'", '["pets"], or "all"']),
         (LEAST.replace('["pets"]', "[]"), ["models is []", "expected names of models"]),

@@ -9,7 +9,7 @@ from edgewise.core.requests import PredictResponse
 from edgewise.core.routing.routes import Route, RouteKind
 from edgewise.protocols.oip_grpc import encode_infer_response
 from edgewise.protocols.tfs_grpc import encode_predict_response
-from support.captured_samples import NOTHING, capturing, samples_in
+from support.capturing import NOTHING, capturing, samples_in
 from support.waiting import until
 
 ALL = replace(NOTHING, all=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from edgewise.core.routing.routes import Route, RouteKind
-from support.captured_samples import NOTHING, capturing, samples_in
+from support.capturing import NOTHING, capturing, samples_in
 from support.waiting import until
 
 INFER = b"/v2/models/tiny/infer"
