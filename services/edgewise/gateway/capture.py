@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 MAX_MODELS: Final = 200
 IN_PIECES: Final = "in-pieces"
-_MOST_WRITERS: Final = 16
+_MOST_WRITERS: Final = 4
 _DAY_S: Final = 86_400.0
 _GRPC: Final = "application/grpc"
 
@@ -278,10 +278,12 @@ def open_capture(config: CaptureConfig, sites: Sites, worker: int) -> Capture:
     )
     try:
         spool = _writer(config.directory, bounds, worker)
+    except FailedPreconditionError as error:
+        raise FailedPreconditionError(f"[capture] directory: {error.message}") from None
     except OSError as error:
+        why = error.strerror or str(error)
         raise FailedPreconditionError(
-            f"samples cannot be kept in {config.directory}: {error.strerror or error}; give [capture] directory a place that "
-            "the gateway may write to"
+            f"[capture] directory: the spool {config.directory} cannot be used: {why}"
         ) from None
     if any(found.rules.disagreement is not None for found in _models(config)):
         # What compares answers takes a while to import, which is better spent now.

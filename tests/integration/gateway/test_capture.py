@@ -126,8 +126,5 @@ def test_a_directory_that_cannot_be_made_is_told_at_the_start(config, tmp_path):
         env=os.environ,
     )
     assert done.returncode != 0
-    assert (
-        f"samples cannot be kept in {tmp_path}/file/kept: Not a directory; give [capture] directory a place"
-        in done.stderr
-    )
+    assert f"[capture] directory: the spool {tmp_path}/file/kept cannot be used: " in done.stderr
     assert "Traceback" not in done.stderr
