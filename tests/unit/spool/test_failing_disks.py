@@ -117,6 +117,20 @@ def test_no_call_of_the_disk_raises_into_the_caller(call, disk, clock, monkeypat
     assert disk.most_bytes <= 1 << 20
 
 
+def test_what_is_too_old_goes_from_a_disk_that_is_full_to_the_last_byte(disk, clock):
+    writer = made(disk, clock, retention_s=60.0)
+    for number in range(100):
+        assert writer.offer(f"{number * 2:02x}" + "0" * 30, number % 4, b"x")
+    clock.now_s = 11.0
+    writer.tick()
+    disk.room_bytes = disk.used_bytes
+    clock.now_s = 80.0
+    writer.tick()
+    assert kept(disk) == 0
+    assert writer.counters.dropped.total() == 100
+    assert SpoolReader(Path("virtual"), disk=disk).counters().dropped.total() == 100
+
+
 def test_another_process_that_holds_the_directory(disk, clock):
     writer = made(disk, clock)
     lock = disk.lock("lock", 0.0)
