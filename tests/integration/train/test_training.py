@@ -1,13 +1,16 @@
 """A training that is stopped and goes on comes to what it would have come to; a version that is made of it can be served."""
 
+import errno
 import json
+import os
+from dataclasses import replace
 
 import pytest
 
-from edgewise.core.errors import AlreadyExistsError
+from edgewise.core.errors import AlreadyExistsError, FailedPreconditionError
 from edgewise.hub.releases.version_files import version_files
 from edgewise.model_server.config.model_config_file import load_model_config
-from edgewise.train import reporting
+from edgewise.train import checkpoints, reporting
 from edgewise.train.exporting import export
 from edgewise.train.settings import ALL_GROUPS, Schedule, Stage, TrainSettings
 from edgewise.train.training import train
@@ -80,6 +83,28 @@ def test_stopped_training_goes_on_to_the_same_end(trained, drawn, tmp_path, epoc
     for mine, whole in zip(again.epochs, trained.epochs, strict=True):
         assert mine.loss == pytest.approx(whole.loss, rel=0.02, abs=1e-3)
         assert mine.validation_loss == pytest.approx(whole.validation_loss, rel=0.02, abs=1e-3)
+
+
+def test_full_disk_is_named_and_what_was_trained_is_kept(drawn, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    kept = checkpoints.np.savez
+    saved = []
+
+    def savez(file, **arrays):
+        saved.append(file)
+        if len(saved) == 3:
+            file.write(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        kept(file, **arrays)
+
+    monkeypatch.setattr(checkpoints.np, "savez", savez)
+    settings = replace(SETTINGS, stages=(Stage(2, 0.01),))
+    with pytest.raises(
+        FailedPreconditionError, match="No space left on device; what was trained so far is kept, go on with --resume"
+    ):
+        train(settings, drawn, out, lambda _text: None)
+    assert len((out / "metrics.csv").read_text().splitlines()) == 2
+    assert len(train(settings, drawn, out, lambda _text: None, resume=True).epochs) == 2
 
 
 def test_report_draws_what_was_trained(trained):
