@@ -36,8 +36,8 @@ class SpoolBounds:
     def __post_init__(self) -> None:
         if self.bytes < _MIB:
             raise InvalidArgumentError(f"a spool of {self.bytes} bytes holds too little; {_MIB} is the least")
-        if self.segments < 64:
-            raise InvalidArgumentError(f"a spool of {self.segments} segments holds too little; 64 is the least")
+        if self.segments < 256:
+            raise InvalidArgumentError(f"a spool of {self.segments} segments holds too little; 256 is the least")
         if not 0 < self.record_bytes <= MAX_RECORD_BYTES:
             raise InvalidArgumentError(f"records of {self.record_bytes} bytes; expected 1 to {MAX_RECORD_BYTES}")
         if self.segment_age_s <= 0 or (self.retention_s is not None and self.retention_s <= 0):
@@ -52,3 +52,8 @@ class SpoolBounds:
     def grant_bytes(self) -> int:
         """A writer is granted at once."""
         return min(16 * _MIB, max(16 * _KIB, self.bytes // 128))
+
+    @property
+    def grant_segments(self) -> int:
+        """A writer may begin so many before it asks again."""
+        return self.segments // 64

@@ -125,6 +125,7 @@ class Ledger:
             free_segments=bounds.segments - self.inventory.segments - 1,
             needed_bytes=needed_bytes,
             wanted_bytes=0 if incoming is None else bounds.grant_bytes,
+            wanted_segments=0 if incoming is None else bounds.grant_segments,
             incoming=incoming,
         )
         dropped = self.drop([self.inventory.stored[each.name] for each in room.dropped], "bound")

@@ -200,7 +200,7 @@ class SpoolWriter:
 
     def _no_room(self, worth: Worth, needed_bytes: int) -> str:
         is_low = self._floor is not None and worth < self._floor
-        is_crowded = self._created * 64 >= self._bounds.segments
+        is_crowded = self._created >= self._bounds.grant_segments
         if not is_low and not is_crowded and needed_bytes <= self._granted_bytes:
             return ""
         now_s = self._monotonic_s()

@@ -97,4 +97,4 @@ def test_ranks_of_following_segments_have_nothing_to_do_with_each_other():
 def test_segments_are_closed_later_where_many_wait(age_s, segments):
     assert closing_age_s(age_s, segments) >= age_s
     assert closing_age_s(age_s, 256) == age_s
-    assert closing_age_s(age_s, 512) == 2 * age_s
+    assert closing_age_s(age_s, 512) == 4 * age_s

@@ -156,3 +156,12 @@ def test_an_outage_keeps_the_right_ones_evenly():
     assert len(outcome.kept_s[0]) < 20
     assert 50 < len(outcome.kept_s[2]) < outcome.offered[2]
     assert min(outcome.hours(2, parts=4)) > 0.4 * len(outcome.kept_s[2]) / 4
+
+
+def test_a_spool_that_is_full_of_small_segments_refuses_what_would_go_at_once():
+    bounds = SpoolBounds(bytes=100_000_000, segments=256)
+    outcome = simulate(seconds=600, rate=10.0, record_bytes=500, bounds=bounds, writers=2, seed=4)
+    assert outcome.faults() == []
+    assert outcome.segments <= 256 + 2 * 32
+    assert outcome.dropped["refused", 0] > 0.5 * outcome.offered[0]
+    assert len(outcome.kept_s[3]) > 0.8 * outcome.offered[3]

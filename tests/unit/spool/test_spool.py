@@ -469,7 +469,7 @@ def test_names_that_are_none():
     ("bounds", "message"),
     [
         ({"bytes": 1000}, "1048576 is the least"),
-        ({"segments": 1}, "64 is the least"),
+        ({"segments": 1}, "256 is the least"),
         ({"record_bytes": 0}, "expected 1 to"),
         ({"retention_s": 0.0}, "expected a closing age and a retention above 0 s"),
     ],

@@ -79,6 +79,7 @@ def make_room(
     free_segments: int,
     needed_bytes: int,
     wanted_bytes: int,
+    wanted_segments: int = 0,
     incoming: Worth | None = None,
 ) -> Room:
     """Drop what is worth least until there is room, or refuse what comes.
@@ -87,13 +88,13 @@ def make_room(
         held: all that may be dropped.
         free_bytes, free_segments: below the bound; negative where it is exceeded.
         needed_bytes: what comes has, at least.
-        wanted_bytes: what would be good to have, so that not each record asks again; more is dropped for it, but only where
-            something has to be dropped anyway.
+        wanted_bytes, wanted_segments: what would be good to have, so that not each record asks again; more is dropped for it,
+            but only where something has to be dropped anyway.
         incoming: the worth of what comes: only what is worth less is dropped for it. None: the bound is to be kept at any price.
     """
     enough_bytes = max(wanted_bytes, needed_bytes)
     # What was granted last and not used comes back as free: that much is no sign that there is room again.
-    if free_bytes >= needed_bytes + 2 * wanted_bytes and free_segments >= 0:
+    if free_bytes >= needed_bytes + 2 * wanted_bytes and free_segments >= 2 * wanted_segments:
         return Room((), enough_bytes, None)
     there = list(held)
     lowest = min(map(_worth, there), default=None)
@@ -102,7 +103,8 @@ def make_room(
     waiting = sorted(there, key=_worth)
     gone = 0
     for each in waiting:
-        if (free_bytes >= enough_bytes and free_segments >= 0) or (incoming is not None and each.worth >= incoming):
+        is_enough = free_bytes >= enough_bytes and free_segments >= wanted_segments
+        if is_enough or (incoming is not None and each.worth >= incoming):
             break
         free_bytes += each.size_bytes
         free_segments += 1
@@ -129,4 +131,5 @@ def closing_age_s(age_s: float, segments: int) -> float:
         age_s: where few wait.
         segments: how many there are.
     """
-    return age_s * max(1.0, segments / _BUSY_SEGMENTS)
+    # By the square: however long an outage is, a spool is filled by its bytes and not by the number of its segments.
+    return age_s * max(1.0, segments / _BUSY_SEGMENTS) ** 2
