@@ -11,6 +11,7 @@ from pathlib import Path
 from edgewise import __version__
 from edgewise.cli import (
     agent,
+    data,
     fetch,
     gateway,
     health,
@@ -25,6 +26,7 @@ from edgewise.cli import (
     serve,
     sites,
     study,
+    train,
 )
 from edgewise.core.errors import EdgewiseError
 
@@ -53,9 +55,11 @@ def parser() -> argparse.ArgumentParser:
         agent,
         local,
         study,
+        train,
         release,
         sites,
         rollout,
+        data,
     ):
         module.add_to(commands)
     # Listed for --help only: `main` takes it before this parser sees its words.

@@ -1,6 +1,7 @@
 """The directory of a spool: what the rest asks of a file system, and a real one."""
 
-# ruff: noqa: PTH - thousands of files are looked at at once, and a Path for each would take as long as the asking
+# Thousands of files are looked at at once; a Path for each would take as long as the asking.
+# ruff: noqa: PTH104, PTH108, PTH116, PTH123, PTH208
 
 import contextlib
 import errno

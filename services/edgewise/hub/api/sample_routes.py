@@ -1,8 +1,8 @@
 """Samples, as people and programs look at them, label them and bring them."""
 
 import uuid
-from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Annotated, Final, Literal, ParamSpec, Protocol, TypeVar
 
 from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
@@ -16,6 +16,7 @@ from edgewise.hub.api.bodies import whole_body
 from edgewise.hub.api.hub import Hub, TheHub
 from edgewise.hub.api.ranges import etag_matches
 from edgewise.hub.api.requests import Done, LabelAsked, LabelsAsked, LabelsTaken
+from edgewise.hub.blobs.port import BlobStore
 from edgewise.hub.control.actors import Role
 from edgewise.hub.samples.books import MOST_LISTED, LabelCounts, checked_label
 from edgewise.hub.samples.pictures import CONTENT_TYPES, MAX_PICTURE_BYTES, keep, read_picture
@@ -30,6 +31,8 @@ _SAMPLE = Annotated[
 _MOMENT: Final = "2026-11-23T10:00:00Z"
 _SEALED: Final = "sandbox; default-src 'none'; frame-ancestors 'none'"
 """A picture that is opened by itself runs nothing, whatever is in it."""
+_Arguments = ParamSpec("_Arguments")
+_Answer = TypeVar("_Answer")
 
 router = APIRouter(route_class=GuardedRoute, tags=["samples"], responses=PROBLEMS)
 
@@ -173,7 +176,23 @@ async def post_sample(
     return await answer(Shown, shown(kept, hub.retention), status=201 if is_new else 200)
 
 
-async def picture_answer(hub: Hub, sample: KeptSample, if_none_match: str | None) -> Response:
+class Pictures(Protocol):
+    """Where pictures are."""
+
+    @property
+    def blobs(self) -> BlobStore:
+        """The store."""
+
+    async def in_files(
+        self, function: Callable[_Arguments, _Answer], *arguments: _Arguments.args, **named: _Arguments.kwargs
+    ) -> _Answer:
+        """See `Hub`."""
+
+    def pieces(self, source: Iterator[bytes]) -> AsyncIterator[bytes]:
+        """See `Hub`."""
+
+
+async def picture_answer(hub: Pictures, sample: KeptSample, if_none_match: str | None) -> Response:
     """The bytes of a sample, so that a browser shows a picture and runs nothing.
 
     Raises: NotFoundError: they are not here.

@@ -124,6 +124,16 @@ class SampleBooks:
         last = found[limit - 1]
         return found[:limit], f"{last.captured_s!r}~{last.id}"
 
+    def beside(self, asked: SampleFilter, sample: KeptSample) -> tuple[str, str]:
+        """The names of the next newer and the next older one of those that are meant; "" where there is none.
+
+        Args:
+            sample: need not be one of them: it may have been, before it was labelled.
+        """
+        with self._books.reading() as connection:
+            newer = rows.nearest_sample(connection, asked, sample, newer=True)
+            return newer, rows.nearest_sample(connection, asked, sample, newer=False)
+
     def label(self, labels: Mapping[str, str], actor: Actor) -> int:
         """Label samples, all of them or none; "" takes a label back.
 

@@ -162,6 +162,23 @@ def select_samples(
     return [_sample(row) for row in connection.execute(query)]
 
 
+def nearest_sample(connection: Connection, asked: SampleFilter, beside: KeptSample, *, newer: bool) -> str:
+    """The name of the next one in the order of `select_samples`, of those that are meant; "" where there is none. `beside` may be none of them.
+
+    Args:
+        newer: the next one towards the newest; otherwise towards the oldest.
+    """
+    at, name = SAMPLES.c.captured_s, SAMPLES.c.id
+    if newer:
+        further = or_(at > beside.captured_s, and_(at == beside.captured_s, name > beside.id))
+        order = (at.asc(), name.asc())
+    else:
+        further = or_(at < beside.captured_s, and_(at == beside.captured_s, name < beside.id))
+        order = (at.desc(), name.desc())
+    query = select(name).where(*_conditions(asked), further).order_by(*order).limit(1)
+    return str(connection.execute(query).scalar_one_or_none() or "")
+
+
 def count_labels(connection: Connection) -> dict[str, int]:
     """How many samples have each label; "" for those without one."""
     query = select(SAMPLES.c.label, func.count()).group_by(SAMPLES.c.label).order_by(SAMPLES.c.label)
