@@ -46,6 +46,7 @@ class Inventory:
     writers: list[str] = field(default_factory=list)
     total_bytes: int = 0
     highest_number: int = 0
+    _stored_bytes: int = 0
 
     @property
     def segments(self) -> int:
@@ -57,13 +58,13 @@ class Inventory:
 
         Raises: OSError: it cannot be read.
         """
-        known, self.stored, self.opened, self.writers, self.total_bytes = self.stored, {}, {}, [], 0
-        for file in self.disk.names():
-            found = known.get(file)
-            if found is not None:
-                self.stored[file] = found
-                self.total_bytes += found.held.size_bytes
-                continue
+        names = set(self.disk.names())
+        # Thousands may lie here that have not changed: what has is found without a step for each.
+        for file in self.stored.keys() - names:
+            self.forget(file)
+        self.opened, self.writers = {}, []
+        self.total_bytes = self._stored_bytes
+        for file in names - self.stored.keys():
             self._new(file)
 
     def redate(self, file: str, changed_s: float) -> None:
@@ -76,6 +77,7 @@ class Inventory:
         gone = self.stored.pop(file, None)
         if gone is not None:
             self.total_bytes -= gone.held.size_bytes
+            self._stored_bytes -= gone.held.size_bytes
 
     def _new(self, file: str) -> None:
         found = split_file_name(file)
@@ -102,3 +104,4 @@ class Inventory:
         # What was set aside is of no use to the hub: it goes before anything else.
         worth = name.worth if suffix == CLOSED_SUFFIX else Worth(-1, 0, 0, name.number)
         self.stored[file] = StoredSegment(file, name, status.changed_s, Held(file, worth, status.size_bytes))
+        self._stored_bytes += status.size_bytes
