@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint con
 say = @printf '\n\033[1m==> %s\033[0m\n' "$(1)"
 
 .DEFAULT_GOAL := help
-.PHONY: help compiled interpreted simulate simulate-queues simulate-rollouts simulate-spool study bench-hub bench-rollout bench-capture bench-engine bench-analysis up down test kills lint format bench-serve bench-failover bench-gateway protos check-protos conformance slow images e2e-containers e2e-cluster clean
+.PHONY: help compiled interpreted simulate simulate-queues simulate-rollouts simulate-spool study bench-hub bench-rollout bench-capture bench-engine bench-analysis up down test kills lint format bench-serve bench-failover bench-gateway protos check-protos conformance slow field-story images e2e-containers e2e-cluster clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,11 +77,15 @@ conformance: $(VENV)/.installed-dev ## unmodified public clients against a real 
 
 slow: $(VENV)/.installed-dev compiled ## conformance, end-to-end and chaos suites, and those over sockets once more, compiled
 	$(call say,Running the conformance end-to-end and chaos suites)
-	$(BIN)/python -m pytest tests/conformance tests/e2e tests/chaos --numprocesses 2 --dist loadfile --no-loadscope-reorder \
+	$(BIN)/python -m pytest tests/conformance tests/e2e tests/chaos -m 'not long' --numprocesses 2 --dist loadfile --no-loadscope-reorder \
 		--ignore=tests/e2e/containers --ignore=tests/e2e/systemd --ignore=tests/e2e/cluster
 	$(call say,Running the network suites with the hot path compiled)
 	$(BIN)/python -m pytest tests/integration/net tests/integration/gateway/rest tests/integration/gateway/grpc \
 		tests/integration/study/test_mlperf_network.py --numprocesses 4 --dist loadfile
+
+field-story: $(VENV)/.installed-dev ## the README's loop from the field to a better model, typed as it stands there (minutes)
+	$(call say,Typing the README's story of the field)
+	$(BIN)/python -m pytest tests/e2e/test_field_story.py -m long
 
 images: ## build the container images with podman, or docker where there is no podman
 	$(call say,Building the container images)

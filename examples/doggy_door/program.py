@@ -2,7 +2,6 @@
 
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,17 @@ from doggy_door.view import View, view_for
 from edgewise.client import Client, EdgewiseError
 
 POLL_S = 0.05
+
+
+class Stop:
+    """Whether to end. A plain flag, since a signal's handler may come at any moment: an event would wait for a lock that it interrupted."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+
+    def set(self, *_: object) -> None:
+        """End; takes a handler's arguments."""
+        self.is_set = True
 
 
 class Porter:
@@ -64,7 +74,7 @@ class Porter:
         return self._door.see(answer.seen, taken_s=frame.taken_s, now_s=now_s)
 
 
-def run(wanted: Wanted, stopped: threading.Event, *, out: TextIO, err: TextIO) -> int:
+def run(wanted: Wanted, stopped: Stop, *, out: TextIO, err: TextIO) -> int:
     """Watch the door until the pictures end or it is told to stop. However it ends, the lock is shut.
 
     Returns: the exit code; 1 when the lock failed.
@@ -98,20 +108,20 @@ def run(wanted: Wanted, stopped: threading.Event, *, out: TextIO, err: TextIO) -
     return 0
 
 
-def _follow(source: Source, porter: Porter, stopped: threading.Event, every_s: float) -> None:
+def _follow(source: Source, porter: Porter, stopped: Stop, every_s: float) -> None:
     """Turn after turn; at most one picture in `every_s` seconds."""
     due_s = time.monotonic()
-    while not stopped.is_set() and not source.is_over:
+    while not stopped.is_set and not source.is_over:
         if time.monotonic() < due_s:
             porter.turn(None)
-            stopped.wait(min(POLL_S, max(0.0, due_s - time.monotonic())))
+            time.sleep(min(POLL_S, max(0.0, due_s - time.monotonic())))
             continue
         frame = source.next()
         porter.turn(frame)
         if frame is not None:
             due_s = max(due_s + every_s, time.monotonic())
         elif not source.is_over:
-            stopped.wait(POLL_S)
+            time.sleep(POLL_S)
 
 
 def _source(wanted: Wanted) -> Source:
@@ -143,9 +153,9 @@ def main() -> int:
 
     Returns: the exit code; 1 when the lock failed, 2 for arguments, a source or a lock that cannot be used.
     """
-    stopped = threading.Event()
+    stopped = Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
+        signal.signal(number, stopped.set)
     try:
         return run(parse(), stopped, out=sys.stdout, err=sys.stderr)
     except EdgewiseError as error:

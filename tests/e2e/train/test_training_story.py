@@ -20,11 +20,12 @@ from support.waiting import wait_for
 pytest.importorskip("tensorflow")
 pytestmark = [
     pytest.mark.tensorflow,
+    pytest.mark.timeout(300),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 
-EPOCHS = 30
+EPOCHS = 20
 SPEC = f"""\
 dataset = "drawn"
 network = "efficientnet-lite0"
@@ -55,7 +56,7 @@ def test_head_is_trained_through_a_kill_exported_and_served(tmp_path, start_serv
         [sys.executable, "-m", "edgewise", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ
     )
     try:
-        wait_for(lambda: len(epochs(out)) >= 2 or process.poll() is not None, timeout_s=90)
+        wait_for(lambda: len(epochs(out)) >= 2 or process.poll() is not None, timeout_s=150)
         process.send_signal(signal.SIGKILL)
     finally:
         process.kill()

@@ -157,8 +157,9 @@ def door_program(where):
 
     yield start
     for program in started:
-        if program.process.poll() is None:
-            program.stop()
+        if program.process.returncode is None:
+            program.process.kill()
+            program.process.communicate()
 
 
 def test_it_opens_for_the_dog_through_a_cut_and_shuts_for_a_cat_and_without_a_gateway(

@@ -17,6 +17,7 @@ from support.small_network import small_network
 pytest.importorskip("tensorflow")
 pytestmark = [
     pytest.mark.tensorflow,
+    pytest.mark.timeout(300),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]

@@ -28,9 +28,10 @@ async def sweep(hub: Hub) -> None:
             == AT_ONCE
         ):
             continue
-    await _sweep_blobs(hub, now_s - GRACE_S)
     await hub.call(hub.plane.samples.forget_segments, now_s - SEGMENT_MEMORY_S)
     await hub.in_files(hub.segments.files.sweep, now_s - _UNFINISHED_S)
+    # Last: a hub of an older backup removes none, and says why.
+    await _sweep_blobs(hub, now_s - GRACE_S)
 
 
 async def _sweep_blobs(hub: Hub, before_s: float) -> None:

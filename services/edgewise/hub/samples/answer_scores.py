@@ -21,6 +21,17 @@ MOST_SCORES: Final = 5
 LABELS: Final = "labels"
 PROBABILITIES: Final = "probabilities"
 VERDICT: Final = "verdict"
+_UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    struct.error,
+    DecodeError,
+)
 _LONGEST_LABEL: Final = 200
 _FLOATS: Final = {"FP32": "f", "FP64": "d"}
 
@@ -58,7 +69,7 @@ def answered_rows(form: str, content: bytes, json_length: int | None) -> list[An
                 return list(_rows(dict(_oip_outputs(content))))
             case _:
                 return list(_of_json(content, json_length))
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, struct.error, DecodeError):
+    except _UNREADABLE:
         return []
 
 

@@ -78,12 +78,15 @@ class World:
         self.samples = [captured(number, site=SITE, sample_id=f"ff{number:030x}") for number in range(COUNT)]
         # What takes long is done once, and forked.
         self.app = create_app(SimpleNamespace(guard=None, metrics=HubMetrics()))
+        self.config = server_config(self.app)
+        self.config.load()
         self.first = directory.with_name("first")
         self.first.mkdir()
         plane = ControlPlane(self.store(self.first), self.key)
         word = plane.create_enrollment(SITE, "edge", {}, actor=HUB)
         _, self.token = plane.enroll(word, SigningKey.generated().public_hex, "edge", {})
         plane.close()
+        self.asking = SampleHub(self.url, self.token, SITE)
         spool(self.first / "spool", self.samples)
 
     def begin(self):
@@ -107,12 +110,12 @@ class World:
         store.engine.dialect.do_commit = killer.deadly(store.engine.dialect.do_commit)
         SegmentFiles.append = killer.deadly(SegmentFiles.append)
         killer.armed = True
-        HubServer(server_config(self.app)).run([self.socket])
+        HubServer(self.config).run([self.socket])
 
     def agent(self, killer):
         """Be the agent, until the spool is empty."""
         reader = SpoolReader(self.directory / "spool")
-        hub = SampleHub(self.url, self.token, SITE)
+        hub = self.asking
         for one, names in ((hub, ("state", "send")), (reader, ("adopt", "remove"))):
             for name in names:
                 setattr(one, name, killer.deadly(getattr(one, name)))

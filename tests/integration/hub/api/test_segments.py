@@ -141,11 +141,15 @@ def test_each_picture_of_a_request_is_a_sample_and_tensors_are_one(world, site):
     answers = [{**ANSWER, "verdict": verdict} for verdict in ("dog", "cat")]
     answer = json.dumps({"predictions": answers}).encode()
     pair = captured(240, form="tfs-rest", request=tfs_rest(picture(240), picture(241)), answer=answer)
+    bare = captured(243, request=b"")
     tensor = captured(
         242, form="tfs-rest", content_type="text/html", request=b'{"instances": [[1.0, 2.0]]}', answer=b""
     )
-    told = patch(site, "1-0-w0.5f3a9c01-0000000008", segment_of(encode_sample(pair), encode_sample(tensor))).json()
-    assert told["samples"] == 3
+    told = patch(site, "1-0-w0.5f3a9c01-0000000008", segment_of(*map(encode_sample, (pair, tensor, bare)))).json()
+    assert told["samples"] == 4
+    # The app's picture was not to be kept.
+    assert (shown(world, bare.sample_id)["bytes"], shown(world, bare.sample_id)["prediction"]) == (0, "dog")
+    assert world.viewer.get(f"/api/v1/samples/{bare.sample_id}/picture").content == b""
     assert [shown(world, pair.sample_id + tail)["prediction"] for tail in ("", "-1")] == ["dog", "cat"]
     found = shown(world, tensor.sample_id)
     assert (found["kind"], found["content_type"], found["width"], found["prediction"]) == (
