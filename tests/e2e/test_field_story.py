@@ -47,7 +47,7 @@ def test_the_readmes_field_story(place):
         assert " night-" not in story.type(UNLABELLED)[0]
         story.run("sed ")
         story.run("kill -HUP")
-        wait_for(lambda: '"enabled":true' in story.type("curl -s http://127.0.0.1:8080/edgewise/v1/capture")[0])
+        wait_for(lambda: '"enabled":true' in story.type("curl -s http://127.0.0.1:8080/edgewise/v1/capture; echo")[0])
         before, asked = right(story.run("python examples/field/door_camera.py"))
         wait_for(lambda: story.type(UNLABELLED)[0].count(" night-") == asked, 120)
 
