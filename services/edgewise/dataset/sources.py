@@ -1,0 +1,241 @@
+"""What pictures there are, and what is known of each: folders, exports of samples, and lists.
+
+pictures/cat/one.jpg              a folder of a class each, with folders below it or without
+export/samples.json               an export of `edgewise data export`, which knows sources, days and what is synthetic
+list.txt                          a line each: "where/one.jpg cat", as training lists are written
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
+from edgewise.core.toml_table import hint
+from edgewise.dataset.settings import BuildSettings
+from edgewise.protocols.dataset_manifest import CLASS_EXPECTED, MANIFEST, SPLITS, is_class_name
+from edgewise.protocols.documents import Document, check_format, read_document
+
+SAMPLES: Final = "samples.json"
+SAMPLES_FORMAT: Final = "edgewise-samples/1"
+PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+MAX_PICTURES: Final = 1_000_000
+_MAX_SAMPLES_BYTES: Final = 1 << 30
+_MAX_LIST_BYTES: Final = 256 << 20
+_SPLIT_NAMES: Final = frozenset((*SPLITS, "val", "valid"))
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePicture:
+    """A picture as it was given.
+
+    Attributes:
+        path: of the file.
+        name: below what was given, parts with / between them.
+        label: its class.
+        source: what it must not be parted from; "" where nobody said.
+        origin: "sample:<id>" or "file:<name>".
+        synthetic: drawn by a program.
+    """
+
+    path: Path
+    name: str
+    label: str
+    source: str
+    origin: str
+    synthetic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What there is to build of.
+
+    Attributes:
+        pictures: in an order that does not depend on the disk.
+        passed_over: how many are none that can be trained on, by why.
+    """
+
+    pictures: list[SourcePicture]
+    passed_over: dict[str, int] = field(default_factory=dict)
+
+
+def find(paths: Iterable[Path], settings: BuildSettings) -> Found:
+    """Find all pictures.
+
+    Args:
+        paths: directories with a folder for each class, exports, lists.
+    Raises:
+        NotFoundError: a path leads nowhere, or there is no picture.
+        InvalidArgumentError: an export or a list says what cannot be; a label is none of the classes.
+        FailedPreconditionError: a directory cannot be read, or is laid out otherwise.
+    """
+    found = Found([])
+    for path in paths:
+        for picture in _of_path(path, found):
+            read = _read_as(picture, settings)
+            if not read.label:
+                _pass_over(found, "left out by [labels]")
+            elif len(found.pictures) == MAX_PICTURES:
+                raise FailedPreconditionError(f"there are more than {MAX_PICTURES:,} pictures, which is the most")
+            else:
+                found.pictures.append(read)
+    found.pictures.sort(key=lambda picture: (picture.origin, picture.label, str(picture.path)))
+    return found
+
+
+def _of_path(path: Path, found: Found) -> Iterator[SourcePicture]:
+    if path.is_dir():
+        if (path / MANIFEST).exists():
+            raise FailedPreconditionError(
+                f"{path} is a dataset already; name the pictures that it was built of, since its copies would be doubles"
+            )
+        return _of_export(path, found) if (path / SAMPLES).exists() else _of_folder(path)
+    if path.is_file():
+        return _of_list(path)
+    what = "is neither a directory nor a file" if path.exists() else "is not there"
+    raise NotFoundError(f"{path} {what}; expected a directory with a folder for each class, an export or a list")
+
+
+def _of_folder(root: Path) -> Iterator[SourcePicture]:
+    folders = []
+    for entry in _entries(root):
+        if entry.is_dir():
+            folders.append(entry)
+        elif entry.suffix.lower() in PICTURE_SUFFIXES:
+            raise FailedPreconditionError(f"{entry} lies in no class's folder; expected {root.name}/CLASS/{entry.name}")
+    if not folders:
+        raise FailedPreconditionError(f"{root} holds no folders; expected one for each class, or {SAMPLES}")
+    names = [folder.name for folder in folders]
+    if set(names) <= _SPLIT_NAMES:
+        raise FailedPreconditionError(
+            f"{root} holds {', '.join(names)}, which are splits and no classes; name {' '.join(map(str, folders))} "
+            "to have them split anew, by source"
+        )
+    for folder in folders:
+        paths = list(_files_below(folder))
+        if not paths:
+            raise FailedPreconditionError(
+                f"{folder} is empty; expected pictures of the class {folder.name!r}, or no folder"
+            )
+        for path in paths:
+            name = path.relative_to(root).as_posix()
+            yield SourcePicture(path, name, folder.name, "", f"file:{name}")
+
+
+def _entries(directory: Path) -> list[Path]:
+    try:
+        return sorted(entry for entry in directory.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise FailedPreconditionError(f"{directory} cannot be read: {error.strerror}") from None
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """All files, hidden ones left out; links to directories are not followed, since they can go round."""
+
+    def refuse(error: OSError) -> None:
+        raise FailedPreconditionError(f"{error.filename} cannot be read: {error.strerror}")
+
+    for directory, below, names in os.walk(folder, onerror=refuse):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith("."):
+                yield Path(directory, name)
+
+
+def _of_export(root: Path, found: Found) -> Iterator[SourcePicture]:
+    path = root / SAMPLES
+    top = read_document(_content(path, _MAX_SAMPLES_BYTES), str(path), max_bytes=_MAX_SAMPLES_BYTES)
+    check_format(top, SAMPLES_FORMAT)
+    for sample in top.tables("samples", ()):
+        label, kind = sample.text("label", ""), sample.text("kind", "picture")
+        if kind != "picture":
+            _pass_over(found, f"a {kind}, no picture")
+        elif not label:
+            _pass_over(found, "not labelled")
+        else:
+            name = sample.text("file")
+            yield SourcePicture(
+                _below(root, name, sample),
+                name,
+                label,
+                _source(sample),
+                f"sample:{sample.text('id', longest=64)}",
+                sample.flag("synthetic", default=False),
+            )
+
+
+def _source(sample: Document) -> str:
+    """Camera and day: what one camera saw on one day is much alike."""
+    place = "/".join(part for part in (sample.text("site", ""), sample.text("source", "")) if part)
+    day = _DAY.match(sample.text("captured", ""))
+    return f"{place} {day[0]}" if place and day else place
+
+
+def _below(root: Path, name: str, sample: Document) -> Path:
+    if not name or name.startswith("/") or ".." in name.split("/"):
+        raise sample.wrong("file", name, f"a name below {root}")
+    if not (root / name).exists():
+        raise sample.error("file", f"there is no file {name[:200]!r}; export anew, or take its entry out")
+    return root / name
+
+
+def _of_list(path: Path) -> Iterator[SourcePicture]:
+    try:
+        text = _content(path, _MAX_LIST_BYTES).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidArgumentError(f"{path} is no list: not UTF-8 (byte {error.start})") from None
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.strip().rsplit("\t" if "\t" in line else None, 1)
+        if not words or words[0].startswith("#"):
+            continue
+        if len(words) != 2:
+            raise InvalidArgumentError(f"{path}, line {number}: found {line[:80]!r}, expected a file and its class")
+        name, label = words[0].strip(), words[1].strip()
+        # A name that is absolute stays as it is.
+        there = path.parent / name
+        if not there.exists():
+            raise InvalidArgumentError(f"{path}, line {number}: there is no file {name[:200]!r} beside the list")
+        yield SourcePicture(there, name, label, "", f"file:{name}")
+
+
+def _content(path: Path, max_bytes: int) -> bytes:
+    if not path.is_file():
+        raise InvalidArgumentError(f"{path} is no regular file")
+    try:
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
+    except OSError as error:
+        raise FailedPreconditionError(f"{path} cannot be read: {error.strerror}") from None
+    if len(content) > max_bytes:
+        raise InvalidArgumentError(f"{path} has more than {max_bytes} bytes, which is the most")
+    return content
+
+
+def _read_as(picture: SourcePicture, settings: BuildSettings) -> SourcePicture:
+    """The picture with the class and the source that the settings make of what was given.
+
+    Raises: InvalidArgumentError: no class is called so, or it is none of those that are wanted.
+    """
+    label = settings.labels.get(picture.label, picture.label)
+    known = settings.classes
+    if known and label.isdecimal() and label not in known and int(label) < len(known):
+        label = known[int(label)]
+    if label and known and label not in known:
+        raise InvalidArgumentError(
+            f"{picture.path} has the label {label!r}, which is none of the classes{hint(label, known)}; expected "
+            f"{', '.join(known[:10])}, or an entry for it in [labels]"
+        )
+    if label and not is_class_name(label):
+        raise InvalidArgumentError(f"{picture.path} has the label {label[:80]!r}, expected {CLASS_EXPECTED}")
+    source = picture.source
+    if not source and settings.source_pattern is not None:
+        match = settings.source_pattern.search(picture.name)
+        source = (match.group(1 if match.re.groups else 0) or "") if match else ""
+    return SourcePicture(picture.path, picture.name, label, source, picture.origin, picture.synthetic)
+
+
+def _pass_over(found: Found, why: str) -> None:
+    found.passed_over[why] = found.passed_over.get(why, 0) + 1

@@ -1,0 +1,77 @@
+"""What a build and a check say when they have ended."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from edgewise.dataset.building import Built
+from edgewise.dataset.checking import Checked
+from edgewise.protocols.dataset_manifest import SPLITS, Dataset
+
+_MOST_NAMED: Final = 20
+
+
+def built_text(built: Built, out: Path) -> str:
+    """What was built, and what was left out and why."""
+    dataset = built.dataset
+    marked = ", synthetic" if dataset.synthetic else ""
+    speed = len(dataset.images) / max(built.took_s, 1e-3)
+    some = f"{len(dataset.images):,} pictures"
+    lines = [
+        f"{out}: {some} of {len(dataset.classes)} classes{marked}, in {built.took_s:.1f} s ({speed:,.0f}/s)",
+        "",
+        *_table(dataset),
+        "",
+        f"mean of train: {', '.join(f'{value:.2f}' for value in dataset.mean)} (red, green, blue)",
+        f"groups kept together: {built.groups:,}; pictures nearly like another: {built.joined:,}; doubles dropped: {built.doubles:,}",
+    ]
+    if built.moved:
+        lines.append(f"groups moved for the sake of small classes: {built.moved:,}")
+    lines.extend(f"passed over: {count:,} {why}" for why, count in sorted(built.passed_over.items()))
+    if built.bad:
+        lines.append(f"bad files passed over: {len(built.bad):,}")
+        lines.extend(_some(built.bad))
+    lines.append(f"digest: {dataset.digest}")
+    return "\n".join(lines)
+
+
+def checked_text(checked: Checked, directory: Path) -> str:
+    """What was found."""
+    dataset = checked.dataset
+    lines = []
+    if checked.leaks:
+        lines.append(
+            f"{directory} leaks: {len(checked.leaks):,} things are in two splits; build it anew of the pictures"
+        )
+        lines.extend(_some(checked.leaks))
+    if checked.damages:
+        lines.append(f"{directory} is damaged: {len(checked.damages):,} files are not what the manifest says")
+        lines.extend(_some(checked.damages))
+    if not lines:
+        lines = [
+            f"{directory}: {len(dataset.images):,} pictures are what the manifest says, and nothing is in two splits"
+        ]
+        lines.extend(["", *_table(dataset), "", f"digest: {dataset.digest}"])
+    return "\n".join(lines)
+
+
+def _some(lines: Sequence[str]) -> list[str]:
+    more = [f"  and {len(lines) - _MOST_NAMED:,} more"] if len(lines) > _MOST_NAMED else []
+    return [*(f"  {line}" for line in lines[:_MOST_NAMED]), *more]
+
+
+def _table(dataset: Dataset) -> list[str]:
+    """Pictures by class and split; and how many are augmented."""
+    rows = [["class", *SPLITS]]
+    counts = {split: dataset.counts(split) for split in SPLITS}
+    copies = sum(image.augmented_from is not None for image in dataset.images)
+    rows.extend([label, *(f"{counts[split][label]:,}" for split in SPLITS)] for label in dataset.classes)
+    rows.append(["all", *(f"{sum(counts[split].values()):,}" for split in SPLITS)])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    ]
+    return [*lines, f"{copies:,} of train are augmented"] if copies else lines
