@@ -11,7 +11,7 @@ def draw(count, seed):
 
     Returns: float32[count, 3, 32, 32] in 0..1, and the class of each, int64[count].
     """
-    generator = np.random.RandomState(seed)  # noqa: NPY002  (the old numpy of CNTK has no other)
+    generator = np.random.RandomState(seed)
     classes = np.arange(count) % len(CLASSES)
     row, column = np.mgrid[0:SIDE, 0:SIDE]
     pictures = np.empty((count, 3, SIDE, SIDE), np.float32)

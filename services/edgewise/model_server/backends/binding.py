@@ -168,7 +168,7 @@ def _override(where: str, spec: TensorSpec, override: TensorOverride) -> TensorS
     if batched and shape == ():
         raise ModelConfigError(f"{FILE_NAME}: {where}.batched: found true, but a scalar has no dimension 0")
     found = replace(spec, name=override.name, dtype=dtype, shape=shape, batched=batched)
-    fixed = bool(shape) and shape[0] > 0 and override.shape is None
+    fixed = shape is not None and shape[:1] > (0,) and override.shape is None
     return _any_number(found) if override.batched and fixed else found
 
 
