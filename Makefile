@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint con
 say = @printf '\n\033[1m==> %s\033[0m\n' "$(1)"
 
 .DEFAULT_GOAL := help
-.PHONY: help compiled interpreted simulate simulate-queues simulate-rollouts study bench-hub bench-rollout bench-engine bench-analysis up down test kills lint format bench-serve bench-failover bench-gateway protos check-protos conformance slow images e2e-containers e2e-cluster clean
+.PHONY: help compiled interpreted simulate simulate-queues simulate-rollouts study bench-hub bench-rollout bench-capture bench-engine bench-analysis up down test kills lint format bench-serve bench-failover bench-gateway protos check-protos conformance slow images e2e-containers e2e-cluster clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -110,6 +110,9 @@ bench-hub: $(VENV)/.installed-dev ## a thousand agents against one hub: does it 
 
 bench-rollout: $(VENV)/.installed-bench compiled ## what a rollout costs one site: the switch under load and a bad version and bytes on the wire
 	$(BIN)/python loadtests/bench_rollout.py $(BENCH)
+
+bench-capture: $(VENV)/.installed-bench compiled ## what capture costs a gateway: processor time a request and latency
+	$(BIN)/python loadtests/bench_capture.py $(BENCH)
 
 bench-engine: $(VENV)/.installed-study compiled ## how late the load engine is; what it tells of a server that stalls and what Locust tells
 	$(BIN)/python loadtests/bench_engine.py $(BENCH)

@@ -156,11 +156,9 @@ def tiny_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def pets_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with `pets`, the edge variant."""
-    from edgewise.model_server.building import pets
+    from support import built_models
 
-    directory = tmp_path_factory.mktemp("pets")
-    pets.build(directory, variant="edge", report=print)
-    return directory
+    return built_models.pets(tmp_path_factory.mktemp("pets"))
 
 
 @pytest.fixture(scope="session")

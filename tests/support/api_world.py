@@ -87,6 +87,14 @@ class ApiWorld(HubInThread):
             self.offline.add_targets({path: manifest})
         return self.operator.post("/api/v1/metadata/targets", content=self.offline.targets_file())
 
+    def publish_content(self, content, version, model="pets"):
+        """A release of these bytes."""
+        self.operator.put(f"/blobs/sha256/{sha256(content)}", content=content).raise_for_status()
+        manifest, path = encode_release(released(content, version, model)), release_path(model, version)
+        self.operator.put(f"/api/v1/targets/{path}", content=manifest).raise_for_status()
+        self.offline.add_targets({path: manifest})
+        self.operator.post("/api/v1/metadata/targets", content=self.offline.targets_file()).raise_for_status()
+
     def _ask(self, method, *words, **named):
         return self.call(method, *words, **named)
 

@@ -45,7 +45,7 @@ def environment(name: str) -> Path:
     mark = home / ".installed"
     python = home / "bin" / "python"
     digest = hashlib.sha256(pins.read_bytes()).hexdigest()
-    with _alone(f"venv-{name}"):
+    with alone(f"venv-{name}"):
         if not mark.exists() or mark.read_text() != digest:
             print(f"installing {pins.name} into {home.name}", flush=True)
             _run(sys.executable, "-m", "venv", "--clear", str(home))
@@ -60,7 +60,7 @@ def programs(names: Sequence[str]) -> None:
 
     Raises: InstallError: they are not there and do not install.
     """
-    with _alone("debian"):
+    with alone("debian"):
         missing = sorted({PROGRAMS[name] for name in names if shutil.which(name) is None})
         if not missing:
             return
@@ -78,8 +78,8 @@ def _run(*words: str) -> None:
 
 
 @contextlib.contextmanager
-def _alone(name: str) -> Iterator[None]:
-    """Nobody else is in here under this name meanwhile."""
+def alone(name: str) -> Iterator[None]:
+    """No other process is in here under this name meanwhile."""
     locks = ROOT / "build" / "locks"
     locks.mkdir(parents=True, exist_ok=True)
     with (locks / name).open("w") as lock:

@@ -10,6 +10,8 @@ from typing import Any
 
 from edgewise.core.routing.router import Router
 from edgewise.core.routing.routes import Route
+from edgewise.gateway.capture import open_capture
+from edgewise.gateway.capture_config import CaptureConfig
 from edgewise.gateway.carrier import Carrier
 from edgewise.gateway.config import GatewayConfig, SiteConfig
 from edgewise.gateway.metrics import GatewayMetrics
@@ -27,6 +29,7 @@ async def gateway_service(
     route: Route | None = None,
     routes: dict[str, Route] | None = None,
     api_keys: Path | None = None,
+    capture: CaptureConfig | None = None,
     **options: Any,
 ) -> AsyncIterator[GatewayService]:
     """Router, carrier, sites and service; the carrier is for the caller to start."""
@@ -38,17 +41,22 @@ async def gateway_service(
     for name in sites:
         metrics.name_site(name)
     carrier = Carrier(router, sites, loop=asyncio.get_running_loop(), hooks=metrics)
+    service = GatewayService(
+        options=GatewayOptions(**options),
+        config=GatewayConfig(tuple(configs), route or Route(), routes or {}, capture),
+        router=router,
+        carrier=carrier,
+        sites=sites,
+        metrics=metrics,
+        api_keys=ApiKeys(api_keys) if api_keys is not None else None,
+    )
+    if capture is not None:
+        service.capture = open_capture(capture, service, 0)
     try:
-        yield GatewayService(
-            options=GatewayOptions(**options),
-            config=GatewayConfig(tuple(configs), route or Route(), routes or {}),
-            router=router,
-            carrier=carrier,
-            sites=sites,
-            metrics=metrics,
-            api_keys=ApiKeys(api_keys) if api_keys is not None else None,
-        )
+        yield service
     finally:
+        if service.capture is not None:
+            service.capture.close()
         carrier.close()
         for site in sites.values():
             await site.close()

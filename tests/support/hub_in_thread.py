@@ -9,9 +9,11 @@ import uvicorn
 
 from edgewise.hub.api.app import create_app
 from edgewise.hub.api.hub import Hub
+from edgewise.hub.api.segment_taking import SegmentTaking
 from edgewise.hub.blobs.directory import DirectoryBlobs
 from edgewise.hub.control.actors import HUB, Role
 from edgewise.hub.control.plane import ControlPlane
+from edgewise.hub.samples.segment_files import SegmentFiles
 from edgewise.hub.store.store import Store
 from edgewise.hub.trust.repository import Repository
 from edgewise.protocols.trusted_documents import encode_desired_keys, encode_policy
@@ -46,6 +48,7 @@ class HubInThread:
             ),
             repository,
             DirectoryBlobs(directory / "blobs"),
+            SegmentTaking(SegmentFiles(directory / "segments")),
         )
         config = uvicorn.Config(create_app(self.hub), port=0, log_level="warning", lifespan="off", ws="none")
         self._server = uvicorn.Server(config)
@@ -69,8 +72,16 @@ class HubInThread:
 
     def call(self, method, *words, **named):
         """Have the control plane do something."""
-        asked = self.hub.call(getattr(self.hub.plane, method), *words, **named)
+        return self.asked(getattr(self.hub.plane, method), *words, **named)
+
+    def asked(self, method, *words, **named):
+        """Have the control plane's thread call something."""
+        asked = self.hub.call(method, *words, **named)
         return asyncio.run_coroutine_threadsafe(asked, self._loop).result()
+
+    def run(self, coroutine):
+        """Have the hub's loop do something."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def tick(self):
         """Let a moment pass."""

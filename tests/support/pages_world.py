@@ -39,9 +39,9 @@ class World:
         pages = pages_router(made.hub)
         self.app.state.routers += (pages,)
         self.app.include_router(pages)
-        self._serving = self._open.enter_context(made.serving())
-        self.url = self._serving.url
-        self.ask = self._serving.call
+        self.serving = self._open.enter_context(made.serving())
+        self.url = self.serving.url
+        self.ask = self.serving.call
         self.sites = {}
         self.tokens = {role: self.ask("create_token", role.value, role, actor=OPERATOR) for role in Role}
 

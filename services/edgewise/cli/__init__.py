@@ -11,6 +11,7 @@ from pathlib import Path
 from edgewise import __version__
 from edgewise.cli import (
     agent,
+    data,
     fetch,
     gateway,
     health,
@@ -58,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
         release,
         sites,
         rollout,
+        data,
     ):
         module.add_to(commands)
     # Listed for --help only: `main` takes it before this parser sees its words.

@@ -95,6 +95,16 @@ def _add_run(actions: "Commands") -> None:
     limits.add_argument(
         "--reserve", type=size, default=256 << 20, metavar="SIZE", help="of the disk stays free (default 256MiB)"
     )
+    samples = told.add_argument_group("what the gateway captures")
+    samples.add_argument(
+        "--samples", type=Path, metavar="DIR", help="the gateway's spool: bring its samples to the hub"
+    )
+    samples.add_argument(
+        "--samples-rate", type=rate, metavar="RATE", help="of what is sent, such as 64kB/s (default: no limit)"
+    )
+    samples.add_argument(
+        "--samples-quota", type=size, metavar="SIZE", help="for each day (UTC), such as 200MB (default: none)"
+    )
     hub = told.add_argument_group("the hub")
     _add_ca(hub)
     hub.add_argument(
@@ -142,6 +152,9 @@ def _run(arguments: argparse.Namespace) -> int:
             quota_bytes=arguments.quota,
             reserve_bytes=arguments.reserve,
             adopt=arguments.adopt,
+            samples=arguments.samples,
+            samples_rate_bytes_per_s=arguments.samples_rate,
+            samples_quota_bytes=arguments.samples_quota,
             ca=arguments.ca,
             poll_s=arguments.poll_s,
         )

@@ -27,6 +27,7 @@ PATH is a directory with a folder for each class, what `edgewise data export --f
 
   edgewise data build exports/north --out datasets/pets-4 --size 256x256 --augment rotate,flip,brighten,darken --copies 2
   edgewise data build --spec dataset.toml --out datasets/pets-4
+  edgewise data build exports/north exports/may --keep datasets/pets-4 --out datasets/pets-5
 
 What is on the command line comes before what is in the specification.
 
@@ -78,6 +79,7 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument("--fit", choices=("crop", "pad", "stretch"), help="pictures of another shape to --size (crop)")
     command.add_argument("--augment", metavar="A,B", help="of rotate, resize, stretch, brighten, darken, flip (none)")
     command.add_argument("--copies", type=whole(1, 50), metavar="N", help="augmented ones of each of train (1)")
+    command.add_argument("--keep", type=Path, metavar="DATASET", help="its pictures and sources stay in their splits")
     command.add_argument(
         "--near", type=whole(0, 32), metavar="BITS", help="of 128 in which nearly equal pictures may differ (10)"
     )
@@ -128,6 +130,7 @@ def _settings(
     said: dict[str, Any] = {
         "name": arguments.name,
         "seed": arguments.seed,
+        "keep": arguments.keep,
         "near_bits": arguments.near,
         "fit": Fit(arguments.fit) if arguments.fit else None,
         "skip_bad": arguments.skip_bad or None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from edgewise.cli import hub_prune, hub_tokens, hub_trust
 from edgewise.cli.hub_connection import add_verb
-from edgewise.cli.values import whole
+from edgewise.cli.values import days, whole
 
 if TYPE_CHECKING:
     from edgewise.cli.commands import Commands
@@ -86,6 +86,21 @@ def _add_serve(verbs: "Commands") -> None:
     add_state(serve)
     add_database(serve)
     serve.add_argument("--blobs", default="", metavar="URL", help="s3://BUCKET/PREFIX or a directory (DIR/blobs)")
+    kept = serve.add_argument_group("how long samples are kept")
+    kept.add_argument(
+        "--sample-retention",
+        type=days,
+        default=30.0,
+        metavar="DAYS",
+        help="after they came, those without a label; 0 for good (default 30)",
+    )
+    kept.add_argument(
+        "--labelled-retention",
+        type=days,
+        default=None,
+        metavar="DAYS",
+        help="after they were labelled (default: until they are deleted)",
+    )
     where = serve.add_argument_group("where to listen")
     where.add_argument("--host", default="127.0.0.1", help="0.0.0.0 is every interface (default 127.0.0.1)")
     where.add_argument(
@@ -174,6 +189,7 @@ def _init(arguments: argparse.Namespace) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     from edgewise.hub.options import HubOptions
+    from edgewise.hub.samples.shown import Retention
     from edgewise.hub.server import serve
 
     return serve(
@@ -187,6 +203,7 @@ def _serve(arguments: argparse.Namespace) -> int:
             tls_cert=arguments.tls_cert,
             tls_key=arguments.tls_key,
             trusted_proxies=tuple(arguments.trusted_proxy),
+            retention=Retention(arguments.sample_retention or None, arguments.labelled_retention or None),
         )
     )
 

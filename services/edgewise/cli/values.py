@@ -1,6 +1,7 @@
 """Types of argument values: each refuses what the command could not use, and says what it could."""
 
 import argparse
+import contextlib
 import math
 import re
 from collections.abc import Callable
@@ -52,6 +53,18 @@ def seconds(*, zero: bool) -> Callable[[str], float]:
         return value_s
 
     return parse
+
+
+def days(word: str) -> float:
+    """A number of days, 0 or more.
+
+    Raises: ArgumentTypeError: another value.
+    """
+    with contextlib.suppress(ValueError):
+        value = float(word)
+        if math.isfinite(value) and value >= 0.0:
+            return value
+    raise argparse.ArgumentTypeError(f"found {word!r}, expected a number of days, 0 or more")
 
 
 def header_name(word: str) -> str:

@@ -22,6 +22,8 @@ def request_headers(call: PredictCall) -> list[tuple[str, str]]:
         headers.append(("x-request-id", call.request_id))
     if call.route:
         headers.append(("x-edgewise-route", call.route))
+    if call.source:
+        headers.append(("x-edgewise-source", call.source))
     if not call.idempotent:
         headers.append(("x-edgewise-idempotent", "false"))
     return headers

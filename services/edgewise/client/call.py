@@ -26,6 +26,7 @@ class PredictCall:
         signature: "" means the model's default for what is given.
         deadline_s: `time.monotonic()` by which the answer must be there.
         route: the gateway's route to take; "" leaves it to the gateway.
+        source: what the inputs come from; "" says nothing of it.
         idempotent: whether a second attempt may be made when the first one is lost.
     """
 
@@ -37,6 +38,7 @@ class PredictCall:
     deadline_s: float
     request_id: str
     route: str
+    source: str
     idempotent: bool
 
 
@@ -92,6 +94,7 @@ def predict_call(
     request_id: str | None,
     route: str | None,
     idempotent: bool,
+    source: str | None = None,
 ) -> PredictCall:
     """Check the arguments of `Client.predict`; files are read here.
 
@@ -101,7 +104,7 @@ def predict_call(
     budget_s = checked_timeout_s(timeout_s)
     if isinstance(outputs, str):
         raise InvalidArgumentError(f"outputs is the text {outputs!r}; it must be a sequence of names")
-    for what, value in (("request_id", request_id), ("route", route)):
+    for what, value in (("request_id", request_id), ("route", route), ("source", source)):
         if value is not None and not (value.isascii() and value.isprintable()):
             raise InvalidArgumentError(f"{what} must be printable ASCII")
     started_s = time.monotonic()
@@ -114,6 +117,7 @@ def predict_call(
         deadline_s=started_s + budget_s,
         request_id=request_id or "",
         route=route or "",
+        source=source or "",
         idempotent=idempotent,
     )
 

@@ -76,6 +76,7 @@ class Client:
         timeout_s: float | None = None,
         request_id: str | None = None,
         route: str | None = None,
+        source: str | None = None,
         idempotent: bool = True,
     ) -> Prediction:
         """Ask for a prediction.
@@ -91,6 +92,7 @@ class Client:
             timeout_s: seconds for the whole call; the servers on the way are told what is left of it.
             request_id: comes back with the answer, and stands in the servers' logs.
             route: the gateway's route to take, such as `prefer-edge`.
+            source: what the inputs come from, such as a camera's name; a gateway that keeps samples notes it with them.
             idempotent: False forbids every second attempt, here and in a gateway.
 
         Returns: the outputs, and who computed them.
@@ -110,6 +112,7 @@ class Client:
             timeout_s=self._timeout_s if timeout_s is None else timeout_s,
             request_id=request_id,
             route=route,
+            source=source,
             idempotent=idempotent,
         )
         return self._hold(self._speaker.predict(call))
@@ -207,6 +210,7 @@ class AsyncClient:
         timeout_s: float | None = None,
         request_id: str | None = None,
         route: str | None = None,
+        source: str | None = None,
         idempotent: bool = True,
     ) -> Prediction:
         """Ask for a prediction; see `Client.predict`."""
@@ -218,6 +222,7 @@ class AsyncClient:
             "timeout_s": budget_s,
             "request_id": request_id,
             "route": route,
+            "source": source,
             "idempotent": idempotent,
         }
         if isinstance(inputs, str) or hasattr(inputs, "__fspath__"):

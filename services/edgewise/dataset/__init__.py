@@ -5,6 +5,7 @@
     likeness     which pictures are nearly the same
     grouping     which pictures have to stay together
     splitting    which split each group goes to
+    keeping      the splits of an earlier dataset
     augmenting   more pictures for train
     staging      a directory that is there whole or not at all
     building     all of that in order

@@ -23,7 +23,7 @@ def draw(augmentation: Augmentation, seed: int, sha256: str, copy: int) -> dict[
     Args:
         sha256: of the original's file.
         copy: its number, from 1.
-    Returns: for the manifest and for `apply`: "rotate" in degrees, "resize", "stretch", "brighten" and "darken" as factors, "flip" true.
+    Returns: for the manifest and for `apply`: "rotate" in degrees to the left, "resize", "stretch", "brighten" and "darken" as factors, "flip" true.
     """
     changes, strengths = augmentation.changes, augmentation.strengths
 

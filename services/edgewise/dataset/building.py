@@ -15,13 +15,22 @@ from edgewise.dataset import augmenting, normalizing, parallel
 from edgewise.dataset.doubles import MOST_NAMED, KeptPicture, without_doubles
 from edgewise.dataset.draws import fraction
 from edgewise.dataset.grouping import Group, group
+from edgewise.dataset.keeping import kept_splits
 from edgewise.dataset.likeness import near_pairs
 from edgewise.dataset.normalizing import BadPictureError
 from edgewise.dataset.settings import BuildSettings
 from edgewise.dataset.sources import SourcePicture, find
 from edgewise.dataset.splitting import Divided, divide
 from edgewise.dataset.staging import check_free, staged
-from edgewise.protocols.dataset_manifest import MANIFEST, SPLITS, TRAIN, Dataset, DatasetImage, encode_dataset
+from edgewise.protocols.dataset_manifest import (
+    MANIFEST,
+    SPLITS,
+    TRAIN,
+    Dataset,
+    DatasetImage,
+    encode_dataset,
+    read_dataset,
+)
 from edgewise.protocols.documents import time_text
 
 Tell = Callable[[str, int, int], None]
@@ -72,6 +81,7 @@ def build(paths: Sequence[Path], out: Path, settings: BuildSettings, *, tell: Te
     began_s = time.monotonic()
     check_free(out)
     _check_apart(paths, out)
+    earlier = read_dataset(settings.keep) if settings.keep else None
     found = find(paths, settings)
     if not found.pictures:
         passed = ", ".join(f"{count} {why}" for why, count in sorted(found.passed_over.items()))
@@ -84,9 +94,13 @@ def build(paths: Sequence[Path], out: Path, settings: BuildSettings, *, tell: Te
         unique = without_doubles(kept)
         classes = _classes(unique, settings)
         tell("comparing", 0, len(unique))
-        pairs = list(near_pairs(np.stack([each.bits for each in unique]), settings.near_bits))
-        groups = group([each.sources for each in unique], [each.sha256 for each in unique], pairs)
-        divided = _divided(unique, groups, settings)
+        joined: set[int] = set()
+        groups = group(
+            [each.sources for each in unique],
+            [each.sha256 for each in unique],
+            _noted(near_pairs(np.stack([each.bits for each in unique]), settings.near_bits), joined),
+        )
+        divided = _divided(unique, groups, settings, earlier)
         originals = _placed(unique, groups, divided, stage)
         copies = _augmented(originals, stage, settings, tell)
         dataset = Dataset(
@@ -97,7 +111,7 @@ def build(paths: Sequence[Path], out: Path, settings: BuildSettings, *, tell: Te
             size=settings.size,
             mean=_mean(unique, originals),
             images=tuple(sorted((*originals, *copies), key=lambda image: image.file)),
-            build=settings.value(),
+            build={**settings.value(), "keep": earlier.digest if earlier else ""},
         )
         _write_lists(dataset, stage)
         (stage / MANIFEST).write_bytes(encode_dataset(dataset))
@@ -105,7 +119,7 @@ def build(paths: Sequence[Path], out: Path, settings: BuildSettings, *, tell: Te
         dataset,
         doubles=len(kept) - len(unique),
         groups=len(groups),
-        joined=len({index for pair in pairs for index in pair}),
+        joined=len(joined),
         moved=len(divided.moved),
         bad=tuple(bad),
         passed_over=found.passed_over,
@@ -175,6 +189,13 @@ def _bad_text(bad: Sequence[str]) -> str:
     return f"{some} be trained on; mend or remove them, or pass them over with --skip-bad:{lines}"
 
 
+def _noted(pairs: Iterator[tuple[int, int]], joined: set[int]) -> Iterator[tuple[int, int]]:
+    """The pairs as they come, since a camera before which nothing moves has millions; who is in one goes to `joined`."""
+    for pair in pairs:
+        joined.update(pair)
+        yield pair
+
+
 def _classes(pictures: Sequence[KeptPicture], settings: BuildSettings) -> tuple[str, ...]:
     found = {picture.given.label for picture in pictures}
     for label in settings.classes:
@@ -189,7 +210,9 @@ def _classes(pictures: Sequence[KeptPicture], settings: BuildSettings) -> tuple[
     return settings.classes or tuple(sorted(found))
 
 
-def _divided(pictures: Sequence[KeptPicture], groups: Sequence[Group], settings: BuildSettings) -> Divided:
+def _divided(
+    pictures: Sequence[KeptPicture], groups: Sequence[Group], settings: BuildSettings, earlier: Dataset | None
+) -> Divided:
     return divide(
         [each.key for each in groups],
         [Counter(pictures[index].given.label for index in each.members) for each in groups],
@@ -199,6 +222,7 @@ def _divided(pictures: Sequence[KeptPicture], groups: Sequence[Group], settings:
             f"the source {each.sources[0]!r}" if each.sources else str(pictures[each.members[0]].given.path)
             for each in groups
         ],
+        kept=kept_splits(earlier, groups, pictures) if earlier else {},
         allow_missing=settings.allow_missing,
     )
 

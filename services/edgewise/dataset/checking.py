@@ -145,7 +145,9 @@ def _parted_likes(bits: Sequence[tuple[DatasetImage, NDArray[np.uint64]]], near_
     if not bits:
         return
     stacked = np.stack([each for _, each in bits])
+    told: set[int] = set()
     for one, other in near_pairs(stacked, near_bits):
         first, second = bits[one][0], bits[other][0]
-        if first.split != second.split:
+        if first.split != second.split and other not in told:
+            told.add(other)
             yield f"{first.file} and {second.file} are nearly the same picture"

@@ -27,6 +27,8 @@ MAX_FILE_BYTES: Final = 128 << 20
 _LOSSLESS: Final = frozenset(("PNG", "GIF", "BMP"))
 # Averages whole pixels first when shrinking by much; from 3 on the result is hardly different from a full resample.
 _REDUCING_GAP: Final = 3.0
+# Decoding a JPEG at 1/2, 1/4 or 1/8 loses nothing that the resize would keep as long as this much is left.
+_DRAFT_RATIO: Final = 2
 
 
 class BadPictureError(InvalidArgumentError):
@@ -70,7 +72,7 @@ def normalize(path: Path, size: tuple[int, int] | None, fit: Fit, max_pixels: in
         MemoryError: there was no memory for it.
     """
     content = read_file(path)
-    picture, kind = _decoded(content, max_pixels)
+    picture, kind = _decoded(content, max_pixels, _DRAFT_RATIO * max(size or (0,)))
     if size is not None:
         picture = _fitted(picture, size, fit)
     elif max(picture.size) > MAX_SIDE_PX:
@@ -133,8 +135,8 @@ def open_kept(content: bytes) -> Image.Image:
     return picture
 
 
-def _decoded(content: bytes, max_pixels: int) -> tuple[Image.Image, str]:
-    """Upright and in RGB, and what format it was in."""
+def _decoded(content: bytes, max_pixels: int, enough_px: int = 0) -> tuple[Image.Image, str]:
+    """Upright and in RGB, and what format it was in; a JPEG's sides may come smaller, down to `enough_px`, where that is not 0."""
     if not content:
         raise BadPictureError("is empty")
     try:
@@ -151,6 +153,8 @@ def _decoded(content: bytes, max_pixels: int) -> tuple[Image.Image, str]:
             f"is {picture.width} × {picture.height} pixels, and {max_pixels:,} in all is the most (max_pixels)"
         )
     try:
+        if enough_px:
+            picture.draft(None, (enough_px, enough_px))
         picture.load()
     except Exception as error:  # noqa: BLE001  (see _damaged)
         raise _damaged(error) from None
@@ -181,7 +185,7 @@ def _rgb(picture: Image.Image) -> Image.Image:
         picture = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown)
     # A copy of the pixels alone: whatever the file said beside them stays behind.
     plain = Image.new("RGB", picture.size)
-    plain.paste(picture.convert("RGB"))
+    plain.paste(picture if picture.mode == "RGB" else picture.convert("RGB"))
     return plain
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final
 
 from edgewise.core.errors import InvalidArgumentError
@@ -93,6 +94,7 @@ class BuildSettings:
         classes: in the order of their indices; empty takes those that there are, by name.
         labels: what labels are read as; "" leaves a picture out.
         source_pattern: finds the source in the name of a picture for which none is stated: its first group, or all of it.
+        keep: a dataset whose pictures and sources stay in their splits.
         near_bits: pictures whose hashes differ in so few of 128 bits are nearly the same.
         skip_bad: pass over files that cannot be read as pictures instead of stopping.
         allow_missing: let a class be missing from validation or test.
@@ -107,6 +109,7 @@ class BuildSettings:
     classes: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     source_pattern: re.Pattern[str] | None = None
+    keep: Path | None = None
     near_bits: int = DEFAULT_NEAR_BITS
     max_pixels: int = DEFAULT_MAX_PIXELS
     skip_bad: bool = False

@@ -8,7 +8,7 @@ list.txt                          a line each: "where/one.jpg cat", as training 
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -146,25 +146,35 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 
 def _of_export(root: Path, found: Found) -> Iterator[SourcePicture]:
-    path = root / SAMPLES
+    """A picture's folder is its label, whatever the list says: people move pictures to say what they are."""
+    samples = _samples(root / SAMPLES)
+    for picture in _of_folder(root):
+        sample = samples.pop(picture.path.name, None)
+        if sample is None:
+            yield picture
+            continue
+        identity = sample.text("id", "", longest=64)
+        yield replace(
+            picture,
+            source=_source(sample),
+            origin=f"sample:{identity}" if identity else picture.origin,
+            synthetic=sample.flag("synthetic", default=False),
+        )
+    for _ in samples:
+        _pass_over(found, f"listed in {SAMPLES} and not there")
+
+
+def _samples(path: Path) -> dict[str, Document]:
+    """What is known of each picture, by the name of its file, which it keeps in another folder."""
     top = read_document(_content(path, _MAX_SAMPLES_BYTES), str(path), max_bytes=_MAX_SAMPLES_BYTES)
     check_format(top, SAMPLES_FORMAT)
+    samples: dict[str, Document] = {}
     for sample in top.tables("samples", ()):
-        label, kind = sample.text("label", ""), sample.text("kind", "picture")
-        if kind != "picture":
-            _pass_over(found, f"a {kind}, no picture")
-        elif not label:
-            _pass_over(found, "not labelled")
-        else:
-            name = sample.text("file")
-            yield SourcePicture(
-                _below(root, name, sample),
-                name,
-                label,
-                _source(sample),
-                f"sample:{sample.text('id', longest=64)}",
-                sample.flag("synthetic", default=False),
-            )
+        name = sample.text("file").rpartition("/")[2]
+        if name in samples:
+            raise sample.error("file", f"two are called {name!r}; expected names that differ")
+        samples[name] = sample
+    return samples
 
 
 def _source(sample: Document) -> str:
@@ -172,14 +182,6 @@ def _source(sample: Document) -> str:
     place = "/".join(part for part in (sample.text("site", ""), sample.text("source", "")) if part)
     day = _DAY.match(sample.text("captured", ""))
     return f"{place} {day[0]}" if place and day else place
-
-
-def _below(root: Path, name: str, sample: Document) -> Path:
-    if not name or name.startswith("/") or ".." in name.split("/"):
-        raise sample.wrong("file", name, f"a name below {root}")
-    if not (root / name).exists():
-        raise sample.error("file", f"there is no file {name[:200]!r}; export anew, or take its entry out")
-    return root / name
 
 
 def _of_list(path: Path) -> Iterator[SourcePicture]:
@@ -234,7 +236,7 @@ def _read_as(picture: SourcePicture, settings: BuildSettings) -> SourcePicture:
     if not source and settings.source_pattern is not None:
         match = settings.source_pattern.search(picture.name)
         source = (match.group(1 if match.re.groups else 0) or "") if match else ""
-    return SourcePicture(picture.path, picture.name, label, source, picture.origin, picture.synthetic)
+    return replace(picture, label=label, source=source)
 
 
 def _pass_over(found: Found, why: str) -> None:

@@ -7,6 +7,7 @@ where a class is missing or its share is far off, those first whose draw was nea
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from types import MappingProxyType
 from typing import Final
 
 from edgewise.core.errors import FailedPreconditionError
@@ -40,6 +41,7 @@ def divide(
     seed: int,
     *,
     titles: Sequence[str] = (),
+    kept: Mapping[int, int] = MappingProxyType({}),
     allow_missing: bool = False,
 ) -> Divided:
     """Give each group to a split.
@@ -49,10 +51,11 @@ def divide(
         counts: pictures of each class in each group.
         shares: percentages of train, validation and test.
         titles: what messages call the groups; their keys where there are none.
+        kept: splits of groups that go nowhere else, by their indices.
         allow_missing: let a class be missing from validation or test.
     Raises: FailedPreconditionError: a class would be missing from a split; the message says why and what helps.
     """
-    division = _Division(keys, counts, shares, seed, titles or keys)
+    division = _Division(keys, counts, shares, seed, titles=titles or keys, kept=kept)
     division.correct()
     division.check(allow_missing=allow_missing)
     return division.result()
@@ -65,7 +68,9 @@ class _Division:
         counts: Sequence[Mapping[str, int]],
         shares: tuple[int, int, int],
         seed: int,
+        *,
         titles: Sequence[str],
+        kept: Mapping[int, int],
     ) -> None:
         self._keys = keys
         self._titles = titles
@@ -75,7 +80,8 @@ class _Division:
         ends = list(accumulate(self._shares))
         self._intervals = list(zip([0.0, *ends], ends, strict=False))
         self._draws = [fraction(seed, "split", key) for key in keys]
-        self._drawn = [self._split_of(draw) for draw in self._draws]
+        self._kept = kept
+        self._drawn = [kept.get(index, self._split_of(draw)) for index, draw in enumerate(self._draws)]
         self._splits = list(self._drawn)
         self._holders: dict[str, list[int]] = {}
         self._have: dict[str, list[int]] = {}
@@ -143,15 +149,10 @@ class _Division:
     def _moves(self, label: str, split: int) -> list[tuple[int, int]]:
         """Groups of a class, and where each could go, to mend the number that a split has of it."""
         have = self._have[label]
+        free = [index for index in self._holders[label] if index not in self._kept]
         if have[split] < self._shares[split] * sum(have):
-            return [(index, split) for index in self._holders[label] if self._splits[index] != split]
-        return [
-            (index, to)
-            for index in self._holders[label]
-            if self._splits[index] == split
-            for to in self._wanted
-            if to != split
-        ]
+            return [(index, split) for index in free if self._splits[index] != split]
+        return [(index, to) for index in free if self._splits[index] == split for to in self._wanted if to != split]
 
     def _merit(self, index: int, to: int) -> tuple[float, float, str]:
         """What a move changes, rounded so that equals tie; then how far the draw was from there; then the name."""

@@ -32,6 +32,8 @@ def staged(out: Path, what: str) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         stage.mkdir(exist_ok=True)
         holder = os.open(stage, os.O_RDONLY | os.O_DIRECTORY)
+    except (FileExistsError, NotADirectoryError):
+        raise FailedPreconditionError(f"{out} cannot be written: {out.parent} is no directory") from None
     except OSError as error:
         raise FailedPreconditionError(f"{out} cannot be written: {error.strerror}") from None
     try:

@@ -71,7 +71,7 @@ def make(
             (stage / label).mkdir()
             for number in range(count):
                 content = normalizing.encode(_draw(index, label, number, size, seed), ".png")
-                file = f"{label}/synthetic-{number:05d}.png"
+                file = f"{label}/{label}-{number:05d}.png"
                 (stage / file).write_bytes(content)
                 drawn.append(Drawing(file, label, _source(label, number), normalizing.sha256_of(content)))
                 tell("drawing", len(drawn), count * len(classes))

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from edgewise.core.errors import FailedPreconditionError
 from edgewise.core.routing.router import Router
@@ -22,6 +22,9 @@ from edgewise.gateway.site import Site
 from edgewise.gateway.site_files import SiteFiles, read_files
 from edgewise.net.api_keys import ApiKeys
 from edgewise.net.errors import ApiKeyFileError
+
+if TYPE_CHECKING:
+    from edgewise.gateway.capture import Capture
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -53,6 +56,7 @@ class Assembly:
         except ApiKeyFileError as error:
             raise FailedPreconditionError(str(error)) from None
         self._drops_credentials = api_keys is not None
+        self._worker = worker
         self._stamps = self._refused = _stamps(config)
         self._files = {one.name: read_files(one) for one in config.sites}
         sites = {one.name: self._make_site(one, self._files) for one in config.sites if one.discover == NOTHING}
@@ -78,11 +82,17 @@ class Assembly:
         self._closed = False
         self._leaving: set[Site] = set()
         self._goodbyes: set[asyncio.Task[None]] = set()
+        # Samples that are still being written.
+        self._written: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self._name_all(config)
 
     async def start(self) -> None:
-        """Look the sites up and begin to probe. A site without an address is looked up again while it is needed."""
+        """Look the sites up and begin to probe. A site without an address is looked up again while it is needed.
+
+        Raises: FailedPreconditionError: samples are to be kept, and cannot be.
+        """
+        self.service.capture = await self._capture_for(self.service.config)
         await self._look_up(self.service.sites.values(), self._followed.values())
         self.service.carrier.start()
         self._started = True
@@ -96,6 +106,25 @@ class Assembly:
         await asyncio.gather(
             *(self._start_site(site) for site in sites), *(one.first(_FIRST_LOOK_S) for one in followed)
         )
+
+    async def _capture_for(self, config: GatewayConfig) -> "Capture | None":
+        """What captures as a config says; the one there is where that stays as it is."""
+        service = self.service
+        if service.capture is not None and config.capture == service.config.capture:
+            return service.capture
+        if config.capture is None:
+            return None
+        # A gateway that captures nothing does not carry it.
+        from edgewise.gateway.capture import open_capture  # noqa: PLC0415
+
+        return await asyncio.to_thread(open_capture, config.capture, service, self._worker)
+
+    def _exchange_capture(self, capture: "Capture | None") -> None:
+        before, self.service.capture = self.service.capture, capture
+        if before is not None and before is not capture:
+            task = asyncio.get_running_loop().create_task(asyncio.to_thread(before.close))
+            self._written.add(task)
+            task.add_done_callback(self._written.discard)
 
     async def _start_site(self, site: Site) -> None:
         if not await site.start():
@@ -156,6 +185,7 @@ class Assembly:
         searches = [search for name, search in followed.items() if self._followed.get(name) is not search]
         try:
             await self._look_up(fresh, searches)
+            capture = await self._capture_for(config)
         except BaseException:
             for search in searches:
                 search.close()
@@ -169,6 +199,7 @@ class Assembly:
         self._name_all(config)
         self._stamps, self._files = stamps, files
         self._followed = service.followed = followed
+        self._exchange_capture(capture)
         service.config = config
         made, gone = self._exchange(fixed)
         _LOG.info(
@@ -296,6 +327,8 @@ class Assembly:
         await asyncio.gather(*self._goodbyes, return_exceptions=True)
         for site in self.service.sites.values():
             await site.close()
+        self._exchange_capture(None)
+        await asyncio.gather(*self._written, return_exceptions=True)
         self.service.shadows.close()
         self.service.request_log.close()
 

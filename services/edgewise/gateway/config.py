@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from edgewise.core.routing.routes import DEFAULT_ROUTE, Route
+from edgewise.gateway.capture_config import CaptureConfig
 
 NOTHING: Final = ""
 DNS: Final = "dns"
@@ -87,11 +88,13 @@ class GatewayConfig:
         sites: in the order of preference within a tier.
         route: for models without their own.
         routes: by model.
+        capture: what is kept of the requests that pass; None keeps nothing.
     """
 
     sites: tuple[SiteConfig, ...]
     route: Route = DEFAULT_ROUTE
     routes: Mapping[str, Route] = field(default_factory=lambda: MappingProxyType({}))
+    capture: CaptureConfig | None = None
 
     def share_of(self, worker: int, workers: int) -> "GatewayConfig":
         """What one of several processes takes of it: the sites' limits are for all of them together.
@@ -99,11 +102,12 @@ class GatewayConfig:
         Args:
             worker: which one, from 0 on.
             workers: how many there are.
-        Returns: the same with `max_in_flight` and `max_queue` divided. A process always gets at least 1, but for a
-            queue that there is not to be at all.
+        Returns: the same with `max_in_flight`, `max_queue` and the limits of capture divided. A process always gets at least 1, but
+            for a queue that there is not to be at all.
         """
         return replace(
             self,
+            capture=self.capture and self.capture.share_of(workers),
             sites=tuple(
                 replace(
                     site,

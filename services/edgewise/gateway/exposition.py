@@ -9,6 +9,7 @@ from edgewise import __version__
 from edgewise.core.routing.calls import SIZE_CLASSES, Reason
 from edgewise.core.routing.link_state import LinkState
 from edgewise.gateway.canary_exposition import canary_families
+from edgewise.gateway.capture_exposition import capture_families
 from edgewise.gateway.metrics import DUPLICATING, DURATION_BOUNDS_S, OUTCOMES, OVERHEAD_BOUNDS_S
 from edgewise.gateway.numbers import Numbers
 from edgewise.net.distribution import Distribution
@@ -30,6 +31,7 @@ def families(numbers: Numbers) -> Iterator[Metric]:
     yield from _links(numbers["links"])
     yield from _endpoints(numbers)
     yield from canary_families(numbers["canaries"]["canaries"])
+    yield from capture_families(numbers["capture"])
     for name, (text, value) in numbers["readings"].items():
         family = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
         yield family(name, text, value=value)

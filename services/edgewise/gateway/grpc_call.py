@@ -8,6 +8,7 @@ from edgewise.core.routing.calls import Attempt, Failure, Outcome, Request
 from edgewise.gateway.answer_fields import attempt_fields
 from edgewise.gateway.canary_shadow import MAX_SHADOWED_BYTES
 from edgewise.gateway.canary_trial import Trial, enter
+from edgewise.gateway.capture_fields import Said
 from edgewise.gateway.grpc_answer import SiteAnswer, read_http, read_http2
 from edgewise.gateway.grpc_methods import ForwardedMethod
 from edgewise.gateway.grpc_request import GrpcHead
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 # A message up to this size is copied behind its head, which costs less than a second buffer for writev.
 _JOINED_BODY_BYTES: Final = 16 * 1024
 _OK: Final = 0
+_NO_FIELDS: Final[dict[bytes, bytes]] = {}
 
 
 class GrpcCall:
@@ -57,6 +59,7 @@ class GrpcCall:
         "_preferred",
         "_request",
         "_trial",
+        "seen",
     )
 
     def __init__(
@@ -74,6 +77,8 @@ class GrpcCall:
         # Which version is to answer: the app's wish, unless a site tries one out.
         self._preferred = head.preferred
         self._trial: Trial | None = None
+        # For capture: an answer that others are to be compared with.
+        self.seen: Attempt | None = None
         request_id = head.request_id
         if request_id is None:
             door.sequence += 1
@@ -185,6 +190,11 @@ class GrpcCall:
         request.context = None
         if self._trial is not None:
             self._shadow(self._trial, attempt, answer, body)
+        capture = self._door.service.capture
+        if capture is not None and answer.status == _OK:
+            head = self._asked.capture_of(self._model, capture)
+            if head is not None:
+                head.answered(self, attempt, answer.version)
         if self._door.logs:
             code = CODES.get(answer.status)
             self._account(attempt.link.site, "OK" if not answer.status else code.value if code else "UNKNOWN")
@@ -192,6 +202,7 @@ class GrpcCall:
     def reject(self, error: EdgewiseError) -> None:
         """Tell the app why there is no answer."""
         request = self._request
+        self.seen = None
         refuse(self._exchange, error, self._id, request.attempts, request.degraded)
         request.context = None
         if self._trial is not None and error.code is Code.DEADLINE_EXCEEDED:
@@ -219,6 +230,21 @@ class GrpcCall:
             timeout_s=timeout_s,
             echo=id_line,
         )
+
+    def said_by(self, attempt: Attempt) -> Said:
+        """See `Captured`."""
+        answer, body = attempt.answer
+        return Said(attempt.link.site, attempt.link.tier, answer.version, _NO_FIELDS, body)
+
+    def was_asked(self) -> tuple[Body, bytes]:
+        """See `Captured`."""
+        return self._message, self._id
+
+    def question_for(self, site: "Site", timeout_s: float) -> tuple[list[Body], bytes]:
+        """See `Captured`."""
+        id_line = b"x-request-id: %b\r\n" % self._id
+        wish = b"" if self._preferred is None else preferred_line(self._preferred)
+        return self._encode(site, id_line + wish, timeout_s), id_line
 
     # --- what upstreams tell ---
 
@@ -256,6 +282,11 @@ class GrpcCall:
             usable = answer.outcome is Outcome.OK
             self._trial.answered(ticket, version=answer.version, failed=answer.fault, usable=usable)
         ticket.confidence = answer.confidence
+        capture = self._door.service.capture
+        if capture is not None and answer.status == _OK:
+            head = self._asked.capture_of(self._model, capture)
+            if head is not None and head.compares:
+                head.saw(self, ticket)
         self._door.carrier.answered(
             ticket, answer.outcome, queue_depth=answer.queue_depth, retry_after_s=answer.retry_after_s
         )
@@ -271,6 +302,7 @@ class GrpcCall:
 
     def _cancelled(self) -> None:
         self._door.carrier.cancelled(self._request)
+        self.seen = None
         self._request.context = None
         if self._trial is not None:
             self._trial.given_up()

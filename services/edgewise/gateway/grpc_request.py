@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.core.routing.routes import Route, overridden
+from edgewise.gateway.capture_fields import opted_out
 from edgewise.gateway.config import GatewayConfig
 from edgewise.gateway.forwarding import CREDENTIALS, OWN_REQUEST_FIELDS, end_to_end
 from edgewise.gateway.grpc_methods import ForwardedMethod
@@ -23,6 +24,7 @@ from edgewise.protocols.deadline_header import DEADLINE_HEADER, parse_deadline_m
 from edgewise.protocols.preferred_version import PREFERRED_VERSION_HEADER
 
 if TYPE_CHECKING:
+    from edgewise.gateway.capture import Capture, CaptureHead
     from edgewise.gateway.grpc_upstream import Http2Upstream
     from edgewise.gateway.site import Site
 
@@ -64,11 +66,25 @@ class GrpcRequest:
     Raises: InvalidArgumentError: a field says what it cannot, or cannot be passed on.
     """
 
-    __slots__ = ("_fields", "_http2_heads", "_http_heads", "_method", "_routes", "_wish", "config", "idempotent")
+    __slots__ = (
+        "_captures",
+        "_fields",
+        "_http2_heads",
+        "_http_heads",
+        "_metadata",
+        "_method",
+        "_routes",
+        "_wish",
+        "config",
+        "idempotent",
+    )
 
     def __init__(self, method: ForwardedMethod, fields: Iterable[Field], config: GatewayConfig) -> None:
         metadata = dict(fields)
+        opted_out(metadata)  # it says so in words that are known
         self.config = config
+        self._metadata = metadata
+        self._captures: dict[str, CaptureHead | None] = {}
         self._method = method
         self._http_heads: dict[Site, bytes] = {}
         self._http2_heads: dict[Site, bytes] = {}
@@ -95,6 +111,21 @@ class GrpcRequest:
                 self._routes.clear()
             self._routes[model] = route
         return route
+
+    def capture_of(self, model: str, capture: "Capture") -> "CaptureHead | None":
+        """What takes samples of such calls for a model; None where there are to be none.
+
+        Args:
+            capture: that goes with the config.
+        """
+        captures = self._captures
+        if model in captures:
+            return captures[model]
+        found = capture.head(model, self._method.form, self._metadata)
+        if len(captures) >= _MAX_ROUTES:
+            captures.clear()
+        captures[model] = found
+        return found
 
     def http_head(self, site: "Site") -> bytes:
         """The request line and header fields as they go to a site's HTTP/1.1 side, without those that each call has

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgewise.core.routing.calls import Outcome
 from edgewise.gateway.canary_view import View, merged_canaries
+from edgewise.gateway.capture_view import merged_captures
 
 if TYPE_CHECKING:
     from edgewise.gateway.metrics import GatewayMetrics
@@ -14,12 +15,18 @@ Numbers = dict[str, Any]
 """As `own_numbers` makes it; survives JSON."""
 
 
-def own_numbers(metrics: "GatewayMetrics", links: Iterable[Mapping[str, Any]], canaries: View) -> Numbers:
+def own_numbers(
+    metrics: "GatewayMetrics",
+    links: Iterable[Mapping[str, Any]],
+    canaries: View,
+    capture: Mapping[str, Any] | None = None,
+) -> Numbers:
     """What this process counted.
 
     Args:
         links: of each site, `site_snapshot`.
         canaries: `own_canaries`.
+        capture: `own_capture`.
     """
     return {
         "received": metrics.received_count,
@@ -53,6 +60,7 @@ def own_numbers(metrics: "GatewayMetrics", links: Iterable[Mapping[str, Any]], c
         "endpoints": {site: dict(counts) for site, counts in metrics.endpoints.items()},
         "discovery_failures": dict(metrics.discovery_failures),
         "canaries": canaries,
+        "capture": capture,
         "readings": {name: [text, read()] for name, (text, read) in metrics.readings.items()},
         "workers": 1,
     }
@@ -85,6 +93,7 @@ def merged(all_numbers: Sequence[Numbers]) -> Numbers:
             **first["canaries"],
             "canaries": merged_canaries([numbers["canaries"] for numbers in all_numbers]),
         },
+        "capture": merged_captures([numbers["capture"] for numbers in all_numbers]),
         "readings": {
             name: [text, sum(numbers["readings"].get(name, (text, 0))[1] for numbers in all_numbers)]
             for name, (text, _) in first["readings"].items()

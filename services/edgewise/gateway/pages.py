@@ -14,6 +14,7 @@ import orjson
 from edgewise import __version__
 from edgewise.core.errors import EdgewiseError
 from edgewise.gateway.canary_view import own_canaries, shown_canaries
+from edgewise.gateway.capture_view import own_capture, shown_capture
 from edgewise.gateway.links_view import merged_view, own_view
 from edgewise.gateway.numbers import Numbers, merged, own_numbers
 from edgewise.net.distribution import METRICS_TYPE
@@ -59,11 +60,14 @@ class Pages:
             b"/metrics": self._metrics,
             b"/edgewise/v1/links": self._links,
             b"/edgewise/v1/canaries": self._canaries,
+            b"/edgewise/v1/capture": self._capture,
         }
         self.answers: dict[str, Callable[[], dict[str, Any]]] = {
             "numbers": self._own_numbers,
             "links": lambda: own_view(service),
             "canaries": lambda: own_canaries(service.canaries),
+            # What processes ask of each other is an object.
+            "capture": lambda: {"capture": own_capture(service.capture)},
         }
 
     def answer(self, exchange: Exchange) -> bool:
@@ -113,7 +117,9 @@ class Pages:
 
     def _own_numbers(self) -> Numbers:
         service = self._service
-        return own_numbers(service.metrics, service.snapshots(), own_canaries(service.canaries))
+        return own_numbers(
+            service.metrics, service.snapshots(), own_canaries(service.canaries), own_capture(service.capture)
+        )
 
     def _metrics(self, exchange: Exchange) -> None:
         self._with_others(exchange, "numbers", self._answer_metrics)
@@ -143,6 +149,9 @@ class Pages:
         workers = 1 if self.siblings is None else 1 + self.siblings.count
         body = orjson.dumps(shown_canaries(found, silent=workers - len(found)))
         exchange.respond(200, (JSON, _FRESH), body)
+
+    def _capture(self, exchange: Exchange) -> None:
+        self._with_others(exchange, "capture", _answer_capture)
 
     def _with_others(
         self, exchange: Exchange, question: str, answer: Callable[[Exchange, list[dict[str, Any]]], None]
@@ -181,6 +190,11 @@ class Pages:
 
 def _answer_links(exchange: Exchange, found: list[dict[str, Any]]) -> None:
     exchange.respond(200, (JSON, _FRESH), orjson.dumps(merged_view(found)))
+
+
+def _answer_capture(exchange: Exchange, found: list[dict[str, Any]]) -> None:
+    body = orjson.dumps(shown_capture([one["capture"] for one in found]))
+    exchange.respond(200, (JSON, _FRESH), body)
 
 
 def _policy(page: bytes) -> bytes:

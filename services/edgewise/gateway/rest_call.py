@@ -9,6 +9,7 @@ from edgewise.core.errors import Code, EdgewiseError, UnavailableError
 from edgewise.core.routing.calls import Attempt, Failure, Outcome, Request
 from edgewise.gateway.canary_shadow import answered
 from edgewise.gateway.canary_trial import Trial, enter
+from edgewise.gateway.capture_fields import Said
 from edgewise.gateway.rest_answer import AnswerShape, RestAnswer, length_said
 from edgewise.gateway.rest_pieces import STREAM_OVER_BYTES, AnswerPieces, Source
 from edgewise.gateway.rest_request import RestRequest
@@ -52,6 +53,7 @@ class RestCall:
         "_request",
         "_trial",
         "_upload",
+        "seen",
     )
 
     def __init__(self, door: "RestDoor", exchange: HttpExchange, asked: RestRequest) -> None:
@@ -87,6 +89,8 @@ class RestCall:
         # Which version is to answer: the app's wish, unless a site tries one out.
         self._preferred = preferred
         self._trial: Trial | None = None
+        # For capture: an answer that others are to be compared with.
+        self.seen: Attempt | None = None
         # The exchange forgets its client once it is answered.
         self._peer = exchange.peer if door.logs else ""
         arrived_s = exchange.received_s
@@ -209,8 +213,8 @@ class RestCall:
         else:
             raise UnavailableError("the site was lost in the middle of its answer", retry_after_s=1.0)
         request.context = None
-        if self._trial is not None and pieces is None:
-            self._shadow(self._trial, attempt, shape, body)
+        if self._trial is not None or self._asked.capture is not None:
+            self._follow_up(attempt, shape, body, whole=pieces is None)
         if self._door.logs:
             self._account(attempt.link.site, str(shape.status))
 
@@ -220,12 +224,24 @@ class RestCall:
             self._drop_kept(None)
         if self._upload is not None:
             self._upload.stop()
+        self.seen = None
         self._door.refuse(self._exchange, error, self._id_line, self._request.attempts)
         self._request.context = None
         if self._trial is not None and error.code is Code.DEADLINE_EXCEEDED:
             self._trial.given_up()
         if self._door.logs:
             self._account("", error.code.value)
+
+    def _follow_up(self, attempt: Attempt, shape: AnswerShape, body: bytes | bytearray, *, whole: bool) -> None:
+        """What an answer is good for once the app has it."""
+        if self._trial is not None and whole:
+            self._shadow(self._trial, attempt, shape, body)
+        capture = self._asked.capture
+        if capture is not None and shape.status == _OK:
+            if whole and self._upload is None:
+                capture.answered(self, attempt, shape.version)
+            else:
+                capture.passed_on()
 
     def _shadow(self, trial: Trial, attempt: Attempt, shape: AnswerShape, body: bytes | bytearray) -> None:
         """Ask the version that is tried out what the other one has answered, where that is wanted."""
@@ -252,6 +268,21 @@ class RestCall:
             timeout_s=timeout_s,
             echo=self._id_line,
         )
+
+    def said_by(self, attempt: Attempt) -> Said:
+        """See `Captured`."""
+        shape, _, body, _ = attempt.answer
+        return Said(attempt.link.site, attempt.link.tier, shape.version, shape.headers, body)
+
+    def was_asked(self) -> tuple[Body, bytes]:
+        """See `Captured`."""
+        return self._body, self._id_line[14:-2]
+
+    def question_for(self, site: "Site", timeout_s: float) -> tuple[list[Body], bytes]:
+        """See `Captured`."""
+        start = self._asked.starts.get(site) or self._asked.start_for(site)
+        left_ms = max(1, int(min(timeout_s * 1e3, MAX_DEADLINE_MS)))
+        return self._encode(start, self._preferred, left_ms), self._id_line
 
     # --- what upstreams tell ---
 
@@ -281,6 +312,9 @@ class RestCall:
             self._count(self._trial, ticket, shape)
         answer: RestAnswer = (shape, varied, body, length_said(head) if self._asked.head_only else None)
         ticket.answer = answer
+        capture = self._asked.capture
+        if capture is not None and capture.compares and shape.status == _OK:
+            capture.saw(self, ticket)
         carrier.answered(ticket, shape.outcome, queue_depth=queue_depth, retry_after_s=shape.retry_after_s)
 
     def answer_begins(self, ticket: Attempt, head: ResponseHead, source: Source) -> AnswerPieces | None:
@@ -330,6 +364,7 @@ class RestCall:
             self._upload.stop()
         self._door.carrier.cancelled(self._request)
         self._drop_kept(None)
+        self.seen = None
         self._request.context = None
         if self._trial is not None:
             self._trial.given_up()

@@ -102,7 +102,9 @@ class RestDoor:
         endpoint = parse_path(exchange.method, exchange.path)
         if endpoint is None:
             raise NotFoundError("no such path; models are under /v1/models and /v2/models")
-        asked = exchange.head.shape.note = RestRequest(exchange.head, endpoint, service.config)
+        asked = RestRequest(exchange.head, endpoint, service.config)
+        asked.capture = service.captured(asked.named, asked.form, exchange.head.headers)
+        exchange.head.shape.note = asked
         return asked
 
     def _turn_away(self, exchange: HttpExchange, error: EdgewiseError) -> None:

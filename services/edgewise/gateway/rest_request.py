@@ -15,6 +15,7 @@ from edgewise.protocols.preferred_version import PREFERRED_VERSION_HEADER, prefe
 from edgewise.protocols.rest_paths import Action, Endpoint
 
 if TYPE_CHECKING:
+    from edgewise.gateway.capture import CaptureHead
     from edgewise.gateway.site import Site
 
 _FORMS: Final = {Action.PREDICT: Form.TFS_REST, Action.INFER: Form.OIP_REST}
@@ -45,6 +46,7 @@ class RestRequest:
         head_only: HEAD.
         starts: what `start_for` made, by site.
         bodyless: there is no body, and nothing is said of its length.
+        capture: takes what is to be kept of such requests; None for most. The door sets it.
         varies: more than the length differs between heads of this shape.
 
     Raises: InvalidArgumentError: a field says what it cannot.
@@ -53,6 +55,7 @@ class RestRequest:
     __slots__ = (
         "_head",
         "bodyless",
+        "capture",
         "config",
         "endpoint",
         "form",
@@ -75,6 +78,7 @@ class RestRequest:
         self.starts: dict[Site, bytes] = {}
         self.config = config
         self.endpoint = endpoint
+        self.capture: CaptureHead | None = None
         self.form: Form | None = _FORMS.get(endpoint.action)
         spec = endpoint.model
         self.pinned = spec is not None and (spec.version is not None or spec.label is not None)

@@ -4,9 +4,11 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from edgewise.core.routing.link_state import LinkState
 from edgewise.core.routing.routes import Route
 from edgewise.gateway.canaries import Canaries
 from edgewise.gateway.canary_shadow import Shadows
+from edgewise.gateway.capture_fields import opted_out
 from edgewise.gateway.config import GatewayConfig
 from edgewise.gateway.history import History
 from edgewise.gateway.links_view import USABLE
@@ -16,10 +18,12 @@ from edgewise.gateway.pages import Pages
 from edgewise.gateway.site_view import best_state, site_snapshot
 from edgewise.net.exchange import Exchange
 from edgewise.net.line_log import LineLog
+from edgewise.protocols.answers import Form
 
 if TYPE_CHECKING:
     from edgewise.core.routing.link import Link
     from edgewise.core.routing.router import Router
+    from edgewise.gateway.capture import Capture, CaptureHead
     from edgewise.gateway.carrier import Carrier
     from edgewise.gateway.followed_site import FollowedSite
     from edgewise.gateway.site import Site
@@ -44,6 +48,7 @@ class GatewayService:
         history: of the sites, second by second.
         canaries: which versions of models share a site's requests, and what came of it.
         shadows: what is asked of new versions beside the apps.
+        capture: keeps samples of the requests; None keeps none.
         pages: what is told of the gateway itself.
         request_log: where `account` writes.
     """
@@ -76,6 +81,7 @@ class GatewayService:
         self.history = History(metrics)
         self.canaries = Canaries(carrier)
         self.shadows = Shadows()
+        self.capture: Capture | None = None
         metrics.readings["edgewise_gateway_shadows_skipped_total"] = (
             "Requests that were not asked of a new version as well, since too many of them were under way.",
             lambda: self.shadows.skipped,
@@ -100,6 +106,28 @@ class GatewayService:
     def ready(self) -> bool:
         """Whether at least one site can be asked, and the gateway is not about to stop."""
         return not self.draining and any(link.state in USABLE for link in self.router.links.values())
+
+    def captured(self, model: str, form: Form | None, headers: Mapping[bytes, bytes]) -> "CaptureHead | None":
+        """What takes samples of requests with such a head; None where there are to be none. See `Capture.head`.
+
+        Raises: InvalidArgumentError: the head says of capturing what it cannot.
+        """
+        if self.capture is None:
+            # What it says of that is held to the same words, so that switching capture on makes no request fail.
+            opted_out(headers)
+            return None
+        return self.capture.head(model, form, headers)
+
+    def beside(self, tier: str) -> "list[Site]":
+        """Sites of other tiers than this one that can be asked now, and for which nothing waits."""
+        links = self.router.links
+        return [
+            site
+            for name, site in self.sites.items()
+            if site.rest is not None
+            and (link := links.get(name)) is not None
+            and (link.tier != tier and link.state is LinkState.UP and not link.queue)
+        ]
 
     def page(self, exchange: Exchange) -> bool:
         """Answer what is asked of the gateway itself, such as `/health`, `/metrics` and `/v2/health/ready`.

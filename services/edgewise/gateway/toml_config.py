@@ -24,6 +24,10 @@ deadline_ms = 2000
 [routes.pets]
 kind = "cascade"
 confidence = 0.6
+
+[capture]                   # see `capture_config.py`
+directory = "capture"
+models = ["pets"]
 """
 
 import ipaddress
@@ -37,6 +41,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.core.routing.routes import DEFAULT_ROUTE, Route, RouteKind
 from edgewise.gateway.address_text import grpc_address, rest_address
+from edgewise.gateway.capture_config import read_capture
 from edgewise.gateway.config import DNS, KUBERNETES, NOTHING, GatewayConfig, SiteConfig, SiteTls
 from edgewise.gateway.endpoints import service_of
 from edgewise.gateway.toml_tables import Table, boolean, file_in, label, number, one_of, table, text, whole
@@ -117,8 +122,11 @@ def parse_config(
         model: _route(_table_of_model(values, file, model), route, found)
         for model, values in top.take("routes", table, {}).items()
     }
+    captured = top.take("capture", table, None)
+    tiers = frozenset(site.tier for site in found)
+    capture = read_capture(captured, file, tiers) if captured is not None else None
     top.finish()
-    return _checked(GatewayConfig(tuple(found), route, MappingProxyType(routes)), str(file))
+    return _checked(GatewayConfig(tuple(found), route, MappingProxyType(routes), capture), str(file))
 
 
 def _read(file: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Final
 from edgewise.core.errors import EdgewiseError, FailedPreconditionError
 from edgewise.hub.api.hub import Hub
 from edgewise.hub.api.publishing import expiries_s
+from edgewise.hub.api.sweeping import sweep
 from edgewise.net.errors import TlsMaterialError
 from edgewise.net.lifecycle import StopSignal
 from edgewise.net.tls import TlsFiles
@@ -19,6 +20,7 @@ _RENEW_S: Final = 60.0
 _VERSIONS_S: Final = 5.0
 _FILES_S: Final = 5.0
 _EXPIRY_S: Final = 86400.0
+_SAMPLES_S: Final = 600.0
 _WARN_S: Final = 30 * 86400.0
 _log = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class Background:
             (_RENEW_S, self._renew),
             (_VERSIONS_S, self._raise_versions),
             (_EXPIRY_S, self._look_at_expiry),
+            (_SAMPLES_S, self._sweep_samples),
         ]
         if self._tls is not None:
             steps.append((_FILES_S, self._follow_files))
@@ -104,6 +107,9 @@ class Background:
                     role,
                     time_text(moment_s),
                 )
+
+    async def _sweep_samples(self) -> None:
+        await sweep(self._hub)
 
     async def _raise_versions(self) -> None:
         seen = await self._hub.call(self._hub.plane.trusted_versions)

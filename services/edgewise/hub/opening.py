@@ -5,10 +5,12 @@ from typing import Final
 
 from edgewise.core.errors import FailedPreconditionError
 from edgewise.hub.api.hub import Hub
+from edgewise.hub.api.segment_taking import SegmentTaking
 from edgewise.hub.blobs.urls import opened_blobs
 from edgewise.hub.control.books import OnChange
 from edgewise.hub.control.plane import ControlPlane
 from edgewise.hub.options import HubOptions
+from edgewise.hub.samples.segment_files import SegmentFiles
 from edgewise.hub.state_directory import KeyKind, StateDirectory
 from edgewise.hub.store.store import Store
 from edgewise.hub.trust.repository import Repository
@@ -39,7 +41,8 @@ def opened_hub(options: HubOptions, state: StateDirectory) -> Hub:
     def open_plane(on_change: OnChange) -> ControlPlane:
         return ControlPlane(Store(options.database or state.default_database), key, on_change=on_change)
 
-    return Hub(open_plane, repository, blobs, url=url.rstrip("/"))
+    segments = SegmentTaking(SegmentFiles(state.root / "segments"))
+    return Hub(open_plane, repository, blobs, segments, url=url.rstrip("/"), retention=options.retention)
 
 
 def _desired_key(state: StateDirectory, repository: Repository) -> SigningKey:

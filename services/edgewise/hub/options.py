@@ -5,6 +5,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from edgewise.core.errors import InvalidArgumentError
+from edgewise.hub.samples.shown import DEFAULT_RETENTION, Retention
 from edgewise.hub.state_directory import checked_url
 
 
@@ -19,6 +20,7 @@ class HubOptions:
         blobs: a URL or a directory; "" for the one in the directory.
         url: under which sites reach the hub; "" for what `hub init` was told.
         tls_cert, tls_key: PEM files; None for plain HTTP.
+        retention: how long samples are kept.
         trusted_proxies: addresses of proxies whose word counts for where a request came from.
     """
 
@@ -31,6 +33,7 @@ class HubOptions:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     trusted_proxies: tuple[str, ...] = ()
+    retention: Retention = DEFAULT_RETENTION
 
     def __post_init__(self) -> None:
         if (self.tls_cert is None) != (self.tls_key is None):

@@ -100,6 +100,7 @@ GATEWAY = Part(
         *("--cloud", f"http://{HOST}:{LINK_PORT}", "--edge", f"http://{HOST}:{EDGE.ports[0]}"),
         *("--rest-port", str(REST_PORT), "--grpc-port", str(GRPC_PORT)),
         *("--canaries", "{state}/agents/edge/canaries.json"),
+        *("--config", "{state}/gateway.toml"),
     ),
     (REST_PORT, GRPC_PORT),
     "/v2/health/ready",
@@ -107,7 +108,10 @@ GATEWAY = Part(
 )
 AGENTS = (
     _agent("cloud", "cloud", CLOUD, "--no-gateway"),
-    _agent("edge", "edge", EDGE, "--gateway", f"http://{HOST}:{REST_PORT}", "--gateway-site", "edge"),
+    _agent(
+        *("edge", "edge", EDGE),
+        *("--gateway", f"http://{HOST}:{REST_PORT}", "--gateway-site", "edge", "--samples", "{state}/samples"),
+    ),
     _agent("shop", "edge", SHOP, "--no-gateway"),
 )
 SERVERS = (CLOUD, EDGE, SHOP)

@@ -12,6 +12,7 @@ from edgewise.core.errors import FailedPreconditionError, NotFoundError
 from edgewise.core.releases import TIERS
 from edgewise.local.commands import edgewise
 from edgewise.local.demonstration import demonstrate
+from edgewise.local.gateway_file import write_gateway_file
 from edgewise.local.parts import (
     AGENTS,
     CONTROL_PORT,
@@ -63,6 +64,7 @@ def up(state: Path, images: Path, *, keep: bool = False) -> int:
     for part in waiting:
         check_ports(part)
     prepare_hub(state)
+    write_gateway_file(state)
     with _terminable() as terminated:
         try:
             for part in waiting:

@@ -14,7 +14,7 @@ class Epoch:
     Attributes:
         stage: from 1.
         epoch: from 1, counted through all stages.
-        learning_rate: of its last step.
+        learning_rate: in the mean of its steps.
         loss, accuracy: on what was trained on, in the mean of the epoch's steps, dropout and class weights in it.
         validation_loss, validation_accuracy: at its end, class weights not in it.
         seconds: that it took, validation included.

@@ -107,6 +107,7 @@ def build(
     kind = NETWORKS.get(name)
     if kind is None:
         raise InvalidArgumentError(f"there is no network {name!r}; choose one of {', '.join(NETWORKS)}")
+    stored.check(kind, weights)
     library = keras()
     # Names that Keras makes up count from here on, so that the same network always has the same.
     library.utils.clear_session()

@@ -69,7 +69,7 @@ def _learning_rate(shown: Shown) -> Drawing:
     return Drawing(
         "learning-rate",
         "Learning rate",
-        "At the last step of each epoch; lines part the stages.",
+        "In the mean of each epoch's steps; lines part the stages.",
         f"The learning rate of {len(shown.epochs)} epochs, from {shown.epochs[0].learning_rate:.2g} to {shown.epochs[-1].learning_rate:.2g}.",
         draw,
         Table(("epoch", "stage", "learning rate"), rows),

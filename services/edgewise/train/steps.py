@@ -38,7 +38,7 @@ class Steps:
 
     Attributes:
         loss, accuracy: in the mean of the images, each as it was seen at its step.
-        rate: of the last step.
+        rate: the learning rate in the mean of the steps.
     """
 
     loss: float
@@ -69,13 +69,14 @@ def train_epoch(
     order = np.random.default_rng((lesson.seed, overall)).permutation(len(lesson.labels))
     batches = -(-len(order) // lesson.batch)
     began_s = shown_s = time.monotonic()
-    loss = accuracy = rate = 0.0
+    loss = accuracy = rates = 0.0
     seen = 0
     for batch in range(batches):
         # In the order of the file they are read from.
         rows = np.sort(order[batch * lesson.batch : (batch + 1) * lesson.batch])
         rate = step_rate(stage, epoch, batch, batches)
         what.model.optimizer.learning_rate = rate
+        rates += rate
         found = what.model.train_on_batch(
             lesson.examples.tensor(lesson.examples.rows[rows]),
             lesson.labels[rows],
@@ -95,4 +96,4 @@ def train_epoch(
             shown_s = now_s
             share = (batch + 1) / batches
             on_step(share, (now_s - began_s) / share, loss / seen)
-    return Steps(loss / seen, accuracy / seen, rate, max(time.monotonic() - began_s, 1e-9), seen)
+    return Steps(loss / seen, accuracy / seen, rates / batches, max(time.monotonic() - began_s, 1e-9), seen)

@@ -7,7 +7,7 @@ import numpy as np
 
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.train.keras_runtime import keras
-from edgewise.train.networks import LOGITS, Network
+from edgewise.train.networks import LOGITS, Network, NetworkKind
 from edgewise.train.settings import FROM_SCRATCH, PUBLISHED
 
 _SUFFIXES: Final = (".keras", ".h5")
@@ -15,20 +15,19 @@ _BGR_STEMS: Final = {"resnet-50": "conv1_conv"}
 """Published files of these networks expect blue first; the stem's filters are turned round instead of the pictures."""
 
 
-def fill(network: Network, weights: str) -> None:
-    """Fill a network that was just built.
+def check(kind: NetworkKind, weights: str) -> None:
+    """Look whether there are such weights, before a network is built for them.
 
     Args:
         weights: "none", "imagenet" or a file.
 
-    Raises:
-        InvalidArgumentError: there are no published weights of this network, or the file is missing or not of this network.
-        FailedPreconditionError: the published weights are not installed.
+    Raises: InvalidArgumentError: there are no published weights of this network, or no such file.
     """
-    if weights == FROM_SCRATCH:
-        return
-    if weights == PUBLISHED:
-        _fill_published(network)
+    if weights == PUBLISHED and not kind.published:
+        raise InvalidArgumentError(
+            f"no published weights of {kind.name} are installed along; name a file, or train it from scratch"
+        )
+    if weights in {FROM_SCRATCH, PUBLISHED}:
         return
     path = Path(weights)
     if not path.is_file():
@@ -39,19 +38,31 @@ def fill(network: Network, weights: str) -> None:
         raise InvalidArgumentError(
             f"{path.name} is no weights file; expected one that ends in {' or '.join(_SUFFIXES)}"
         )
-    if path.suffix == ".keras":
-        _fill_from_model(network, path)
+
+
+def fill(network: Network, weights: str) -> None:
+    """Fill a network that was just built.
+
+    Args:
+        weights: as `check` found them to be there.
+
+    Raises:
+        InvalidArgumentError: the file is not of this network.
+        FailedPreconditionError: the published weights are not installed.
+    """
+    if weights == FROM_SCRATCH:
+        return
+    if weights == PUBLISHED:
+        _fill_published(network)
+    elif weights.endswith(".keras"):
+        _fill_from_model(network, Path(weights))
     else:
-        _fill_from_h5(network, path)
+        _fill_from_h5(network, Path(weights))
 
 
 def _fill_published(network: Network) -> None:
     from edgewise.train.efficientnet import published_weights  # noqa: PLC0415  (of these networks only)
 
-    if not network.kind.published:
-        raise InvalidArgumentError(
-            f"no published weights of {network.kind.name} are installed along; name a file, or train it from scratch"
-        )
     head = network.model.get_layer(LOGITS)
     for name, arrays in published_weights(network.kind.name).items():
         layer = network.model.get_layer(name)

@@ -32,6 +32,7 @@ def call(inputs, **words):
         (np.zeros(1), {"outputs": "y"}, "sequence of names"),
         (np.zeros(1), {"request_id": "a\r\nx-evil: 1"}, "printable ASCII"),
         (np.zeros(1), {"route": "é"}, "printable ASCII"),
+        (np.zeros(1), {"source": "door\r\nx-evil: 1"}, "source must be printable ASCII"),
     ],
 )
 def test_a_wrong_argument_is_named(inputs, words, message):
@@ -119,9 +120,10 @@ def test_a_budget_without_end_is_a_day():
 
 def test_request_headers_say_only_what_was_asked():
     assert request_headers(call(np.zeros(1))) == []
-    assert request_headers(call(np.zeros(1), request_id="a", route="prefer-edge", idempotent=False)) == [
+    assert request_headers(call(np.zeros(1), request_id="a", route="prefer-edge", source="door", idempotent=False)) == [
         ("x-request-id", "a"),
         ("x-edgewise-route", "prefer-edge"),
+        ("x-edgewise-source", "door"),
         ("x-edgewise-idempotent", "false"),
     ]
 

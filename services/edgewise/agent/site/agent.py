@@ -23,12 +23,15 @@ from edgewise.agent.site.journal import Journal
 from edgewise.agent.site.models_config import ModelsConfig
 from edgewise.agent.site.port import SiteActuator, Trust
 from edgewise.agent.site.reporting import Reporter, Sequence
+from edgewise.agent.site.sample_hub import SampleHub
+from edgewise.agent.site.sample_upload import SampleUpload
 from edgewise.agent.site.staging import DiskStaging
 from edgewise.agent.site.state import StateDirectory
 from edgewise.agent.site.talking import Listening, Reporting
 from edgewise.agent.site.version_files import VersionFiles
 from edgewise.agent.trust.releases import TrustedReleases
 from edgewise.agent.trust.source import HubSource
+from edgewise.spool import SpoolReader
 
 _JOIN_S: Final = 0.5
 _log = logging.getLogger(__name__)
@@ -45,6 +48,8 @@ class AgentOptions:
         rate_bytes_per_s, quota_bytes: of what is fetched, a second and a day; None without a limit.
         reserve_bytes: of the disk stay free.
         adopt: a directory of models that the site served before; None for none.
+        samples: the spool of what the gateway captures, which is brought to the hub; None for none.
+        samples_rate_bytes_per_s, samples_quota_bytes: of what is sent from there, a second and a day; None without a limit.
         ca: certificates (PEM) of the hub to trust in place of the system's.
     """
 
@@ -57,6 +62,9 @@ class AgentOptions:
     quota_bytes: int | None = None
     reserve_bytes: int = 256 << 20
     adopt: Path | None = None
+    samples: Path | None = None
+    samples_rate_bytes_per_s: float | None = None
+    samples_quota_bytes: int | None = None
     ca: Path | None = None
     poll_s: float = 60.0
     report_s: float = 15.0
@@ -118,15 +126,15 @@ class SiteAgent:
         self._acting = Acting(board, journal, actuator, self._staging, models=models)
         # What is on the disk is followed before anyone was asked.
         self._listening.say()
-        self._threads = [
-            threading.Thread(target=run, name=name, daemon=True)
-            for name, run in (
-                ("acting", self._acting.run),
-                ("staging", self._staging.run),
-                ("listening", self._listening.run),
-                ("reporting", self._reporting.run),
-            )
+        runs = [
+            ("acting", self._acting.run),
+            ("staging", self._staging.run),
+            ("listening", self._listening.run),
+            ("reporting", self._reporting.run),
         ]
+        if options.samples is not None:
+            runs.append(("samples", self._upload(options, options.samples, identity, state, random).run))
+        self._threads = [threading.Thread(target=run, name=name, daemon=True) for name, run in runs]
 
     def start(self) -> None:
         """Begin."""
@@ -138,6 +146,20 @@ class SiteAgent:
         self.board.stop()
         self._staging.stop()
         self._threads[0].join(_JOIN_S)
+
+    def _upload(
+        self, options: AgentOptions, spool: Path, identity: Identity, state: StateDirectory, random: Random
+    ) -> SampleUpload:
+        return SampleUpload(
+            SpoolReader(spool),
+            SampleHub(identity.hub, identity.token, identity.site, ca=options.ca),
+            bucket=TokenBucket(options.samples_rate_bytes_per_s),
+            quota=DailyQuota(state, options.samples_quota_bytes, path=state.sample_quota),
+            pause=self.board.pause,
+            is_stopped=lambda: self.board.stopped,
+            is_fetching=lambda: self._staging.is_working,
+            random=random,
+        )
 
 
 def edge_agent(options: AgentOptions, identity: Identity, state: StateDirectory) -> SiteAgent:

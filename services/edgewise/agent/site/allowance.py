@@ -1,8 +1,9 @@
-"""How fast and how much may be fetched: a rate in bytes per second, and a quota for each day that survives restarts."""
+"""How fast and how much may be fetched, or sent: a rate in bytes per second, and a quota for each day that survives restarts."""
 
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from edgewise.agent.site.state import StateDirectory
@@ -32,6 +33,11 @@ class TokenBucket:
         self._looked_s = now_s()
 
     @property
+    def rate_bytes_per_s(self) -> float | None:
+        """None for no limit."""
+        return self._rate
+
+    @property
     def at_once_bytes(self) -> int | None:
         """How much to ask for at once: what is under way when a connection ends was for nothing. None for all."""
         return None if self._rate is None else max(_LEAST_AT_ONCE_BYTES, int(self._rate))
@@ -55,10 +61,19 @@ class DailyQuota:
     Args:
         quota_bytes: for each day; None for no limit.
         wall_s: seconds since the epoch.
+        path: where it is written down; None for that of what is fetched.
     """
 
-    def __init__(self, state: StateDirectory, quota_bytes: int | None, wall_s: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        state: StateDirectory,
+        quota_bytes: int | None,
+        wall_s: Callable[[], float] = time.time,
+        *,
+        path: Path | None = None,
+    ) -> None:
         self._state = state
+        self._path = path or state.quota
         self._quota_bytes = quota_bytes
         self._wall_s = wall_s
         self._lock = threading.Lock()
@@ -101,16 +116,16 @@ class DailyQuota:
             self._day, self._used, self._written = today, 0, 0
 
     def _write(self) -> None:
-        self._state.write(self._state.quota, document_bytes({"day": self._day, "bytes": self._used}))
+        self._state.write(self._path, document_bytes({"day": self._day, "bytes": self._used}))
         self._written = self._used
 
     def _read(self) -> tuple[str, int]:
-        content = self._state.read(self._state.quota, _MAX_BYTES)
+        content = self._state.read(self._path, _MAX_BYTES)
         if content is None:
             return "", 0
         try:
             top = read_document(content, "the quota", max_bytes=_MAX_BYTES)
             return top.text("day"), top.integer("bytes", 0, _MOST)
         except InvalidArgumentError:
-            self._state.set_aside(self._state.quota)
+            self._state.set_aside(self._path)
             return "", 0

@@ -127,11 +127,11 @@ class HubClient:
         headers = {"If-None-Match": etag} if etag else {}
         timeout = httpx.Timeout(wait_s + _POLL_SLACK_S, connect=_CONNECT_S)
         path = f"/api/v1/sites/{quote(site, safe='')}/desired"
-        with self._stream("GET", path, params={"wait_s": f"{wait_s:g}"}, headers=headers, timeout=timeout) as answer:
+        with self.stream("GET", path, params={"wait_s": f"{wait_s:g}"}, headers=headers, timeout=timeout) as answer:
             if answer.status_code == httpx.codes.NOT_MODIFIED:
                 return None
-            self._check(answer)
-            return Found(self._content(answer, _MAX_ENVELOPE_BYTES), answer.headers.get("ETag", ""))
+            self.check(answer)
+            return Found(self.content(answer, _MAX_ENVELOPE_BYTES), answer.headers.get("ETag", ""))
 
     def report(self, site: str, envelope: bytes) -> None:
         """Tell how the site is.
@@ -144,7 +144,7 @@ class HubClient:
     def blob(self, sha256: str, start: int, end: int) -> Iterator[Iterator[bytes]]:
         """See `transfer.Blobs`."""
         headers = {"Range": f"bytes={start}-{end - 1}", "If-Range": f'"{sha256}"'}
-        with self._stream("GET", f"/blobs/sha256/{sha256}", headers=headers) as answer:
+        with self.stream("GET", f"/blobs/sha256/{sha256}", headers=headers) as answer:
             if answer.status_code == httpx.codes.OK and start == 0:
                 # Whoever passes ranges over sends all of it; no more is taken than was asked for.
                 pass
@@ -155,7 +155,7 @@ class HubClient:
             elif answer.is_success:
                 raise UnavailableError("the hub sent all of a file where a part was asked for")
             else:
-                self._check(answer)
+                self.check(answer)
             yield self._bounded(answer, end - start)
 
     def _bounded(self, answer: httpx.Response, count: int) -> Iterator[bytes]:
@@ -173,12 +173,16 @@ class HubClient:
 
     def _ask(self, method: str, path: str, *, content: bytes | None = None) -> bytes:
         headers = {"Content-Type": "application/json"} if content is not None else {}
-        with self._stream(method, path, content=content, headers=headers) as answer:
-            self._check(answer)
-            return self._content(answer, _MAX_ANSWER_BYTES)
+        with self.stream(method, path, content=content, headers=headers) as answer:
+            self.check(answer)
+            return self.content(answer, _MAX_ANSWER_BYTES)
 
     @contextlib.contextmanager
-    def _stream(self, method: str, path: str, **words: Any) -> Iterator[httpx.Response]:
+    def stream(self, method: str, path: str, **words: Any) -> Iterator[httpx.Response]:
+        """An answer while it comes.
+
+        Raises: UnavailableError: the hub is away.
+        """
         try:
             with self._client.stream(method, path, **words) as answer:
                 yield answer
@@ -191,7 +195,11 @@ class HubClient:
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise UnavailableError(f"the connection to the hub broke ({type(error).__name__})") from error
 
-    def _content(self, answer: httpx.Response, max_bytes: int) -> bytes:
+    def content(self, answer: httpx.Response, max_bytes: int) -> bytes:
+        """All of an answer, which is not longer than it may be.
+
+        Raises: UnavailableError: it is, or the connection breaks.
+        """
         found = bytearray()
         for part in self._parts(answer):
             found += part
@@ -199,14 +207,14 @@ class HubClient:
                 raise UnavailableError(f"the hub at {self.url} sent more than {max_bytes} bytes")
         return bytes(found)
 
-    def _check(self, answer: httpx.Response) -> None:
+    def check(self, answer: httpx.Response) -> None:
         """Raise what a status that is no success means."""
         if answer.is_success:
             return
         status = answer.status_code
         said, code = "", ""
         with contextlib.suppress(EdgewiseError, httpx.HTTPError):
-            top = read_document(self._content(answer, _MAX_ANSWER_BYTES), "the answer", max_bytes=_MAX_ANSWER_BYTES)
+            top = read_document(self.content(answer, _MAX_ANSWER_BYTES), "the answer", max_bytes=_MAX_ANSWER_BYTES)
             said, code = top.text("error", ""), top.text("code", "")
         kind = _ERRORS.get(code)
         if kind is not None and said:

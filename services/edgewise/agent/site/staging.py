@@ -121,6 +121,12 @@ class DiskStaging:
         """How fast it came lately; None before anything did."""
         return self._transfer.bytes_per_s
 
+    @property
+    def is_working(self) -> bool:
+        """Whether a release is being fetched or checked at this moment."""
+        with self._changed:
+            return self._at_work is not None
+
     # ---- asking; from any thread
 
     def look(self, order: Order) -> StageView:

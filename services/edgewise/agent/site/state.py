@@ -11,6 +11,7 @@ models/                MODEL/VERSION, whole
 models.config          what the model server follows
 canaries.json          what the gateway follows
 sequence, quota.json   numbers that may not begin anew
+sample-quota.json      the same, of samples that are sent
 lock                   held by the agent that runs
 """
 
@@ -55,6 +56,7 @@ class StateDirectory:
         self.canaries = self.root / "canaries.json"
         self.sequence = self.root / "sequence"
         self.quota = self.root / "quota.json"
+        self.sample_quota = self.root / "sample-quota.json"
         self._ballast = self.root / ".ballast"
         with disk_errors(self.root):
             for path in (self.root, self.tuf, self.journal, self.downloads, self.models) if make else ():

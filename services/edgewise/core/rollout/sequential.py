@@ -91,23 +91,23 @@ Evidence: TypeAlias = Compared | Observed
 
 def merged(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
     """The same evidence in as few parts as there are shares and references: what counts is the sums."""
-    compared: dict[float, Compared] = {}
-    observed: dict[float, Observed] = {}
+    compared: dict[float, list[int]] = {}
+    observed: dict[float, list[int]] = {}
     for one in evidence:
-        match one:
-            case Compared(share):
-                before = compared.get(share, Compared(share, 0, 0, 0, 0))
-                compared[share] = Compared(
-                    share,
-                    before.new_count + one.new_count,
-                    before.new_hits + one.new_hits,
-                    before.old_count + one.old_count,
-                    before.old_hits + one.old_hits,
-                )
-            case Observed(_, _, reference):
-                known = observed.get(reference, Observed(0, 0, reference))
-                observed[reference] = Observed(known.count + one.count, known.hits + one.hits, reference)
-    return (*compared.values(), *observed.values())
+        if isinstance(one, Compared):
+            sums = compared.setdefault(one.share, [0, 0, 0, 0])
+            sums[0] += one.new_count
+            sums[1] += one.new_hits
+            sums[2] += one.old_count
+            sums[3] += one.old_hits
+        else:
+            sums = observed.setdefault(one.reference, [0, 0])
+            sums[0] += one.count
+            sums[1] += one.hits
+    return (
+        *(Compared(share, *sums) for share, sums in compared.items()),
+        *(Observed(count, hits, reference) for reference, (count, hits) in observed.items()),
+    )
 
 
 def log_evidence_above(evidence: Iterable[Evidence], margin: float) -> float:
@@ -148,27 +148,21 @@ def _refuted_until(refuted: Callable[[float], bool]) -> float:
 
 def _log_wealth(evidence: Iterable[Evidence], margin: float, sign: float) -> float:
     """Of one who bets on x > margin (sign 1) or x < margin (sign -1), with all stakes at once."""
-    games = [tuple((sign * (x - margin), times) for x, times in one.outcomes()) for one in evidence]
-    if any(_is_impossible(game) for game in games):
-        return math.inf
-    games = [game for game in games if min(gain for gain, _ in game) < 0.0 and any(times for _, times in game)]
-    if not games:
+    terms: list[tuple[int, float]] = []
+    for one in evidence:
+        game = [(sign * (x - margin), times) for x, times in one.outcomes()]
+        least = min(gain for gain, _ in game)
+        if least < 0.0:
+            # Parts of the most that cannot be lost whole are staked: a gain counts in such units.
+            terms.extend((times, gain / -least) for gain, times in game if times)
+        elif least > 0.0 or any(times for gain, times in game if gain > 0.0):
+            # A game that cannot be lost refutes its hypothesis as soon as it is won: no stake bounds the win.
+            return math.inf
+    if not terms:
         return 0.0
-    logs = [sum(_log_of_game(game, part) for game in games) for part in _STAKES]
+    logs = [math.fsum(times * math.log1p(part * gain) for times, gain in terms) for part in _STAKES]
     most = max(logs)
     return most + math.log(math.fsum(math.exp(one - most) for one in logs) / len(logs))
-
-
-def _is_impossible(game: Sequence[tuple[float, int]]) -> bool:
-    """A game that cannot be lost refutes its hypothesis as soon as it is won: no stake bounds the win."""
-    least = min(gain for gain, _ in game)
-    return least > 0.0 or (least == 0.0 and any(times for gain, times in game if gain > 0.0))
-
-
-def _log_of_game(game: Sequence[tuple[float, int]], part: float) -> float:
-    """The logarithm of what one unit became that staked `part` of the most that cannot be lost whole."""
-    stake = part / -min(gain for gain, _ in game)
-    return math.fsum(times * math.log1p(stake * gain) for gain, times in game if times)
 
 
 def _check_counts(hits: int, count: int) -> None:

@@ -14,6 +14,8 @@ from edgewise.hub.api import (
     health_routes,
     release_routes,
     rollout_routes,
+    sample_routes,
+    segment_routes,
     site_routes,
     trust_routes,
 )
@@ -29,6 +31,8 @@ API_ROUTERS: Final[tuple[APIRouter, ...]] = (
     release_routes.router,
     site_routes.router,
     rollout_routes.router,
+    sample_routes.router,
+    segment_routes.router,
     administration_routes.router,
     documentation.router,
 )

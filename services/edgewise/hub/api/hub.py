@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Annotated, Final, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, ParamSpec, TypeAlias, TypeVar
 
 from fastapi import Depends
 from starlette.requests import Request
@@ -19,7 +19,11 @@ from edgewise.hub.api.waiting import Waiting
 from edgewise.hub.blobs.port import BlobStore
 from edgewise.hub.control.actors import Role
 from edgewise.hub.control.plane import ControlPlane
+from edgewise.hub.samples.shown import DEFAULT_RETENTION, Retention
 from edgewise.hub.trust.repository import Repository
+
+if TYPE_CHECKING:
+    from edgewise.hub.api.segment_taking import SegmentTaking
 
 _FILE_THREADS: Final = 8
 _Arguments = ParamSpec("_Arguments")
@@ -32,7 +36,9 @@ class Hub:
 
     Args:
         open_plane: makes the control plane, on the thread that is to call it; is given what to tell changes to.
+        segments: takes in what sites captured.
         url: under which sites reach the hub; "" for whatever a request came to.
+        retention: how long samples are kept.
         clock: seconds since the epoch.
 
     Attributes:
@@ -46,8 +52,10 @@ class Hub:
         open_plane: Callable[[Callable[[frozenset[str], frozenset[str]], None]], ControlPlane],
         repository: Repository,
         blobs: BlobStore,
+        segments: "SegmentTaking",
         *,
         url: str = "",
+        retention: Retention = DEFAULT_RETENTION,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._thread = ThreadPoolExecutor(1, "control-plane")
@@ -58,7 +66,9 @@ class Hub:
         self.metrics = HubMetrics()
         self.repository = repository
         self.blobs = blobs
+        self.segments = segments
         self.url = url
+        self.retention = retention
         self.clock = clock
         self.publishing = asyncio.Lock()
         self._plane = self._thread.submit(open_plane, self._changed).result()

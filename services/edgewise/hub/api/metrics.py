@@ -42,6 +42,21 @@ class HubMetrics:
         self.taken_bytes = Counter(
             "edgewise_hub_blob_taken_bytes", "Bytes of blobs that were taken.", registry=self._registry
         )
+        self.samples = Counter(
+            "edgewise_hub_samples",
+            "Samples that sites sent: new ones, such as were here already, such as could not be taken.",
+            ("outcome",),
+            registry=self._registry,
+        )
+        self.sample_bytes = Counter(
+            "edgewise_hub_sample_bytes", "Bytes of segments of samples that were taken.", registry=self._registry
+        )
+        self.sample_segments = Counter(
+            "edgewise_hub_sample_segments",
+            "Segments of samples that came to their end.",
+            ("outcome",),
+            registry=self._registry,
+        )
         self.database_errors = Counter(
             "edgewise_hub_database_errors", "Calls that the database failed.", registry=self._registry
         )

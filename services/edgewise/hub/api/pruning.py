@@ -1,4 +1,4 @@
-"""Removes blobs that no release names: what an upload left that nobody finished, and files of what was never released."""
+"""Removes blobs that no release and no sample names: what an upload left that nobody finished, and files of what was never released."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -19,6 +19,8 @@ from edgewise.trust.tuf_files import release_of
 MOST_AT_ONCE: Final = 100
 """So many are removed while releases that come in wait."""
 
+_LOOKED_UP: Final = 500
+
 
 async def prune(hub: Hub, unwanted_for_s: float, *, after: str, dry_run: bool, actor: Actor) -> Pruned:
     """Remove blobs, `MOST_AT_ONCE` at most.
@@ -34,10 +36,8 @@ async def prune(hub: Hub, unwanted_for_s: float, *, after: str, dry_run: bool, a
     """
     wanted_before_s = hub.clock() - unwanted_for_s
     async with hub.publishing:
-        await _check_newest(hub)
-        signed, named = await hub.in_files(_signed_names, hub.repository)
-        named |= await hub.call(_known_names, hub.plane, signed)
-        found = await hub.in_files(_unnamed, hub.blobs, named, after, wanted_before_s)
+        named = await named_by_releases(hub)
+        found = await _of_no_sample(hub, await hub.in_files(_unnamed, hub.blobs, named, after, wanted_before_s))
         first, upto = found[:MOST_AT_ONCE], ""
         if len(found) > MOST_AT_ONCE:
             upto = first[-1].sha256
@@ -53,6 +53,28 @@ async def prune(hub: Hub, unwanted_for_s: float, *, after: str, dry_run: bool, a
             )
             first = await hub.in_files(_removed, hub.blobs, first, wanted_before_s)
     return Pruned(tuple(PrunedBlob(blob.sha256, blob.size_bytes) for blob in first), upto)
+
+
+async def named_by_releases(hub: Hub) -> set[str]:
+    """Names of all blobs of releases; `hub.publishing` is held, so that no release comes in meanwhile.
+
+    Raises: FailedPreconditionError: sites know releases that this hub does not.
+    """
+    await _check_newest(hub)
+    signed, named = await hub.in_files(_signed_names, hub.repository)
+    return named | await hub.call(_known_names, hub.plane, signed)
+
+
+async def _of_no_sample(hub: Hub, found: list[KeptBlob]) -> list[KeptBlob]:
+    """Those that no sample names: one more than are removed at once, if there are so many."""
+    left: list[KeptBlob] = []
+    for place in range(0, len(found), _LOOKED_UP):
+        some = found[place : place + _LOOKED_UP]
+        named = await hub.call(hub.plane.samples.named, [blob.sha256 for blob in some])
+        left += [blob for blob in some if blob.sha256 not in named]
+        if len(left) > MOST_AT_ONCE:
+            break
+    return left
 
 
 async def _check_newest(hub: Hub) -> None:

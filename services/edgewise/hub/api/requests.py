@@ -155,6 +155,40 @@ class PruneAsked(Asked):
     dry_run: bool = Field(False, description="Say which, and remove none.")
 
 
+class LabelAsked(Asked):
+    """What a sample shows."""
+
+    label: str = Field(description="Empty takes it back.", max_length=64, examples=["dog"])
+
+
+class LabelsAsked(Asked):
+    """What samples show."""
+
+    labels: dict[
+        Annotated[str, Field(pattern=r"^[0-9a-f]{32}(-[0-9]{1,4})?$")], Annotated[str, Field(max_length=64)]
+    ] = Field(
+        description="Labels by the names of samples; an empty one takes a label back.",
+        max_length=1000,
+        examples=[{}],
+    )
+
+
+class LabelsTaken(BaseModel):
+    """Samples were labelled."""
+
+    changed: int = Field(description="How many have another label now.", examples=[2])
+
+
+class SegmentState(BaseModel):
+    """How far a segment has come."""
+
+    offset: int = Field(description="Where the next piece begins.", examples=[1048576])
+    done: bool = Field(description="Its samples are taken in, and last.")
+    samples: int = Field(0, description="That were new.")
+    doubled: int = Field(0, description="That were here already.")
+    refused: int = Field(0, description="That were none, or too many.")
+
+
 class MetadataTaken(BaseModel):
     """Metadata is in force."""
 
@@ -170,3 +204,9 @@ class Refusal(BaseModel):
 
     error: str = Field(description="What was wrong and what would be right.", examples=["there is no site 'factory-9'"])
     code: str = Field(description="One of the canonical codes.", examples=["NOT_FOUND"])
+
+
+class OffsetRefusal(Refusal):
+    """Another piece is wanted."""
+
+    offset: int | None = Field(None, description="Where the next piece has to begin.", examples=[1048576])

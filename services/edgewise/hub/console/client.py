@@ -28,6 +28,7 @@ from edgewise.hub.control.status import (
     SiteStatus,
     TokenStatus,
 )
+from edgewise.hub.labelling.shown import SamplePage, Shown
 
 MAX_ANSWER_BYTES: Final = 64 << 20
 _LIMITS: Final = httpx.Timeout(connect=10.0, read=60.0, write=60.0, pool=10.0)
@@ -229,6 +230,63 @@ class HubClient:
                 return tuple(found)
             after = entries[-1].number
 
+    # Samples
+
+    def samples(self, asked: Mapping[str, str], *, most: int | None = None) -> Iterator[Shown]:
+        """Those that are meant, the newest first.
+
+        Args:
+            asked: site, model, version, label, labelled, reason, source, since, until, kind: those that are given.
+            most: so many at most; None for all.
+        """
+        after, left = "", most
+        while left is None or left > 0:
+            limit = _ENTRIES if left is None else min(_ENTRIES, left)
+            answer = self._get("/api/v1/samples", **asked, after=after, limit=limit)
+            page = as_type(SamplePage, answer, "samples")
+            yield from page.samples
+            left = None if left is None else left - len(page.samples)
+            after = page.after
+            if not after:
+                return
+
+    def sample(self, sample_id: str) -> Shown:
+        """One of them."""
+        return as_type(Shown, self._get(_sample(sample_id)), "sample")
+
+    def sample_picture(self, sample_id: str) -> bytes:
+        """The picture of one; the request of a tensor."""
+        return self.read(f"{_sample(sample_id)}/picture", max_bytes=MAX_ANSWER_BYTES)
+
+    def label_sample(self, sample_id: str, label: str) -> Shown:
+        """Label one; "" takes the label back.
+
+        Returns: how it is after that.
+        """
+        path = f"{_sample(sample_id)}/label"
+        answer = self._request("PUT", path, content=_json({"label": label}), headers=_JSON)
+        return as_type(Shown, self._value(answer), "sample")
+
+    def label_samples(self, labels: Mapping[str, str]) -> int:
+        """Label up to 1000, all of them or none.
+
+        Returns: how many have another label now.
+        Raises: NotFoundError: there is one that the hub does not know.
+        """
+        return as_type(int, self._post("/api/v1/labels", {"labels": dict(labels)}).get("changed"), "changed")
+
+    def add_picture(self, content: bytes, content_type: str, about: Mapping[str, str]) -> tuple[Shown, bool]:
+        """Bring a picture.
+
+        Args:
+            about: label, source, model, site, captured, synthetic: those that are given.
+        Returns: the sample, and whether it is new.
+        """
+        params = {name: value for name, value in about.items() if value}
+        headers = {"content-type": content_type}
+        answer = self._request("POST", "/api/v1/samples", content=content, params=params, headers=headers)
+        return as_type(Shown, self._value(answer), "sample"), answer.status_code == 201
+
     def _get(self, path: str, **asked: Any) -> Any:
         wait_s = float(asked.get("wait_s", 0.0))
         params = {name: str(value) for name, value in asked.items() if value != ""}
@@ -305,6 +363,10 @@ def _blob(sha256: str) -> str:
 
 def _site(name: str) -> str:
     return f"/api/v1/sites/{quote(name, safe='')}"
+
+
+def _sample(sample_id: str) -> str:
+    return f"/api/v1/samples/{quote(sample_id, safe='')}"
 
 
 def _rollout(name: str) -> str:

@@ -32,6 +32,7 @@ from edgewise.hub.control.status import (
     TokenStatus,
 )
 from edgewise.hub.control.steering import Steering
+from edgewise.hub.samples.books import SampleBooks
 from edgewise.hub.store.journals import select_deeds, select_moves
 from edgewise.hub.store.rollouts import count_sites, list_rollouts
 from edgewise.hub.store.store import Store
@@ -56,6 +57,9 @@ class ControlPlane:
         on_change: is told after each commit the sites whose desired states changed, and the rollouts that changed.
         clock: seconds since the epoch.
         desired_life_s: a desired state is believed for so long at most, and half as long at least.
+
+    Attributes:
+        samples: what is known of samples; called as this is.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class ControlPlane:
         self._manifests = Manifests(self._books)
         self._steering = Steering(self._books, self._manifests)
         self._showing = Showing(clock)
+        self.samples = SampleBooks(self._books)
         self._floors: Mapping[str, int] = {}
         self._ticked_s = clock()
 

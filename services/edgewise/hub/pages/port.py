@@ -1,12 +1,14 @@
 """What the pages need of the hub that shows them."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import ParamSpec, Protocol, TypeVar
 
 from starlette.requests import Request
 
+from edgewise.hub.blobs.port import BlobStore
 from edgewise.hub.control.actors import Role
 from edgewise.hub.control.plane import ControlPlane
+from edgewise.hub.samples.shown import Retention
 
 _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")
@@ -22,6 +24,22 @@ class Hub(Protocol):
     @property
     def clock(self) -> Callable[[], float]:
         """The wall clock, in seconds since the epoch."""
+
+    @property
+    def retention(self) -> Retention:
+        """How long samples are kept."""
+
+    @property
+    def blobs(self) -> BlobStore:
+        """Where pictures are."""
+
+    async def in_files(
+        self, function: Callable[_Arguments, _Answer], *arguments: _Arguments.args, **named: _Arguments.kwargs
+    ) -> _Answer:
+        """Have a thread do something with files."""
+
+    def pieces(self, source: Iterator[bytes]) -> AsyncIterator[bytes]:
+        """What an iterator over files gives."""
 
     async def call(
         self, function: Callable[_Arguments, _Answer], *arguments: _Arguments.args, **named: _Arguments.kwargs

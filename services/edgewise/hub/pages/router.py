@@ -12,6 +12,8 @@ from edgewise.hub.pages.port import Hub
 from edgewise.hub.pages.rendering import Renderer
 from edgewise.hub.pages.rollout_forms import RolloutForms
 from edgewise.hub.pages.rollout_pages import RolloutPages
+from edgewise.hub.pages.sample_forms import SampleForms
+from edgewise.hub.pages.sample_pages import SamplePages
 from edgewise.hub.pages.sessions import Sessions
 from edgewise.hub.pages.site_pages import SitePages
 
@@ -26,5 +28,7 @@ def pages_router(hub: Hub) -> APIRouter:
     SitePages(hub, door).add_to(router)
     RolloutForms(hub, door).add_to(router)
     RolloutPages(hub, door).add_to(router)
+    SampleForms(hub, door).add_to(router)
+    SamplePages(hub, door).add_to(router)
     add_missing_page(router, door)
     return router

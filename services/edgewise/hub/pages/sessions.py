@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from edgewise.hub.pages.labelling import Labelling
+
 LIFE_S: Final = 12 * 3600.0
 """Of a session, however much it is used."""
 _MOST: Final = 1000
@@ -28,12 +30,14 @@ class Session:
         form_key: what each form of this session carries, so that no other page can send one.
         ends_s: by the clock of `Sessions`.
         notice: what the next page is to say once, such as that a rollout was paused.
+        labelling: which key gives which label, and what can be taken back.
     """
 
     token: str = field(repr=False)
     form_key: str = field(repr=False)
     ends_s: float
     notice: str = ""
+    labelling: Labelling = field(default_factory=Labelling)
 
     def sent(self, form_key: str) -> bool:
         """Whether a form with this key is one of this session's."""

@@ -202,3 +202,77 @@ AUDIT: Final = Table(
     _name("subject"),
     Column("details", JSON, nullable=False),
 )
+
+SAMPLES: Final = Table(
+    "samples",
+    METADATA,
+    _name("id", key=True),
+    _name("site"),
+    _name("source"),
+    _time("captured_s"),
+    _time("received_s"),
+    _name("model"),
+    Column("version", BigInteger, nullable=False),
+    # Of the release's manifest; "" where it is not known.
+    Column("model_digest", String(64), nullable=False),
+    _name("answered_by"),
+    _name("tier"),
+    # ",low-confidence,sampled,": each between commas, so that every database finds one.
+    _name("reasons"),
+    Column("priority", Integer, nullable=False),
+    Column("confidence", Double, nullable=True),
+    _name("request_id"),
+    _name("prediction"),
+    Column("scores", JSON, nullable=False),
+    _name("kind"),
+    _name("content_type"),
+    _digest("blob_sha256"),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("width", Integer, nullable=True),
+    Column("height", Integer, nullable=True),
+    # "" without one.
+    _name("label"),
+    _name("labelled_by"),
+    _time("labelled_at_s", optional=True),
+    Column("synthetic", Boolean, nullable=False),
+    # What is not asked for: how the request was written, and who answered otherwise.
+    Column("details", JSON, nullable=False),
+    Index(None, "captured_s", "id"),
+    Index(None, "label", "captured_s"),
+    Index(None, "received_s"),
+    Index(None, "blob_sha256"),
+)
+
+SAMPLE_LABELS: Final = Table(
+    "sample_labels",
+    METADATA,
+    Column("number", _NUMBER, primary_key=True, autoincrement=True),
+    _name("sample", ForeignKey("samples.id")),
+    _time("at_s"),
+    _name("actor"),
+    _name("before"),
+    _name("after"),
+    Index(None, "sample", "number"),
+)
+
+SAMPLE_SEGMENTS: Final = Table(
+    "sample_segments",
+    METADATA,
+    _name("site", key=True),
+    _name("name", key=True),
+    # A site that was made anew may use a name again.
+    _digest("sha256", key=True),
+    Column("samples", Integer, nullable=False),
+    Column("doubled", Integer, nullable=False),
+    Column("refused", Integer, nullable=False),
+    _time("done_s"),
+    Index(None, "done_s"),
+)
+
+# Of samples that went: the blobs go after them, unless something else names them.
+SAMPLE_BLOBS_LEAVING: Final = Table(
+    "sample_blobs_leaving",
+    METADATA,
+    _digest("sha256", key=True),
+    _time("since_s"),
+)

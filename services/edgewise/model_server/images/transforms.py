@@ -22,8 +22,8 @@ from edgewise.core.errors import (
 )
 from edgewise.core.tensors import DType, Signature, TensorSpec
 from edgewise.model_server.config.model_config import ImageInput, Interpolation, LabelOutput, Layout, Pipeline
-from edgewise.model_server.images.image_header import ImageFormat, ImageHeader, read_header
 from edgewise.model_server.images.webp import decode_webp
+from edgewise.protocols.image_header import ImageFormat, ImageHeader, read_header
 
 if TYPE_CHECKING:
     from PIL.Image import Image

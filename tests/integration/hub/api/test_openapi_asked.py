@@ -1,10 +1,13 @@
 """Schemathesis asks all that the OpenAPI document describes, good and bad, with an administrator's token. Deterministic and bounded."""
 
+import io
 import json
 import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
+
+from PIL import Image
 
 from support.control_world import QUIET
 
@@ -26,6 +29,7 @@ CONFIG = """
 "path.version" = 1
 "path.file" = "timestamp.json"
 "query.wait_s" = 0
+"path.sample" = "SAMPLE"
 
 [checks.negative_data_rejection]
 expected-statuses = ["4xx"]
@@ -35,9 +39,24 @@ include-path = "/api/v1/sites/{site}/reports"
 enabled = false
 
 [[operations]]
+include-path = "/api/v1/sites/{site}/segments/{name}"
+enabled = false
+
+[[operations]]
 include-path = "/api/v1/sites/{site}/retire"
 enabled = false
+
+[[operations]]
+include-path = "/api/v1/samples/{sample}"
+include-method = "DELETE"
+enabled = false
 """
+
+
+def png():
+    file = io.BytesIO()
+    Image.new("RGB", (8, 6)).save(file, "PNG")
+    return file.getvalue()
 
 
 def test_the_hub_does_what_the_document_says(world, tmp_path):
@@ -46,7 +65,8 @@ def test_the_hub_does_what_the_document_says(world, tmp_path):
     text = f"model: pets\nversion: 1\nwaves: [{{name: all, sites: described=yes}}]\n{QUIET}"
     asked = {"specification": text, "format": "yaml", "name": "described", "start": True}
     world.operator.post("/api/v1/rollouts", json=asked).raise_for_status()
-    (tmp_path / "schemathesis.toml").write_text(CONFIG)
+    sample = world.operator.post("/api/v1/samples", content=png()).raise_for_status().json()["id"]
+    (tmp_path / "schemathesis.toml").write_text(CONFIG.replace("SAMPLE", sample))
     events = tmp_path / "events.ndjson"
     run = subprocess.run(
         [
@@ -75,7 +95,7 @@ def test_the_hub_does_what_the_document_says(world, tmp_path):
             if interaction["response"] is not None:
                 statuses[recorder["label"]].add(interaction["response"]["status_code"])
     without_success = {label for label, seen in statuses.items() if not seen & {200, 201}}
-    # What only signatures, secrets and digests open.
+    # What only signatures, secrets, digests and pictures open.
     assert without_success <= {
         "POST /api/v1/enroll",
         "POST /api/v1/metadata/root",
@@ -89,5 +109,6 @@ def test_the_hub_does_what_the_document_says(world, tmp_path):
         "POST /api/v1/rollouts/{name}/{verb}",
         "DELETE /api/v1/tokens/{name}",
         "POST /api/v1/rollouts",
+        "POST /api/v1/samples",
     }
     assert len(statuses) > 25

@@ -22,6 +22,8 @@ EXPECTED = {
     "POST /api/v1/enroll": "everybody",
     "GET /api/v1/sites/{site}/desired": "viewer or that site",
     "POST /api/v1/sites/{site}/reports": "that site",
+    "GET /api/v1/sites/{site}/segments/{name}": "that site",
+    "PATCH /api/v1/sites/{site}/segments/{name}": "that site",
     "GET /tuf/metadata/{file}": "viewer or any site",
     "GET /tuf/targets/{path:path}": "viewer or any site",
     "PUT /api/v1/targets/{path:path}": "operator",
@@ -45,12 +47,27 @@ EXPECTED = {
     "GET /api/v1/rollouts/{name}": "viewer",
     "POST /api/v1/rollouts/{name}/{verb}": "operator",
     "GET /api/v1/rollouts/{name}/history": "viewer",
+    "GET /api/v1/samples": "viewer",
+    "POST /api/v1/samples": "operator",
+    "GET /api/v1/samples/{sample}": "viewer",
+    "DELETE /api/v1/samples/{sample}": "operator",
+    "GET /api/v1/samples/{sample}/picture": "viewer",
+    "PUT /api/v1/samples/{sample}/label": "operator",
+    "GET /api/v1/labels": "viewer",
+    "POST /api/v1/labels": "operator",
     "GET /api/v1/tokens": "admin",
     "POST /api/v1/tokens": "admin",
     "DELETE /api/v1/tokens/{name}": "admin",
     "GET /api/v1/audit": "viewer",
 }
-VALUES = {"{site}": "alpha", "{sha256}": "0" * 64, "{file}": "timestamp.json", "{version}": "1", "{verb}": "start"}
+VALUES = {
+    "{site}": "alpha",
+    "{sha256}": "0" * 64,
+    "{file}": "timestamp.json",
+    "{version}": "1",
+    "{verb}": "start",
+    "{sample}": "0" * 32,
+}
 
 
 @pytest.fixture(scope="module")

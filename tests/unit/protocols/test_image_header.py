@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from edgewise.core.errors import InvalidArgumentError
-from edgewise.model_server.images.image_header import MAX_PARTS, ImageFormat, read_header
+from edgewise.protocols.image_header import MAX_PARTS, ImageFormat, read_header
 
 LIMIT = 1_000_000
 

@@ -1,0 +1,1 @@
+"""A spool on a disk that is not there, on virtual time."""

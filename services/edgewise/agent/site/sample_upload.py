@@ -1,0 +1,224 @@
+"""Brings what the gateway captured to the hub, whenever there is a link: one segment of the spool after the other, in pieces, by and by.
+
+A segment leaves the spool only once the hub has said that it has it for good. Whoever was killed in between asks how far it came and goes on
+there; the hub keeps each sample once, however often it is sent. Releases come first: while one is being fetched, nothing is sent.
+"""
+
+import logging
+import time
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+from typing import Final, Protocol
+
+from edgewise.agent.site.allowance import DailyQuota, TokenBucket
+from edgewise.agent.site.sample_hub import SegmentState
+from edgewise.agent.site.transfer import Patience
+from edgewise.core.errors import EdgewiseError, InvalidArgumentError, NotFoundError, UnavailableError
+from edgewise.spool import Segment
+
+LOOK_S: Final = 5.0
+"""So often the spool is looked at while there is nothing in it."""
+ADOPT_S: Final = 30.0
+QUOTA_LOOK_S: Final = 60.0
+MOST_ANEW: Final = 3
+"""So often a segment is sent whole and is another one at the hub; then it is set aside."""
+FRUITLESS: Final = 3
+"""A segment that was sent to its end so often in vain waits behind the others: what ails the hub with it may be in the segment."""
+PIECE_BYTES: Final = 256 << 10
+_LEAST_PIECE_BYTES: Final = 16 << 10
+_PATIENCE: Final = Patience(base_s=1.0, cap_s=60.0)
+_log = logging.getLogger(__name__)
+
+
+class Spool(Protocol):
+    """What is asked of a spool: see `SpoolReader`."""
+
+    @abstractmethod
+    def adopt(self) -> int:
+        """Close what dead writers left."""
+
+    @abstractmethod
+    def segments(self) -> list[Segment]:
+        """What is to be sent, in order."""
+
+    @abstractmethod
+    def read(self, segment: Segment, offset: int, count: int) -> bytes:
+        """Bytes of a segment. Raises: NotFoundError: it is gone."""
+
+    @abstractmethod
+    def digest(self, segment: Segment) -> str:
+        """SHA-256 of all of it. Raises: NotFoundError: it is gone."""
+
+    @abstractmethod
+    def remove(self, segment: Segment) -> None:
+        """It has arrived."""
+
+    @abstractmethod
+    def set_aside(self, segment: Segment) -> None:
+        """It is not sent any more, and kept for people to look at."""
+
+
+class Segments(Protocol):
+    """What is asked of a hub: see `SampleHub`."""
+
+    @abstractmethod
+    def state(self, name: str, sha256: str) -> SegmentState:
+        """How far a segment has come."""
+
+    @abstractmethod
+    def send(self, name: str, sha256: str, piece: bytes, *, offset: int, length: int) -> SegmentState:
+        """Send the next piece."""
+
+
+class SampleUpload:
+    """Sends; in a thread of its own, which nobody waits for.
+
+    Args:
+        bucket, quota: how fast and how much.
+        pause: waits for so many seconds, or until the process ends.
+        is_stopped: whether it ends.
+        is_fetching: whether a release is being fetched at this moment.
+        now_s: a monotonic clock.
+
+    Attributes:
+        failures: in a row.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        hub: Segments,
+        *,
+        bucket: TokenBucket,
+        quota: DailyQuota,
+        pause: Callable[[float], None],
+        is_stopped: Callable[[], bool],
+        is_fetching: Callable[[], bool],
+        random: Random,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.failures = 0
+        self._spool = spool
+        self._hub = hub
+        self._bucket = bucket
+        self._quota = quota
+        self._pause = pause
+        self._is_stopped = is_stopped
+        self._is_fetching = is_fetching
+        self._random = random
+        self._now_s = now_s
+        self._adopted_s = float("-inf")
+        self._told = ""
+        self._fruitless: Counter[str] = Counter()
+        rate = bucket.rate_bytes_per_s
+        # What is under way when a connection ends was for nothing, and a slow link is others' as well.
+        self._piece_bytes = PIECE_BYTES if rate is None else min(PIECE_BYTES, max(_LEAST_PIECE_BYTES, int(rate / 4)))
+
+    def run(self) -> None:
+        """Until it is stopped."""
+        while not self._is_stopped():
+            try:
+                self.once()
+                self.failures = 0
+                self._told = ""
+                wait_s = LOOK_S
+            except EdgewiseError as error:
+                wait_s = self._failed(error.message)
+            except Exception:  # noqa: BLE001  (the next try may go well, and the site goes on anyhow)
+                _log.exception("a fault while samples are sent")
+                wait_s = self._failed("a fault of the agent")
+            self._pause(wait_s)
+
+    def once(self) -> int:
+        """Send what is in the spool.
+
+        Returns: how many segments have arrived.
+        Raises: EdgewiseError: the hub is away or refuses, or the spool cannot be read.
+        """
+        if self._now_s() - self._adopted_s >= ADOPT_S:
+            self._spool.adopt()
+            self._adopted_s = self._now_s()
+        count = 0
+        # What comes in meanwhile may be worth more: it is looked at anew after each.
+        while not self._is_stopped() and (waiting := self._spool.segments()):
+            count += self._arrived(min(waiting, key=lambda each: self._fruitless[each.name] // FRUITLESS))
+            self.failures = 0
+        self._fruitless.clear()
+        return count
+
+    def _arrived(self, segment: Segment) -> bool:
+        """Whether a segment is at the hub now; otherwise it is not in the spool any more, or all ends."""
+        try:
+            sha256 = self._spool.digest(segment)
+            state = self._send(segment, sha256)
+        except NotFoundError:
+            if segment.name in {each.name for each in self._spool.segments()}:
+                # The hub's word: it has no such path.
+                raise
+            return False
+        except InvalidArgumentError as error:
+            _log.error("the segment %s of samples is set aside: %s", segment.name, error.message)
+            self._spool.set_aside(segment)
+            return False
+        if state is None:
+            return False
+        if state.refused:
+            _log.warning("the hub could not take %d samples of the segment %s", state.refused, segment.name)
+        self._spool.remove(segment)
+        del self._fruitless[segment.name]
+        return True
+
+    def _send(self, segment: Segment, sha256: str) -> SegmentState | None:
+        """Send what is not at the hub yet; None where all ends before that."""
+        anew = 0
+        state = self._hub.state(segment.name, sha256)
+        while not state.done:
+            count = self._allowed()
+            if not count:
+                return None
+            piece = self._spool.read(segment, state.offset, count)
+            end = state.offset + len(piece)
+            is_last = end == segment.size_bytes
+            # Whatever becomes of it.
+            self._fruitless[segment.name] += is_last
+            found = self._hub.send(segment.name, sha256, piece, offset=state.offset, length=segment.size_bytes)
+            self._quota.take(len(piece))
+            if not found.done and found.offset != end:
+                anew += is_last
+                if anew >= MOST_ANEW:
+                    raise InvalidArgumentError(f"it was sent {anew} times, and came as another one each time")
+                if found.offset == state.offset and not is_last:
+                    raise UnavailableError("the hub takes nothing of the next piece")
+            state = found
+            self._pause_s(self._bucket.take(len(piece)))
+        return state
+
+    def _allowed(self) -> int:
+        """How many bytes may be sent now; waits until it is some, and is 0 when all ends."""
+        while not self._is_stopped():
+            left = self._quota.left_bytes()
+            if self._is_fetching():
+                self._pause(1.0)
+            elif left == 0:
+                self._tell("the quota of samples of this day is used up; it goes on tomorrow")
+                self._pause(QUOTA_LOOK_S)
+            else:
+                return self._piece_bytes if left is None else min(self._piece_bytes, left)
+        return 0
+
+    def _pause_s(self, seconds: float) -> None:
+        if seconds > 0.0:
+            self._pause(seconds)
+
+    def _failed(self, why: str) -> float:
+        """Say so once. Returns: for how many seconds to wait."""
+        self.failures += 1
+        self._tell(f"samples wait in the spool: {why}")
+        return max(0.1, _PATIENCE.delay_s(self.failures, self._random.random()))
+
+    def _tell(self, text: str) -> None:
+        if text != self._told:
+            self._told = text
+            _log.warning("%s", text)

@@ -1,0 +1,249 @@
+"""`edgewise data`: samples from the field: list, show, label, export, import; `data_build` makes datasets of them."""
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgewise.cli import data_build
+from edgewise.cli.data_filters import add_filters, asked_for
+from edgewise.cli.hub_connection import ENVIRONMENT, add_connection, add_json, add_verb, connect, print_json
+from edgewise.cli.values import whole
+from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError
+
+if TYPE_CHECKING:
+    from edgewise.cli.commands import Commands
+    from edgewise.hub.console.client import HubClient
+    from edgewise.hub.labelling.entries import Found
+
+DESCRIPTION = f"""\
+Look at what sites captured, say what it shows, and carry it to and from other programs.
+
+  edgewise data list --unlabelled --model pets
+  edgewise data show 0f3c...  --picture sample.jpg
+  edgewise data label 0f3c... 91aa... dog
+  edgewise data export --format folder --out field
+  edgewise data import --format label-studio project-1.json
+  edgewise data build field --out datasets/pets-4
+
+{ENVIRONMENT}"""
+LABEL = """\
+Say what samples show. With --file a table with a first line id,label; lines without a label are passed over. --clear takes labels back.
+
+  edgewise data label 0f3c... 91aa... dog
+  edgewise data label --file labels.csv
+  edgewise data label --clear 0f3c...
+"""
+EXPORT = """\
+Write the samples that are meant to a directory: whole, or not at all.
+
+  folder        a folder for each class, samples.json beside them: what `edgewise data build` reads. Samples without a label are left out
+  csv           labels.csv, and the pictures in images
+  coco          annotations.json, and the pictures in images; one box around the whole picture is its class
+  label-studio  tasks.json with what the model said as predictions, label-config.xml, and the pictures in images
+"""
+IMPORT = """\
+Bring labels and pictures to the hub. An entry that names a sample of the hub labels that; of any other the picture is sent. Pictures lie beside
+the file that names them; nothing is fetched from elsewhere. What is wrong is not taken and told, entry by entry; the exit code is 1 then.
+
+  folder        DIR with a folder for each class
+  csv           a file with a first line such as id,label or file,label,source; or an export's directory
+  coco          annotations.json; or an export's directory
+  label-studio  what Label Studio exports as JSON or JSON_MIN
+"""
+FORMATS = ("folder", "csv", "coco", "label-studio")
+_LISTED = 50
+_MOST_REFUSALS = 20
+
+
+def add_to(commands: "Commands") -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "data",
+        help="samples from the field: look at them, label them, carry them to and fro",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = command.add_subparsers(dest="verb", metavar="VERB", required=True)
+    _add_list(verbs)
+    _add_show(verbs)
+    _add_label(verbs)
+    _add_export(verbs)
+    _add_import(verbs)
+    data_build.add_to(verbs)
+
+
+def _add_list(verbs: "Commands") -> None:
+    listed = add_verb(verbs, "list", "list samples, the newest first")
+    add_filters(listed)
+    listed.add_argument(
+        "--limit", type=whole(1, 1_000_000), default=_LISTED, metavar="N", help=f"so many at most (default {_LISTED})"
+    )
+    add_json(listed)
+    add_connection(listed)
+    listed.set_defaults(run=_list)
+
+
+def _add_show(verbs: "Commands") -> None:
+    shown = add_verb(verbs, "show", "show one sample")
+    shown.add_argument("sample", metavar="ID", help="of the sample")
+    shown.add_argument("--picture", type=Path, metavar="FILE", help="write its picture there")
+    add_json(shown)
+    add_connection(shown)
+    shown.set_defaults(run=_show)
+
+
+def _add_label(verbs: "Commands") -> None:
+    labelled = add_verb(verbs, "label", "say what samples show", LABEL)
+    labelled.add_argument("words", nargs="*", metavar="ID... LABEL", help="samples, and behind them what they show")
+    labelled.add_argument("--file", type=Path, metavar="FILE", help="a table of ids and labels (CSV)")
+    labelled.add_argument("--clear", nargs="+", default=[], metavar="ID", help="take the labels of these back")
+    add_connection(labelled)
+    labelled.set_defaults(run=partial(_label, labelled))
+
+
+def _add_export(verbs: "Commands") -> None:
+    exported = add_verb(verbs, "export", "write samples to a directory", EXPORT)
+    exported.add_argument("--format", choices=FORMATS, required=True, help="see above")
+    exported.add_argument("--out", type=Path, required=True, metavar="DIR", help="that is not there, or is empty")
+    add_filters(exported)
+    exported.add_argument("--limit", type=whole(1), default=None, metavar="N", help="so many at most (all)")
+    add_connection(exported)
+    exported.set_defaults(run=_export)
+
+
+def _add_import(verbs: "Commands") -> None:
+    brought = add_verb(verbs, "import", "bring labels and pictures to the hub", IMPORT)
+    brought.add_argument("--format", choices=FORMATS, required=True, help="see above")
+    brought.add_argument("path", type=Path, metavar="PATH", help="the file or the directory")
+    brought.add_argument(
+        "--source", default="", metavar="NAME", help="of pictures whose entries name none: a dataset keeps one together"
+    )
+    brought.add_argument("--synthetic", action="store_true", help="a program made these pictures; they are marked so")
+    add_connection(brought)
+    brought.set_defaults(run=_import)
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from edgewise.hub.console.data_text import samples_text
+
+    with connect(arguments) as client:
+        samples = list(client.samples(asked_for(arguments), most=arguments.limit))
+    if arguments.json:
+        print_json(samples)
+        return 0
+    print(samples_text(samples))
+    if len(samples) == arguments.limit:
+        print(f"there may be more than these {arguments.limit}: --limit N", file=sys.stderr)
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from edgewise.hub.console.data_text import sample_text
+
+    with connect(arguments) as client:
+        sample = client.sample(arguments.sample)
+        if arguments.picture is not None:
+            try:
+                arguments.picture.write_bytes(client.sample_picture(sample.id))
+            except OSError as error:
+                raise FailedPreconditionError(f"{arguments.picture} cannot be written: {error.strerror}") from error
+    if arguments.json:
+        print_json(sample)
+    else:
+        print(sample_text(sample))
+    return 0
+
+
+def _label(command: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    from edgewise.hub.labelling.shown import SAMPLE_ID
+
+    ways = sum((bool(arguments.words), arguments.file is not None, bool(arguments.clear)))
+    if ways != 1:
+        command.error("say one of: ID... LABEL, --file FILE, --clear ID...")
+    if arguments.file is not None:
+        return _label_by_file(arguments)
+    ids, label = (arguments.clear, "") if arguments.clear else (arguments.words[:-1], arguments.words[-1])
+    if not ids or SAMPLE_ID.fullmatch(label):
+        command.error("say ID... and behind them the LABEL, such as: edgewise data label 0f3c... dog")
+    return _label_these(arguments, ids, label)
+
+
+def _label_these(arguments: argparse.Namespace, ids: list[str], label: str) -> int:
+    from edgewise.hub.console.data_import import label_all
+    from edgewise.hub.labelling.shown import SAMPLE_ID, label_fault
+    from edgewise.hub.pages.words import counted
+
+    if label and (fault := label_fault(label)):
+        raise InvalidArgumentError(fault)
+    for one in ids:
+        if not SAMPLE_ID.fullmatch(one):
+            raise InvalidArgumentError(f"found the id {one[:80]!r}, expected one as `edgewise data list` shows them")
+    with connect(arguments) as client:
+        changed, unknown = label_all(client, dict.fromkeys(ids, label))
+    done = f"labelled {label}" if label else "without a label"
+    same = len(set(ids)) - len(unknown) - changed
+    print(f"{counted(changed, 'sample')} {done}" + (f", {same:,} were so before" if same else ""))
+    for one in sorted(unknown):
+        print(f"edgewise: there is no sample {one}", file=sys.stderr)
+    return 1 if unknown else 0
+
+
+def _label_by_file(arguments: argparse.Namespace) -> int:
+    from edgewise.hub.labelling.csv_list import read
+
+    found = read(arguments.file)
+    without_id = [entry for entry in found.entries if not entry.sample_id]
+    if without_id:
+        raise InvalidArgumentError(
+            f"{without_id[0].where}: names no id; pictures are brought with: edgewise data import --format csv"
+        )
+    with connect(arguments) as client:
+        return _bring_in(client, found)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from edgewise.hub.console.meter import meter
+    from edgewise.hub.labelling.exporting import export
+    from edgewise.hub.labelling.formats import FORMATS as BY_NAME
+    from edgewise.hub.pages.words import counted
+
+    with connect(arguments) as client, meter("writing", None) as on_bytes:
+        samples = client.samples(asked_for(arguments), most=arguments.limit)
+        done = export(samples, client.sample_picture, BY_NAME[arguments.format], arguments.out, on_bytes=on_bytes)
+    left_out = (
+        (done.without_label, "without a label left out"),
+        (done.without_picture, "without a picture left out"),
+        (done.gone, "gone meanwhile"),
+    )
+    said = [counted(done.pictures, "picture"), *(f"{count:,} {what}" for count, what in left_out if count)]
+    print(f"{arguments.out}: {', '.join(said)}")
+    return 0
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from edgewise.hub.labelling.formats import FORMATS as BY_NAME
+
+    found = BY_NAME[arguments.format].read(arguments.path)
+    with connect(arguments) as client:
+        return _bring_in(client, found, source=arguments.source, synthetic=arguments.synthetic)
+
+
+def _bring_in(client: "HubClient", found: "Found", *, source: str = "", synthetic: bool = False) -> int:
+    """Returns: the exit code. What was done is told even where the hub is lost in the middle."""
+    from edgewise.hub.console.data_import import Taken, bring_in
+    from edgewise.hub.console.meter import meter
+    from edgewise.hub.console.text_tables import printable
+
+    taken = Taken()
+    try:
+        with meter("sending", None) as on_bytes:
+            bring_in(client, found, taken, source=source, synthetic=synthetic, on_bytes=on_bytes)
+    finally:
+        for one in taken.refused[:_MOST_REFUSALS]:
+            print(f"edgewise: {printable(one.where)}: {printable(one.why)}", file=sys.stderr)
+        if len(taken.refused) > _MOST_REFUSALS:
+            print(f"edgewise: and {len(taken.refused) - _MOST_REFUSALS:,} more", file=sys.stderr)
+        print(taken.text)
+    return 1 if taken.refused else 0

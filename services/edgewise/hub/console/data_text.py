@@ -1,0 +1,60 @@
+"""Samples as people read them."""
+
+from collections.abc import Iterator, Sequence
+
+from edgewise.hub.console.text_tables import columns, printable
+from edgewise.hub.labelling.shown import Shown
+from edgewise.hub.pages.words import share, size
+
+_NOTHING = "-"
+
+
+def samples_text(samples: Sequence[Shown]) -> str:
+    """A table of samples."""
+    rows = [
+        ("ID", "CAPTURED", "SITE", "SOURCE", "MODEL", "ANSWER", "LABEL", "WHY"),
+        *(
+            (
+                *(one.id, one.captured, one.site or _NOTHING, one.source or _NOTHING, _model(one), _answer(one)),
+                *(one.label or _NOTHING, ",".join(one.reasons) or _NOTHING),
+            )
+            for one in samples
+        ),
+    ]
+    if len(rows) == 1:
+        return "no samples are meant by that"
+    return "\n".join(columns(rows))
+
+
+def sample_text(sample: Shown) -> str:
+    """All that is known of one sample."""
+    return "\n".join(f"{name + ':':16}{printable(value)}" for name, value in _facts(sample) if value)
+
+
+def _facts(one: Shown) -> Iterator[tuple[str, str]]:
+    yield "sample", one.id
+    yield "label", f"{one.label} ({one.labelled_by}, {one.labelled_at})" if one.label else "none"
+    yield "synthetic", "yes, a program made it" if one.synthetic else ""
+    yield "captured", f"{one.captured}, site {one.site or 'not known'}, source {one.source or 'not known'}"
+    yield "received", one.received
+    yield "why", ", ".join(one.reasons)
+    yield "model", _model(one) + (f" (manifest {one.model_digest})" if one.model_digest else "") if one.model else ""
+    yield "answered by", f"{one.answered_by} ({one.tier})" if one.answered_by else ""
+    yield "answer", _answer(one) if one.prediction else ""
+    yield "scores", ", ".join(f"{score.label} {share(score.score)}" for score in one.scores)
+    yield "otherwise", f"{one.other} said {one.other_prediction or 'something else'}" if one.other else ""
+    pixels = f", {one.width} x {one.height} pixels" if one.width and one.height else ""
+    yield one.kind, f"{one.content_type}, {size(one.bytes)}{pixels}"
+    yield "sha256", one.sha256
+    yield "request", one.request_id
+    yield "kept until", one.expires or "deleted"
+
+
+def _model(one: Shown) -> str:
+    return f"{one.model} {one.version or ''}".strip() or _NOTHING
+
+
+def _answer(one: Shown) -> str:
+    if not one.prediction:
+        return _NOTHING
+    return one.prediction if one.confidence is None else f"{one.prediction} {share(one.confidence)}"

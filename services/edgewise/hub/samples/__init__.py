@@ -1,0 +1,1 @@
+"""Samples: taken in from sites, kept, labelled, and let go when their time is over."""

@@ -1,0 +1,265 @@
+"""What the hub knows of samples. Called on the control plane's thread; each call that changes something is one transaction."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from sqlalchemy import Connection
+
+from edgewise.core.errors import InvalidArgumentError, NotFoundError
+from edgewise.hub.control.actors import Actor
+from edgewise.hub.control.books import Books
+from edgewise.hub.store import samples as rows
+from edgewise.hub.store.samples import KeptSample, LabelChange, SampleFilter, SegmentDone
+
+MOST_LISTED: Final = 1000
+SEGMENT_MEMORY_S: Final = 30 * 86400.0
+_LABEL: Final = re.compile(r"[A-Za-z0-9_-](?:[A-Za-z0-9 _.-]{0,62}[A-Za-z0-9_.-])?")
+_CURSOR: Final = re.compile(r"([0-9.e+]{1,32})~([A-Za-z0-9-]{1,80})")
+_MOST_NAMED: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCounts:
+    """How many samples have each label, and how many have none."""
+
+    labels: Mapping[str, int]
+    unlabelled: int
+
+
+def checked_label(text: str) -> str:
+    """A label, or "".
+
+    Raises: InvalidArgumentError: it is none. A label is the name of a folder as well.
+    """
+    if text and not _LABEL.fullmatch(text):
+        raise InvalidArgumentError(
+            f"found the label {text[:80]!a}, expected 1 to 64 letters, digits, spaces, '_', '.' or '-'; it begins with no '.', and neither "
+            "begins nor ends with a space"
+        )
+    return text
+
+
+class SampleBooks:
+    """Samples, their labels, and the segments in which they came."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+
+    def take(self, samples: Sequence[KeptSample], segment: SegmentDone) -> SegmentDone:
+        """Take in a segment: its samples, and that it has come, together. Their blobs are there already.
+
+        Args:
+            samples: all of the segment's site. Those whose names are known are left as they are.
+            segment: as it came, nothing counted but what was refused.
+        Returns: the segment with what was counted; of one that came before, what was counted then.
+        """
+        found = self.segment(segment.site, segment.name, segment.sha256)
+        if found is not None:
+            return found
+        by_id = {sample.id: self._with_digest(sample) for sample in samples}
+        with self._books.reading() as connection:
+            known = rows.known_samples(connection, by_id)
+        fresh = [sample for sample in by_id.values() if sample.id not in known]
+        of_others = sum(1 for site in known.values() if site != segment.site)
+        done = replace(
+            segment,
+            samples=len(fresh),
+            doubled=len(samples) - len(fresh) - of_others,
+            refused=segment.refused + of_others,
+        )
+
+        def write(connection: Connection) -> None:
+            rows.insert_samples(connection, fresh)
+            rows.insert_segment(connection, done)
+
+        with self._books.change(done.done_s) as change:
+            change.also(write)
+        return done
+
+    def segment(self, site: str, name: str, sha256: str = "") -> SegmentDone | None:
+        """A segment that has come; None when it has not, or is forgotten."""
+        with self._books.reading() as connection:
+            return rows.find_segment(connection, site, name, sha256)
+
+    def bring(self, sample: KeptSample, actor: Actor) -> tuple[KeptSample, bool]:
+        """Take a picture that a person brings. Its blob is there already.
+
+        Returns: the sample, and whether it is new. The same picture of the same source is not kept twice; a label that is given is set.
+        """
+        with self._books.reading() as connection:
+            same = rows.find_same_picture(connection, sample.blob_sha256, sample.source)
+        if same is not None:
+            if sample.label:
+                self.label({same.id: sample.label}, actor)
+            return self.one(same.id), False
+        sample = self._with_digest(sample)
+        with self._books.change(sample.received_s) as change:
+            change.also(lambda connection: _insert_brought(connection, sample, actor))
+            change.audit(actor, "sample.import", sample.id, label=sample.label, source=sample.source)
+        return self.one(sample.id), True
+
+    def one(self, sample_id: str) -> KeptSample:
+        """One.
+
+        Raises: NotFoundError: there is none of this name.
+        """
+        return self._all_of([sample_id])[sample_id]
+
+    def list(self, asked: SampleFilter, *, after: str = "", limit: int = 100) -> tuple[list[KeptSample], str]:
+        """Those that are meant, the newest first.
+
+        Args:
+            after: what was returned with the page before; "" for the first.
+        Returns: the samples, and what to ask for next; "" when these were all.
+        Raises: InvalidArgumentError: `after` or `limit` is wrong.
+        """
+        if not 1 <= limit <= MOST_LISTED:
+            raise InvalidArgumentError(f"found the limit {limit}, expected 1 to {MOST_LISTED}")
+        with self._books.reading() as connection:
+            found = rows.select_samples(connection, asked, after=_cursor(after), limit=limit + 1)
+        if len(found) <= limit:
+            return found, ""
+        last = found[limit - 1]
+        return found[:limit], f"{last.captured_s!r}~{last.id}"
+
+    def beside(self, asked: SampleFilter, sample: KeptSample) -> tuple[str, str]:
+        """The names of the next newer and the next older one of those that are meant; "" where there is none.
+
+        Args:
+            sample: need not be one of them: it may have been, before it was labelled.
+        """
+        with self._books.reading() as connection:
+            newer = rows.nearest_sample(connection, asked, sample, newer=True)
+            return newer, rows.nearest_sample(connection, asked, sample, newer=False)
+
+    def label(self, labels: Mapping[str, str], actor: Actor) -> int:
+        """Label samples, all of them or none; "" takes a label back.
+
+        Returns: how many have another label now.
+        Raises:
+            InvalidArgumentError: one is no label.
+            NotFoundError: there is no such sample.
+        """
+        for label in labels.values():
+            checked_label(label)
+        now_s = self._books.clock()
+        known = self._all_of(labels)
+        changes = [
+            LabelChange(name, now_s, actor.name, known[name].label, label)
+            for name, label in labels.items()
+            if known[name].label != label
+        ]
+        if changes:
+            subject = changes[0].sample if len(changes) == 1 else f"{len(changes)} samples"
+            details = (
+                {"label": changes[0].after, "before": changes[0].before} if len(changes) == 1 else _summed(changes)
+            )
+            with self._books.change(now_s) as change:
+                change.also(lambda connection: rows.set_labels(connection, changes))
+                change.audit(actor, "sample.label", subject, **details)
+        return len(changes)
+
+    def history(self, sample_id: str) -> Sequence[LabelChange]:
+        """How one was labelled, the oldest first."""
+        with self._books.reading() as connection:
+            return rows.label_history(connection, sample_id)
+
+    def counts(self) -> LabelCounts:
+        """By label."""
+        with self._books.reading() as connection:
+            found = rows.count_labels(connection)
+        return LabelCounts({label: count for label, count in found.items() if label}, found.get("", 0))
+
+    def delete(self, sample_id: str, actor: Actor) -> None:
+        """Let one go; its picture goes after it, unless something else names it.
+
+        Raises: NotFoundError: there is none of this name.
+        """
+        sample = self.one(sample_id)
+        now_s = self._books.clock()
+        with self._books.change(now_s) as change:
+            change.also(lambda connection: rows.delete_samples(connection, [sample_id], now_s))
+            change.audit(actor, "sample.delete", sample_id, label=sample.label, site=sample.site)
+
+    def expire(self, *, unlabelled_before_s: float | None, labelled_before_s: float | None, limit: int) -> int:
+        """Let go of samples whose time is over.
+
+        Returns: how many, `limit` at most.
+        """
+        now_s = self._books.clock()
+        with self._books.reading() as connection:
+            over = rows.expired_samples(
+                connection, unlabelled_before_s=unlabelled_before_s, labelled_before_s=labelled_before_s, limit=limit
+            )
+        if over:
+            with self._books.change(now_s) as change:
+                change.also(lambda connection: rows.delete_samples(connection, over, now_s))
+        return len(over)
+
+    def leaving(self, *, before_s: float, limit: int) -> tuple[Sequence[str], set[str]]:
+        """Blobs whose samples went before that: their names, and which of them other samples name."""
+        with self._books.reading() as connection:
+            digests = rows.leaving_blobs(connection, before_s=before_s, limit=limit)
+            return digests, rows.named_blobs(connection, digests)
+
+    def left(self, digests: Collection[str]) -> None:
+        """These blobs have been looked at."""
+        if digests:
+            with self._books.change(self._books.clock()) as change:
+                change.also(lambda connection: rows.forget_leaving(connection, digests))
+
+    def named(self, digests: Collection[str]) -> set[str]:
+        """Those of these blobs that samples name."""
+        with self._books.reading() as connection:
+            return rows.named_blobs(connection, digests)
+
+    def forget_segments(self, before_s: float) -> None:
+        """Those that came before that."""
+        with self._books.change(self._books.clock()) as change:
+            change.also(lambda connection: rows.forget_segments(connection, before_s))
+
+    def _all_of(self, ids: Collection[str]) -> dict[str, KeptSample]:
+        with self._books.reading() as connection:
+            found = rows.find_samples(connection, ids)
+        missing = [name for name in ids if name not in found]
+        if missing:
+            more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
+            raise NotFoundError(
+                f"there is no sample {', '.join(ascii(one[:80]) for one in missing[:_MOST_NAMED])}{more}"
+            )
+        return found
+
+    def _with_digest(self, sample: KeptSample) -> KeptSample:
+        """With the digest of its release, where the hub knows that."""
+        release = None if sample.model_digest else self._books.known.releases.get((sample.model, sample.version))
+        return sample if release is None else replace(sample, model_digest=release.manifest_sha256)
+
+
+def _insert_brought(connection: Connection, sample: KeptSample, actor: Actor) -> None:
+    rows.insert_samples(connection, [replace(sample, label="", labelled_by="", labelled_at_s=None)])
+    if sample.label:
+        rows.set_labels(connection, [LabelChange(sample.id, sample.received_s, actor.name, "", sample.label)])
+
+
+def _summed(changes: Sequence[LabelChange]) -> dict[str, str]:
+    """How often each label was given, for the audit log."""
+    counts: dict[str, int] = {}
+    for change in changes:
+        counts[change.after] = counts.get(change.after, 0) + 1
+    return {f"label {label}" if label else "taken back": str(count) for label, count in sorted(counts.items())}
+
+
+def _cursor(after: str) -> tuple[float, str] | None:
+    if not after:
+        return None
+    found = _CURSOR.fullmatch(after)
+    try:
+        return (float(found[1]), found[2]) if found else _no_cursor(after)
+    except ValueError:
+        return _no_cursor(after)
+
+
+def _no_cursor(after: str) -> tuple[float, str]:
+    raise InvalidArgumentError(f"found {after[:80]!a} for after, expected what came with the page before") from None

@@ -1,0 +1,166 @@
+"""The reading side of a spool: the agent's, in another process than the writers."""
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from edgewise.core.capture.retention import sending_key
+from edgewise.core.errors import FailedPreconditionError, NotFoundError
+from edgewise.spool.counters import SpoolCounters
+from edgewise.spool.disk import Disk, PosixDisk, unusable
+from edgewise.spool.inventory import Inventory
+from edgewise.spool.ledger import Ledger
+from edgewise.spool.segment_names import CLOSED_SUFFIX, DAMAGED_SUFFIX, read_segment_name
+
+_WAIT_S: Final = 5.0
+_CHUNK_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A closed segment; it never changes any more.
+
+    Attributes:
+        name: without suffix; no other segment ever has it.
+        priority: of all its samples, 0 to 3.
+        level: leading zero bits of the ids of its samples, 0 to 7.
+        number: the lower one is older.
+    """
+
+    name: str
+    priority: int
+    level: int
+    number: int
+    size_bytes: int
+
+
+class SpoolReader:
+    """Reads what writers have closed, beside them.
+
+    Args:
+        directory: of the spool; where it is missing there is nothing to read, and every call says so by what it returns.
+        wall_s: seconds since the epoch.
+        disk: for tests and simulations.
+    """
+
+    def __init__(self, directory: Path, *, wall_s: Callable[[], float] = time.time, disk: Disk | None = None) -> None:
+        self._directory = directory
+        self._given = disk
+        self._disk: Disk = PosixDisk(directory) if disk is None else disk
+        self._inventory = Inventory(self._disk)
+        self._wall_s = wall_s
+
+    def adopt(self) -> int:
+        """Close what dead writers left, so that it is sent even where no writer starts again. Returns: how many segments.
+
+        Raises: FailedPreconditionError: the directory cannot be used.
+        """
+        with self._ledger() as ledger:
+            return 0 if ledger is None else ledger.adopt()
+
+    def expire(self, retention_s: float) -> int:
+        """Drop what is older than that, as writers do while they live. Returns: how many samples.
+
+        Raises: FailedPreconditionError: the directory cannot be used.
+        """
+        with self._ledger() as ledger:
+            return 0 if ledger is None else ledger.expire(retention_s, self._wall_s()).total()
+
+    def counters(self) -> SpoolCounters:
+        """Of all writers there ever were, as they last wrote it down; and the bytes that are there now.
+
+        Raises: FailedPreconditionError: the directory cannot be used.
+        """
+        with self._ledger() as ledger:
+            if ledger is None:
+                return SpoolCounters()
+            counters = ledger.books.counters.copy()
+            counters.bytes_on_disk = ledger.inventory.total_bytes
+            return counters
+
+    def segments(self) -> list[Segment]:
+        """What is to be sent, in the order in which to send it: highest priority, then highest level, then oldest.
+
+        Raises: FailedPreconditionError: the directory cannot be read.
+        """
+        try:
+            self._inventory.look()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise unusable(self._directory, error) from None
+        found = [
+            Segment(str(each.name), each.name.priority, each.name.level, each.name.number, each.held.size_bytes)
+            for each in self._inventory.stored.values()
+            if each.is_closed
+        ]
+        return sorted(found, key=lambda each: sending_key(each.priority, each.level, each.number, each.name))
+
+    def read(self, segment: Segment, offset: int, count: int) -> bytes:
+        """Bytes of a segment; fewer at its end.
+
+        Raises:
+            NotFoundError: it is gone; the bound dropped it, or its time was over.
+            FailedPreconditionError: the disk cannot read it.
+        """
+        try:
+            return self._disk.read(_file(segment), offset, count)
+        except FileNotFoundError:
+            raise NotFoundError(
+                f"the segment {segment.name} is gone: the spool dropped it for what is worth more, or as too old"
+            ) from None
+        except OSError as error:
+            raise FailedPreconditionError(
+                f"the segment {segment.name} cannot be read: {error.strerror or 'the disk fails'}"
+            ) from None
+
+    def digest(self, segment: Segment) -> str:
+        """SHA-256 of the whole segment, in hexadecimal digits.
+
+        Raises: NotFoundError, FailedPreconditionError: as of `read`.
+        """
+        digest = hashlib.sha256()
+        for offset in range(0, segment.size_bytes, _CHUNK_BYTES):
+            digest.update(self.read(segment, offset, _CHUNK_BYTES))
+        return digest.hexdigest()
+
+    def remove(self, segment: Segment) -> None:
+        """Delete a segment that has arrived; one that the bound dropped meanwhile is no error.
+
+        Raises: FailedPreconditionError: the disk refuses.
+        """
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                self._disk.unlink(_file(segment))
+        except OSError as error:
+            raise unusable(self._directory, error) from None
+
+    def set_aside(self, segment: Segment) -> None:
+        """Keep a segment that the hub calls damaged out of the way, for people to look at: it is not sent, goes first when room is
+        short, and its samples are counted as dropped, for the reason "damaged".
+
+        Raises: FailedPreconditionError: the disk refuses.
+        """
+        with self._ledger() as ledger:
+            if ledger is not None:
+                ledger.set_aside(_file(segment), f"{segment.name}{DAMAGED_SUFFIX}", segment.priority)
+
+    @contextlib.contextmanager
+    def _ledger(self) -> Iterator[Ledger | None]:
+        """What the writers share, locked; None where there is no spool, or it stays locked."""
+        ledger = Ledger(self._disk if self._given is not None else PosixDisk(self._directory))
+        try:
+            with ledger.held(_WAIT_S) as is_held:
+                yield ledger if is_held else None
+        except FileNotFoundError:
+            yield None
+        except OSError as error:
+            raise unusable(self._directory, error) from None
+
+
+def _file(segment: Segment) -> str:
+    return f"{read_segment_name(segment.name)}{CLOSED_SUFFIX}"

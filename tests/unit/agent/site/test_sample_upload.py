@@ -1,0 +1,230 @@
+"""What an agent does with a spool and a hub, whatever those say."""
+
+import hashlib
+from random import Random
+
+import pytest
+
+from edgewise.agent.site.allowance import DailyQuota, TokenBucket
+from edgewise.agent.site.sample_hub import SegmentState
+from edgewise.agent.site.sample_upload import MOST_ANEW, PIECE_BYTES, SampleUpload, Segments, Spool
+from edgewise.agent.site.state import StateDirectory
+from edgewise.core.errors import InvalidArgumentError, NotFoundError, UnavailableError
+from edgewise.spool import Segment
+
+
+class PlayedSpool(Spool):
+    def __init__(self, **contents):
+        self.contents = contents
+        self.aside = []
+        self.adopted = 0
+
+    def adopt(self):
+        self.adopted += 1
+        return 0
+
+    def segments(self):
+        return [Segment(name, 0, 0, number, len(self.contents[name])) for number, name in enumerate(self.contents)]
+
+    def read(self, segment, offset, count):
+        if segment.name not in self.contents:
+            raise NotFoundError("it is gone")
+        return self.contents[segment.name][offset : offset + count]
+
+    def digest(self, segment):
+        return hashlib.sha256(self.read(segment, 0, segment.size_bytes)).hexdigest()
+
+    def remove(self, segment):
+        del self.contents[segment.name]
+
+    def set_aside(self, segment):
+        self.aside.append(segment.name)
+        self.remove(segment)
+
+
+class PlayedHub(Segments):
+    def __init__(self):
+        self.parts = {}
+        self.done = {}
+        self.sent = []
+        self.before = lambda name: None
+
+    def state(self, name, sha256):
+        self.before(name)
+        return SegmentState(len(self.parts.get(name, b"")), self.done.get(name) == sha256)
+
+    def send(self, name, sha256, piece, *, offset, length):
+        self.before(name)
+        self.sent.append((name, offset, len(piece)))
+        here = self.parts.get(name, b"")
+        if offset != len(here):
+            return SegmentState(len(here), done=False)
+        here = self.parts[name] = here + piece
+        if len(here) < length:
+            return SegmentState(len(here), done=False)
+        if hashlib.sha256(here).hexdigest() != sha256:
+            del self.parts[name]
+            return SegmentState(0, done=False)
+        self.done[name] = sha256
+        return SegmentState(length, done=True, samples=1)
+
+
+class World:
+    def __init__(self, tmp_path, hub, spool, *, rate=None, quota=None):
+        self.hub, self.spool = hub, spool
+        self.pauses = []
+        self.fetching = []
+        self.now_s = 0.0
+        self.stopped = False
+        self.upload = SampleUpload(
+            spool,
+            hub,
+            bucket=TokenBucket(rate, lambda: self.now_s),
+            quota=DailyQuota(StateDirectory(tmp_path), quota, lambda: self.now_s, path=tmp_path / "quota"),
+            pause=self.pause,
+            is_stopped=lambda: self.stopped,
+            is_fetching=lambda: bool(self.fetching and self.fetching.pop()),
+            random=Random(7),
+            now_s=lambda: self.now_s,
+        )
+
+    def pause(self, seconds):
+        self.pauses.append(seconds)
+        self.now_s += seconds
+        self.stopped = self.stopped or len(self.pauses) > 5000
+
+
+@pytest.fixture
+def make(tmp_path):
+    return lambda spool, hub=None, **options: World(tmp_path, hub or PlayedHub(), spool, **options)
+
+
+def test_segments_go_in_order_and_leave_the_spool_when_they_have_arrived(make):
+    big = bytes(range(256)) * 3000
+    world = make(PlayedSpool(a=big, b=b"small"))
+    assert world.upload.once() == 2
+    assert world.hub.parts == {"a": big, "b": b"small"}
+    assert [offset for name, offset, _ in world.hub.sent if name == "a"] == [0, PIECE_BYTES, 2 * PIECE_BYTES]
+    assert world.spool.contents == {}
+    assert world.spool.adopted == 1
+
+
+def test_it_goes_on_where_the_hub_says_that_it_ends(make):
+    hub = PlayedHub()
+    hub.parts["a"] = b"0123"
+    world = make(PlayedSpool(a=b"0123456789"), hub)
+    world.upload.once()
+    assert hub.sent == [("a", 4, 6)]
+
+
+def test_what_has_arrived_already_is_not_sent_again(make):
+    hub = PlayedHub()
+    hub.done["a"] = hashlib.sha256(b"0123").hexdigest()
+    world = make(PlayedSpool(a=b"0123"), hub)
+    assert world.upload.once() == 1
+    assert hub.sent == []
+
+
+def test_a_hub_that_is_away_is_tried_later_and_later_and_nothing_is_lost(make):
+    world = make(PlayedSpool(a=b"0123"))
+    tries = []
+
+    def away(_name):
+        tries.append(world.now_s)
+        world.stopped = len(tries) >= 12
+        raise UnavailableError("away")
+
+    world.hub.before = away
+    world.upload.run()
+    assert world.spool.contents == {"a": b"0123"}
+    assert world.upload.failures == 12
+    assert 60.0 >= max(world.pauses) > 10.0
+
+
+def test_a_segment_that_the_hub_calls_damaged_is_set_aside_and_the_next_one_goes(make):
+    world = make(PlayedSpool(a=b"0123", b=b"4567"))
+
+    def refuse(name):
+        if name == "a":
+            raise InvalidArgumentError("record 0 of the segment has a wrong checksum")
+
+    world.hub.before = refuse
+    assert world.upload.once() == 1
+    assert (world.spool.aside, world.hub.parts) == (["a"], {"b": b"4567"})
+
+
+def test_a_segment_that_comes_as_another_one_is_set_aside_after_some_tries(make):
+    world = make(PlayedSpool(a=b"0123", b=b"4567"))
+    world.spool.digest = lambda segment: "0" * 64 if segment.name == "a" else hashlib.sha256(b"4567").hexdigest()
+    world.upload.once()
+    assert world.spool.aside == ["a"]
+    assert len([name for name, *_ in world.hub.sent if name == "a"]) == MOST_ANEW
+    assert world.hub.parts["b"] == b"4567"
+
+
+def test_a_segment_that_fails_the_hub_again_and_again_waits_behind_the_others(make):
+    world = make(PlayedSpool(a=b"0123", b=b"4567"))
+    send = world.hub.send
+
+    def failing(name, *words, **named):
+        if name == "a" and "b" in world.spool.contents:
+            raise UnavailableError("the hub answered 500")
+        return send(name, *words, **named)
+
+    world.hub.send = failing
+    for _ in range(3):
+        with pytest.raises(UnavailableError):
+            world.upload.once()
+    assert world.upload.once() == 2
+
+
+def test_what_the_spool_dropped_meanwhile_is_no_error(make):
+    world = make(PlayedSpool(a=b"0123", b=b"4567"))
+    world.hub.before = lambda _name: world.spool.contents.pop("a", None)
+    assert world.upload.once() == 1
+    assert world.hub.parts == {"b": b"4567"}
+
+
+def test_a_hub_without_samples_is_an_error_and_no_segment_goes(make):
+    world = make(PlayedSpool(a=b"0123"))
+
+    def unknown(_name):
+        raise NotFoundError("there is no /api/v1/sites/alpha/segments/a")
+
+    world.hub.before = unknown
+    with pytest.raises(NotFoundError):
+        world.upload.once()
+    assert world.spool.contents == {"a": b"0123"}
+
+
+def test_no_more_is_sent_than_the_rate_and_the_quota_of_a_day_allow(make):
+    world = make(PlayedSpool(a=b"x" * 300_000), rate=100_000.0, quota=200_000)
+    world.upload.once()
+    # 200,000 bytes at 100,000 a second, then the next day.
+    assert world.now_s >= 86400.0
+    day_one = [size for _, offset, size in world.hub.sent if offset < 200_000]
+    assert sum(day_one) == 200_000
+    assert max(day_one) <= 25_000
+    assert world.hub.done
+
+
+def test_releases_come_first(make):
+    world = make(PlayedSpool(a=b"0123"))
+    world.fetching = [True] * 5
+    world.upload.once()
+    assert world.pauses[:5] == [1.0] * 5
+    assert world.hub.done
+
+
+def test_a_fault_ends_nothing(make):
+    world = make(PlayedSpool(a=b"0123"))
+    faults = [RuntimeError("odd"), OSError("the disk")]
+
+    def odd(_name):
+        if faults:
+            raise faults.pop()
+        world.stopped = True
+
+    world.hub.before = odd
+    world.upload.run()
+    assert not faults

@@ -1,0 +1,119 @@
+import pytest
+from doggy_door.asking import Confidences, seen_of
+from doggy_door.door import Door, Rules, Seen, State
+from doggy_door.lock_keeper import Grip
+
+
+def shown(door, *what, from_s, each_s=0.25):
+    """What the door makes of pictures, one after another."""
+    states = []
+    for place, seen in enumerate(what):
+        now_s = from_s + place * each_s
+        door.see(seen, taken_s=now_s, now_s=now_s)
+        states.append(door.state)
+    return states
+
+
+def open_door(**rules):
+    door = Door(Rules(**rules), now_s=0.0)
+    assert shown(door, Seen.DOG, Seen.DOG, Seen.DOG, from_s=0.0) == [State.SHUT, State.SHUT, State.OPEN]
+    return door
+
+
+def test_three_of_five_dogs_open_and_pictures_between_do_not_matter():
+    door = Door(Rules(), now_s=0.0)
+    assert shown(door, Seen.DOG, Seen.NEITHER, Seen.DOG, Seen.UNSURE, Seen.DOG, from_s=0.0)[-1] is State.OPEN
+    assert door.why == "a dog on 3 of the last 5 pictures"
+
+
+def test_it_stays_open_while_the_dog_is_seen_and_some_time_after():
+    door = open_door(silent_s=10)
+    shown(door, *[Seen.DOG, Seen.NEITHER] * 20, from_s=0.75)
+    assert door.is_open
+    shown(door, *[Seen.NEITHER] * 14, from_s=10.75)
+    assert door.is_open
+    shown(door, Seen.NEITHER, from_s=14.25)
+    assert (door.state, door.why) == (State.SHUT, "no dog was seen for 4 s")
+
+
+def test_a_dog_that_lies_in_the_way_has_to_be_seen_anew():
+    door = open_door(max_open_s=5.0)
+    states = shown(door, *[Seen.DOG] * 24, from_s=0.75)
+    assert states.index(State.SHUT) == 19
+    assert states[19:22] == [State.SHUT, State.SHUT, State.OPEN]
+
+
+def test_answers_that_fail_to_come_shut_it_and_it_recovers_by_itself():
+    door = open_door()
+    for now_s in (1.0, 1.5, 1.9):
+        door.miss(now_s=now_s)
+        assert door.is_open
+    door.miss(now_s=2.0)
+    assert (door.state, door.why) == (State.SHUT, "nothing was answered for 1.5 s")
+    assert shown(door, Seen.DOG, Seen.DOG, Seen.DOG, from_s=60.0)[-1] is State.OPEN
+
+
+def test_old_pictures_are_no_evidence_but_an_old_cat_is():
+    door = Door(Rules(), now_s=0.0)
+    for now_s in (10.0, 10.2, 10.4, 10.6):
+        assert not door.see(Seen.DOG, taken_s=now_s - 1.1, now_s=now_s)
+    assert not door.is_open
+    assert not door.see(Seen.CAT, taken_s=1.0, now_s=11.0)
+    assert door.state is State.VETO
+
+
+def test_the_same_picture_again_and_one_from_the_future_do_not_count():
+    door = Door(Rules(), now_s=0.0)
+    assert [door.see(Seen.DOG, taken_s=1.0, now_s=1.0 + step / 10) for step in range(4)] == [True, False, False, False]
+    assert not door.see(Seen.DOG, taken_s=9.0, now_s=1.5)
+    assert not door.see(Seen.DOG, taken_s=float("nan"), now_s=1.5)
+    assert not door.is_open
+
+
+def test_what_was_seen_during_a_veto_does_not_open_after_it():
+    door = Door(Rules(veto_s=2.0), now_s=0.0)
+    shown(door, Seen.CAT, *[Seen.DOG] * 7, from_s=0.0)
+    assert shown(door, *[Seen.DOG] * 3, from_s=2.0) == [State.SHUT, State.SHUT, State.OPEN]
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"needed": 1}, "needed is 1 of 5 pictures; it must be 2 at least, since one picture may be wrong"),
+        ({"needed": 6}, "needed is 6 of 5 pictures"),
+        ({"veto_s": 0}, "veto_s is 0; it must be more than 0 seconds"),
+        ({"silent_s": float("nan")}, "silent_s is nan"),
+    ],
+)
+def test_rules_that_are_not_safe_are_refused(rules, message):
+    with pytest.raises(ValueError, match=message):
+        Rules(**rules)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "dog", "cat", "seen"),
+    [
+        ("dog", 0.9, 0.0, Seen.DOG),
+        ("dog", 0.5, 0.0, Seen.UNSURE),
+        ("dog", 0.8, 0.15, Seen.CAT),
+        ("cat", 0.9, 0.0, Seen.CAT),
+        ("other", 0.9, 0.0, Seen.NEITHER),
+        ("other", 0.0, 0.1, Seen.CAT),
+        ("", 0.9, 0.0, Seen.DOG),
+        ("dog", float("nan"), 0.0, Seen.UNSURE),
+        ("dog", 0.9, float("nan"), Seen.CAT),
+    ],
+)
+def test_where_a_cat_is_possible_it_is_one(verdict, dog, cat, seen):
+    assert seen_of(verdict, dog=dog, cat=cat, confidences=Confidences()) is seen
+
+
+def test_a_grip_holds_for_one_heartbeat_and_lets_go_on_whatever_it_does_not_know():
+    grip = Grip(2.0)
+    assert grip.left_s(now_s=0.0) == 0
+    grip.tell(b"open", now_s=1.0)
+    assert grip.left_s(now_s=2.5) == 0.5
+    assert grip.left_s(now_s=3.0) == 0
+    grip.tell(b"open", now_s=4.0)
+    grip.tell(b"opem", now_s=4.1)
+    assert grip.left_s(now_s=4.1) == 0
