@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgewise.study.cells import EDGE
-from edgewise.study.report.wording import listing, milliseconds, number, percent
+from edgewise.study.report.wording import listing, milliseconds, number, percent, plural
 from edgewise.study.results import CellResult, Estimate
 from edgewise.train.networks_study.findings import NetworksResult
 
@@ -131,7 +131,7 @@ def _numbers(result: NetworksResult) -> Iterator[Finding]:
         small, large = result.version(network, "int8"), result.version(network, "float32")
         if small is None or large is None:
             continue
-        words = [f"int8 has {percent(small.size_bytes / large.size_bytes)} of the size"]
+        words = [f"int8 has {percent(small.size_bytes / large.size_bytes, 0)} of the size"]
         ratio = _ratio(result, network, "int8", "float32")
         if ratio is not None:
             words.append(f"takes {number(ratio)} times as long at the edge")
@@ -146,7 +146,7 @@ def _trainings(result: NetworksResult) -> Iterator[Finding]:
     points = [
         f"{one.network}: {number(one.images_per_s)} pictures/s, {number(one.seconds_an_epoch)} s an epoch of {one.trained_images}, "
         f"{_mib(one.peak_memory_bytes)} at the most, {one.parameters / 1e6:.1f} million parameters; "
-        f"{percent(one.accuracy)} right of {one.test_images} test pictures after {len(one.epochs)} epochs"
+        f"{percent(one.accuracy)} right of {one.test_images} test pictures after {plural(len(one.epochs), 'epoch')}"
         + (", the head alone, on published weights." if one.weights != "none" else ", from drawn weights.")
         for one in sorted(result.trainings, key=lambda one: -one.images_per_s)
     ]

@@ -3,23 +3,25 @@
 import contextlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 from edgewise.core.errors import CancelledError, EdgewiseError, FailedPreconditionError
 from edgewise.protocols.dataset_manifest import read_dataset
-from edgewise.study import environment, planning, runner, summary
+from edgewise.study import environment, journal, planning, runner, summary
 from edgewise.study.progress import Progress, duration_text
+from edgewise.study.report.wording import plural
 from edgewise.study.results import NetworkProfile, StudyResult
 from edgewise.study.runner import StopRequest
+from edgewise.study.scenario import Scenario
 from edgewise.study.study_directory import JOURNAL, Taking
 from edgewise.train.networks_study import directory as places
 from edgewise.train.networks_study.directory import Directory
 from edgewise.train.networks_study.findings import NetworksResult, training_of, version_of
-from edgewise.train.networks_study.scenario import TIERS, NetworksScenario, check_dataset, model_name
-from edgewise.train.networks_study.steps import DrawDataset, Step, Steps, busy, shown_error
+from edgewise.train.networks_study.scenario import TIERS, NetworksScenario, check_dataset, load, model_name
+from edgewise.train.networks_study.steps import Command, DrawDataset, Step, Steps, busy, shown_error
 
 DEPLOYMENT: Final = "deployment"
 _PACKAGES: Final = ("tensorflow", "keras", "tf2onnx", "onnx")
@@ -52,6 +54,7 @@ def run(
     draw: DrawDataset,
     how: Taking | None = None,
     stream: TextIO = sys.stderr,
+    command: Command | None = None,
 ) -> Outcome:
     """Train, export and ask what a scenario names, and write the report.
 
@@ -60,6 +63,7 @@ def run(
         profiles: of the link emulator, by name.
         draw: makes a dataset of drawn pictures, where the scenario names none.
         stream: for progress.
+        command: trains and exports; `steps.run_command` by default.
     Raises: EdgewiseError: it could not begin; the directory is as it was.
     """
     check_dataset(scenario)
@@ -68,7 +72,8 @@ def run(
     said = environment.described()
     said["packages"] += "".join(f", {name} {environment.package_version(name)}" for name in _PACKAGES)
     with places.taken(root, scenario, how or Taking(), said) as made:
-        running = _Running(scenario, made, profiles, progress, stop, draw)
+        steps = Steps(scenario, made, draw, stop.event, command).all()
+        running = _Running(scenario, made, steps, profiles=profiles, progress=progress, stop=stop)
         problem = ""
         try:
             with stop.heard(progress.say):
@@ -82,7 +87,7 @@ def run(
             problem = error.message
         problem = "it was stopped" if stop.signal else problem
         progress.step("writing the report")
-        outcome = _concluded(scenario, made, profiles, stop.signal, problem)
+        outcome = _concluded(scenario, made, stop.signal, problem)
         progress.close()
     return outcome
 
@@ -92,8 +97,6 @@ def rebuilt(root: Path, profiles: Mapping[str, NetworkProfile]) -> Outcome:
 
     Raises: EdgewiseError: it holds none, or cannot be written.
     """
-    from edgewise.train.networks_study.scenario import load  # noqa: PLC0415 - beside `load`, names here would be misread
-
     made = places.opened(root)
     scenario = load(root / places.SCENARIO, profiles)
     return Outcome(result := collected(scenario, made), _written(root, result))
@@ -133,17 +136,18 @@ class _Running:
         self,
         scenario: NetworksScenario,
         made: Directory,
+        steps: Sequence[Step],
+        *,
         profiles: Mapping[str, NetworkProfile],
         progress: Progress,
         stop: StopRequest,
-        draw: DrawDataset,
     ) -> None:
         self._scenario = scenario
         self._made = made
         self._profiles = profiles
         self._progress = progress
         self._stop = stop
-        self._all = Steps(scenario, made, draw, stop.event).all()
+        self._all = steps
         self._slower = 1.0
 
     def steps(self) -> None:
@@ -224,10 +228,8 @@ class _Running:
             return 0, error.message
         return done.stopped_by, done.problem
 
-    def _resumes(self, scenario: Any) -> bool:
+    def _resumes(self, scenario: Scenario) -> bool:
         """Whether what was asked before is the same: a network that could be trained at last makes it another."""
-        from edgewise.study import journal  # noqa: PLC0415 - as small as what it is for
-
         return journal.read(self._made.deployment / JOURNAL).heading.cells == planning.cells(scenario)
 
     def _models(self) -> dict[str, dict[str, Any]]:
@@ -250,10 +252,7 @@ def _asking_s(scenario: NetworksScenario, profiles: Mapping[str, NetworkProfile]
     return planning.expected_s(scenario.deployment(profiles, stand_ins, None)) + slow
 
 
-def _concluded(
-    scenario: NetworksScenario, made: Directory, profiles: Mapping[str, NetworkProfile], stopped_by: int, problem: str
-) -> Outcome:
-    del profiles
+def _concluded(scenario: NetworksScenario, made: Directory, stopped_by: int, problem: str) -> Outcome:
     try:
         result = collected(scenario, made)
         report = _written(made.root, result)
@@ -284,7 +283,7 @@ def _about_pictures(scenario: NetworksScenario, made: Directory) -> tuple[bool, 
 
 
 def _reduced(scenario: NetworksScenario, pictures: int) -> tuple[str, ...]:
-    found = [f"{pictures} pictures in all", f"{scenario.epochs} epochs of each network"]
+    found = [f"{pictures} pictures in all", f"{plural(scenario.epochs, 'epoch')} of each network"]
     if scenario.size_px:
         found.insert(0, f"pictures of {scenario.size_px} px, where networks are made for 224 to 299")
     return tuple(found)

@@ -26,11 +26,14 @@ DrawDataset = Callable[[Path, Path, NetworksScenario], None]
 _LOOK_INTERVAL_S: Final = 0.1
 _PREDICTIONS: Final = 20
 _MOST_PICTURES: Final = 60
+_KEEP_TIMEOUT_S: Final = 60.0
 _START_TIMEOUT_S: Final = 180.0
 _BESIDE: Final = ("golden-", "labels.txt", "model.toml")
 """What lies in a version's directory and is not the model."""
 
 Watch = Callable[[str], None]
+Command = Callable[[Path, list[str], Watch, threading.Event], None]
+"""Runs `edgewise WORDS...` to its end: its log, the words, what to tell of the progress, what stops it; see `run_command`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +63,22 @@ class Steps:
     Args:
         draw: makes a dataset of drawn pictures.
         stop: ends the present step when set.
+        command: trains and exports.
     """
 
     def __init__(
-        self, scenario: NetworksScenario, directory: Directory, draw: DrawDataset, stop: threading.Event
+        self,
+        scenario: NetworksScenario,
+        directory: Directory,
+        draw: DrawDataset,
+        stop: threading.Event,
+        command: Command | None = None,
     ) -> None:
         self._scenario = scenario
         self._directory = directory
         self._draw = draw
         self._stop = stop
+        self._run_command = command or run_command
 
     @property
     def dataset(self) -> Path:
@@ -79,39 +89,40 @@ class Steps:
         """In their order: all of one network before the next."""
         found = [Step("pictures", "drawing pictures", 5.0, self._has_pictures, self._pictures)]
         for name in self._scenario.names:
-            images = self._scenario.images * len(self._scenario.classes) * self._scenario.epochs
-            found.append(
-                Step(
-                    f"training {name}",
-                    f"training {name}",
-                    25.0 + images * 0.15,
-                    lambda name=name: training_of(self._directory.training(name)) is not None,  # type: ignore[misc]
-                    lambda tell, name=name: self._train(name, tell),  # type: ignore[misc]
-                    ("pictures",),
-                )
-            )
-            found.append(
-                Step(
-                    f"export {name}",
-                    f"making versions of {name}",
-                    40.0,
-                    lambda name=name: (self._directory.versions(name) / "lineage.json").is_file(),  # type: ignore[misc]
-                    lambda tell, name=name: self._export(name, tell),  # type: ignore[misc]
-                    (f"training {name}",),
-                )
-            )
-            for form in self._scenario.formats:
-                found.append(
-                    Step(
-                        f"weighing {name} {form}",
-                        f"memory of a server with {name} in {form}",
-                        8.0 if form == "tensorflow" else 2.5,
-                        lambda name=name, form=form: self._directory.weighed(name, form).is_file(),  # type: ignore[misc]
-                        lambda _tell, name=name, form=form: self._weigh(name, form),  # type: ignore[misc]
-                        (f"export {name}",),
-                    )
-                )
+            found += [self._training(name), self._exporting(name)]
+            found += [self._weighing(name, form) for form in self._scenario.formats]
         return found
+
+    def _training(self, name: str) -> Step:
+        images = self._scenario.images * len(self._scenario.classes) * self._scenario.epochs
+        return Step(
+            f"training {name}",
+            f"training {name}",
+            25.0 + images * 0.15,
+            lambda: training_of(self._directory.training(name)) is not None,
+            lambda tell: self._train(name, tell),
+            ("pictures",),
+        )
+
+    def _exporting(self, name: str) -> Step:
+        return Step(
+            f"export {name}",
+            f"making versions of {name}",
+            40.0,
+            (self._directory.versions(name) / "lineage.json").is_file,
+            lambda tell: self._export(name, tell),
+            (f"training {name}",),
+        )
+
+    def _weighing(self, name: str, form: str) -> Step:
+        return Step(
+            f"weighing {name} {form}",
+            f"memory of a server with {name} in {form}",
+            8.0 if form == "tensorflow" else 2.5,
+            self._directory.weighed(name, form).is_file,
+            lambda _tell: self._weigh(name, form),
+            (f"export {name}",),
+        )
 
     # ---- pictures
 
@@ -146,7 +157,9 @@ class Steps:
         resume = ["--resume"] if (run / "run.json").is_file() else []
         if not resume:
             shutil.rmtree(run, ignore_errors=True)
-        self._command(f"training-{network}", ["train", "run", str(spec), "--out", str(run), *resume], tell)
+        self._command(
+            self._directory.log(f"training-{network}"), ["train", "run", str(spec), "--out", str(run), *resume], tell
+        )
         if training_of(run) is None:
             raise FailedPreconditionError(f"training {network} left no result in {run}")
         # A quarter of a gigabyte of some networks, and nothing goes on from it any more.
@@ -158,30 +171,18 @@ class Steps:
         words = ["train", "export", str(self._directory.training(network)), "--out", str(out), "--model", network]
         # How far int8 agrees is a finding here, not a condition.
         words += ["--version", "1", "--agreement", "0", "--dataset", str(self.dataset), "--tensorflow"]
-        self._command(f"export-{network}", words, tell)
+        self._command(self._directory.log(f"export-{network}"), words, tell)
 
-    def _command(self, name: str, words: list[str], tell: Watch) -> None:
-        log = self._directory.log(name)
-        part = Part(name, words, log)
-        try:
-            while part.running:
-                if self._stop.is_set():
-                    raise CancelledError("the study was stopped")
-                tell(_last_line(log))
-                time.sleep(_LOOK_INTERVAL_S)
-        finally:
-            part.stop(60.0)
-        if part.exit_code:
-            raise FailedPreconditionError(
-                f"`edgewise {' '.join(words[:2])}` ended with {ending(part.exit_code)}: {_last_line(log) or 'it said nothing'}; see {log}"
-            )
+    def _command(self, log: Path, words: list[str], tell: Watch) -> None:
+        log.parent.mkdir(exist_ok=True)
+        self._run_command(log, words, tell, self._stop)
 
     # ---- weighing
 
     def _weigh(self, network: str, form: str) -> None:
         repository = self._directory.versions(network) / TIERS[form]
         version = repository / network / "1"
-        words = ("serve", "--repository", str(repository), "--poll-interval-s", "0", "--threads", "1")
+        words: tuple[str, ...] = ("serve", "--repository", str(repository), "--poll-interval-s", "0", "--threads", "1")
         words += ("--rest-port", "0", "--grpc-port", "0", "--drain-timeout-s", "0")
         begun_s = time.monotonic()
         part = Part(f"weighing-{network}-{form}", words, self._directory.log(f"weighing-{network}-{form}"))
@@ -203,6 +204,30 @@ class Steps:
             content = base64.b64encode(shown[place % len(shown)].read_bytes()).decode()
             said = {"signature_name": "image", "instances": [{"b64": content}]}
             ask((HOST, part.ports["rest"]), "POST", f"/v1/models/{network}:predict", said, timeout_s=60.0)
+
+
+def run_command(log: Path, words: list[str], tell: Watch, stop: threading.Event) -> None:
+    """Run `edgewise WORDS...` in a process of its own.
+
+    Args:
+        log: takes its output, whose last line is told.
+    Raises:
+        CancelledError: it was stopped; it was given time to keep what it has.
+        FailedPreconditionError: it failed; the message has its last words.
+    """
+    part = Part(" ".join(words[:2]), words, log)
+    try:
+        while part.running:
+            if stop.is_set():
+                raise CancelledError("the study was stopped")
+            tell(_last_line(log))
+            time.sleep(_LOOK_INTERVAL_S)
+    finally:
+        part.stop(_KEEP_TIMEOUT_S)
+    if part.exit_code:
+        raise FailedPreconditionError(
+            f"`edgewise {' '.join(words[:2])}` ended with {ending(part.exit_code)}: {_last_line(log) or 'it said nothing'}; see {log}"
+        )
 
 
 def size_of(version: Path) -> int:
