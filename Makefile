@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint con
 say = @printf '\n\033[1m==> %s\033[0m\n' "$(1)"
 
 .DEFAULT_GOAL := help
-.PHONY: help compiled interpreted simulate simulate-queues simulate-rollouts study bench-hub bench-rollout bench-capture bench-engine bench-analysis up down test kills lint format bench-serve bench-failover bench-gateway protos check-protos conformance slow images e2e-containers e2e-cluster clean
+.PHONY: help compiled interpreted simulate simulate-queues simulate-rollouts simulate-spool study bench-hub bench-rollout bench-capture bench-engine bench-analysis up down test kills lint format bench-serve bench-failover bench-gateway protos check-protos conformance slow images e2e-containers e2e-cluster clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -125,6 +125,9 @@ simulate-queues: $(VENV)/.installed-study ## the waiting-time formulas against a
 
 simulate-rollouts: $(VENV)/.installed-dev ## a release to a thousand virtual sites, some offline, some crashing
 	$(BIN)/python loadtests/simulate_rollouts.py $(SIMULATE)
+
+simulate-spool: $(VENV)/.installed-run ## a day's outage against the bound of a spool: what was kept and how evenly
+	$(BIN)/python loadtests/simulate_spool.py $(SIMULATE)
 
 simulate: $(VENV)/.installed-dev compiled ## a million virtual requests through a hundred failing sites
 	$(BIN)/python loadtests/simulate_routing.py $(SIMULATE)

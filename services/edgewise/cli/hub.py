@@ -144,7 +144,9 @@ def _add_backup(verbs: "Commands") -> None:
     add_state(backup)
     add_database(backup)
     backup.add_argument("--blobs", default="", metavar="URL", help="where its blobs are (DIR/blobs)")
-    backup.add_argument("--with-blobs", action="store_true", help="the files of releases as well")
+    backup.add_argument(
+        "--with-blobs", action="store_true", help="the files of releases and pictures of samples as well"
+    )
     backup.set_defaults(run=_backup)
 
 

@@ -1,4 +1,4 @@
-"""`edgewise hub prune`: removes the files that no release names."""
+"""`edgewise hub prune`: removes the files that no release and no sample names."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from edgewise.cli.commands import Commands
 
 DESCRIPTION = """\
-Have a hub that runs remove the files (blobs) that no release names: what `edgewise release create` sent and did not finish. Releases stay as they
+Have a hub that runs remove the files (blobs) that no release and no sample names: what `edgewise release create` sent and did not finish. Releases stay as they
 are. A file that somebody sent lately, or asked for to bring a release, stays too: --unwanted-for says for how long. It takes an admin's token.
 
   edgewise hub prune --dry-run --hub https://hub.example.com --token-file admin.token
@@ -19,7 +19,7 @@ _LEAST_S = 3600.0
 
 def add_to(verbs: "Commands") -> None:
     """Add the verb to the parser of `edgewise hub`."""
-    prune = add_verb(verbs, "prune", "remove files that no release names", DESCRIPTION)
+    prune = add_verb(verbs, "prune", "remove files that no release and no sample names", DESCRIPTION)
     prune.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")
     prune.add_argument(
         "--unwanted-for",

@@ -280,11 +280,6 @@ def open_capture(config: CaptureConfig, sites: Sites, worker: int) -> Capture:
         spool = _writer(config.directory, bounds, worker)
     except FailedPreconditionError as error:
         raise FailedPreconditionError(f"[capture] directory: {error.message}") from None
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise FailedPreconditionError(
-            f"[capture] directory: the spool {config.directory} cannot be used: {why}"
-        ) from None
     if any(found.rules.disagreement is not None for found in _models(config)):
         # What compares answers takes a while to import, which is better spent now.
         import edgewise.protocols.agreement  # noqa: PLC0415, F401
@@ -296,9 +291,7 @@ def open_capture(config: CaptureConfig, sites: Sites, worker: int) -> Capture:
 def _writer(directory: Path, bounds: SpoolBounds, worker: int) -> SpoolWriter:
     """A writer with the first name that nobody has: another gateway may write there, and before a reload this one did.
 
-    Raises:
-        FailedPreconditionError: all names are taken.
-        OSError: the directory cannot be used.
+    Raises: FailedPreconditionError: the directory cannot be used, or all names are taken.
     """
     for place in range(1, _MOST_WRITERS):
         with contextlib.suppress(FailedPreconditionError):

@@ -1,9 +1,11 @@
 """Gates, canaries and evidence as values of JSON documents."""
 
+import re
 from typing import Any, Final
 
 from edgewise.core.errors import InvalidArgumentError
-from edgewise.core.rollout.gates import Findings, Gate, GateName, Gates, Golden, LatencyGate
+from edgewise.core.rollout.gates import AccuracyGate, Findings, Gate, GateName, Gates, Golden, LatencyGate
+from edgewise.core.rollout.paired import Paired
 from edgewise.core.rollout.sequential import Compared, Evidence, Observed
 from edgewise.core.rollout.specification import Canary
 from edgewise.protocols.documents import Document
@@ -12,6 +14,7 @@ _MOST: Final = 1 << 53
 _MOST_S: Final = 1e9
 _MOST_SHARES: Final = 64
 _MOST_EVIDENCE: Final = 1024
+_OF: Final = re.compile(r"[0-9a-f]{16,64}")
 
 
 def gates_value(gates: Gates) -> dict[str, Any]:
@@ -24,6 +27,7 @@ def gates_value(gates: Gates) -> dict[str, Any]:
         else {**(_gate_value(latency) or {}), "quantile": latency.quantile, "ratio": latency.ratio},
         "disagreement": _gate_value(gates.disagreement),
         "golden": gates.golden,
+        "accuracy": _gate_value(gates.accuracy),
     }
 
 
@@ -33,6 +37,7 @@ def read_gates(table: Document) -> Gates:
     Raises: InvalidArgumentError: it is none.
     """
     latency = table.optional_table("latency")
+    accuracy = table.optional_table("accuracy")
     return Gates(
         errors=_gate(table, "errors"),
         latency=None
@@ -45,6 +50,9 @@ def read_gates(table: Document) -> Gates:
         ),
         disagreement=_gate(table, "disagreement"),
         golden=table.flag("golden", default=True),
+        accuracy=None
+        if accuracy is None
+        else AccuracyGate(accuracy.number("margin", 0.0, 1.0), accuracy.number("confidence", 0.0, 1.0)),
     )
 
 
@@ -116,16 +124,22 @@ def _gate(table: Document, name: str) -> Gate | None:
     return None if gate is None else Gate(gate.number("margin", 0.0, 1.0), gate.number("confidence", 0.0, 1.0))
 
 
-def _evidence_value(evidence: Evidence) -> list[int | float]:
-    """[share, new, new hits, old, old hits] of two versions compared; [reference, count, hits] of one observed."""
+def _evidence_value(evidence: Evidence) -> list[int | float | str]:
+    """[share, new, new hits, old, old hits] of two versions compared; [reference, count, hits] of one observed; [digest, count, both wrong, lost,
+    gained] of examples that both were asked.
+    """
     match evidence:
         case Compared():
             return [evidence.share, evidence.new_count, evidence.new_hits, evidence.old_count, evidence.old_hits]
         case Observed():
             return [evidence.reference, evidence.count, evidence.hits]
+        case Paired():
+            return [evidence.of, evidence.count, evidence.both, evidence.lost, evidence.gained]
 
 
 def _evidence(table: Document, name: str, row: object) -> Evidence:
+    if name == GateName.ACCURACY:
+        return _paired(table, name, row)
     if (
         isinstance(row, list)
         and len(row) in (3, 5)
@@ -139,6 +153,17 @@ def _evidence(table: Document, name: str, row: object) -> Evidence:
         except InvalidArgumentError as error:
             raise table.error(name, error.message) from None
     raise table.wrong(name, row, "[share, new, new hits, old, old hits] or [reference, count, hits]")
+
+
+def _paired(table: Document, name: str, row: object) -> Paired:
+    if isinstance(row, list) and len(row) == 5 and isinstance(row[0], str) and _OF.fullmatch(row[0]):
+        of, *counts = row
+        if all(map(_is_count, counts)):
+            try:
+                return Paired(of, *counts)
+            except InvalidArgumentError as error:
+                raise table.error(name, error.message) from None
+    raise table.wrong(name, row, "[digest, count, both wrong, lost, gained]")
 
 
 def _is_count(value: object) -> bool:

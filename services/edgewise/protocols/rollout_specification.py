@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Self, TypeVar
 
 from edgewise.core.errors import EdgewiseError, InvalidArgumentError
-from edgewise.core.rollout.gates import Gate, GateName, Gates, LatencyGate
+from edgewise.core.rollout.gates import AccuracyGate, Gate, GateName, Gates, LatencyGate
 from edgewise.core.rollout.selectors import parse_selector
 from edgewise.core.rollout.specification import Canary, OnFailure, Specification
 from edgewise.core.rollout.waves import Amount, Wave, parse_amount
@@ -38,6 +38,7 @@ _TOP_KEYS: Final = (
 _WAVE_KEYS: Final = ("name", "sites", "take", "at_once", "may_fail")
 _CANARY_KEYS: Final = ("shadow", "shadow_for", "shares", "each_for", "bake")
 _GATE_KEYS: Final = ("margin", "confidence")
+_ACCURACY_KEYS: Final = ("worse_by", "confidence")
 _LATENCY_KEYS: Final = (*_GATE_KEYS, "quantile", "ratio")
 _GATES_KEYS: Final = tuple(name.value for name in GateName)
 _MOST_WAVES: Final = 100
@@ -246,6 +247,18 @@ def _gates(table: _Table) -> Gates:
         latency=_latency(table, default.latency),
         disagreement=_gate(table, "disagreement", default.disagreement),
         golden=table.flag("golden", default=default.golden),
+        accuracy=_accuracy(table, default.accuracy),
+    )
+
+
+def _accuracy(table: _Table, default: AccuracyGate | None) -> AccuracyGate | None:
+    asked = table.switched("accuracy", _ACCURACY_KEYS, default=default is not None)
+    if asked is None:
+        return None
+    base = default or AccuracyGate()
+    return asked.made(
+        "",
+        lambda: AccuracyGate(asked.share("worse_by", base.margin), asked.share("confidence", base.confidence)),
     )
 
 

@@ -5,7 +5,7 @@ import math
 from decimal import Decimal
 from typing import Final
 
-from edgewise.core.rollout.gates import Gate, LatencyGate
+from edgewise.core.rollout.gates import AccuracyGate, Gate, LatencyGate
 from edgewise.core.rollout.specification import Canary, Specification
 from edgewise.core.rollout.waves import Amount, Wave
 
@@ -32,6 +32,7 @@ def specification_text(specification: Specification) -> str:
         f"latency = {_gate(gates.latency)}",
         f"disagreement = {_gate(gates.disagreement)}",
         f"golden = {_flag(gates.golden)}",
+        f"accuracy = {_gate(gates.accuracy)}",
         "",
         "[canary]",
         *_canary_lines(specification.canary),
@@ -62,7 +63,8 @@ def _canary_lines(canary: Canary) -> list[str]:
 def _gate(gate: Gate | None) -> str:
     if gate is None:
         return "false"
-    values = {"margin": gate.margin, "confidence": gate.confidence}
+    margin = "worse_by" if isinstance(gate, AccuracyGate) else "margin"
+    values = {margin: gate.margin, "confidence": gate.confidence}
     if isinstance(gate, LatencyGate):
         values |= {"quantile": gate.quantile, "ratio": gate.ratio}
     return f"{{ {', '.join(f'{name} = {_number(value)}' for name, value in values.items())} }}"

@@ -134,12 +134,17 @@ class PosixLock:
 
     def __init__(self, number: int) -> None:
         self._number = number
+        self._said = ""
 
     def write(self, text: str) -> None:
         """Say something to those who look at who holds it."""
+        if text == self._said:
+            # Once in a while a writer says so, also one that has nothing to do.
+            return
         content = text.encode()
         os.pwrite(self._number, content, 0)
         os.ftruncate(self._number, len(content))
+        self._said = text
 
     def release(self) -> None:
         """Let it go."""

@@ -101,7 +101,7 @@ class Ledger:
             counted = self._count(some, reason)
             self.books.counters.dropped.update(counted)
             self.books.dropping = [each.file for each in some]
-            self._write_on_full_disk(some[0].file)
+            self._write_making_room(self.books.dropping)
             for each in some:
                 self._delete(each.file)
             dropped.update(counted)
@@ -236,15 +236,18 @@ class Ledger:
             return Books()
         return read_books(content)
 
-    def _write_on_full_disk(self, first: str) -> None:
-        """Write the books; where there is no room even for that, the first file goes before it is counted."""
-        try:
-            self._write()
-        except OSError as error:
-            if error.errno not in FULL:
-                raise
-            self._delete(first)
-            self._write()
+    def _write_making_room(self, files: Sequence[str]) -> None:
+        """Write the books; where the disk has no room even for that, files that are to go do so before they are counted."""
+        for file in files:
+            try:
+                self._write()
+            except OSError as error:
+                if error.errno not in FULL:
+                    raise
+                self._delete(file)
+            else:
+                return
+        self._write()
 
     def _write(self) -> None:
         self.disk.replace(COUNTERS_NAME, books_bytes(self.books))

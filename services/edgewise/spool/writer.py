@@ -20,7 +20,7 @@ from edgewise.spool.segment_names import WRITER_NAME, WRITER_SUFFIX, SegmentName
 
 _START_WAIT_S: Final = 5.0
 _WAIT_S: Final = 1.0
-_ASK_AGAIN_S: Final = 2.0
+_ASK_AGAIN_S: Final = 5.0
 _HOUSEKEEPING_S: Final = 10.0
 _BEST: Final = Worth(4, 0, 0, 0)
 _log = logging.getLogger(__name__)

@@ -21,6 +21,7 @@ from edgewise.model_server.config.model_config import Layout
 from edgewise.model_server.images.transforms import VERDICT, label
 from edgewise.protocols.dataset_manifest import TEST, TRAIN, Dataset, DatasetImage, read_dataset
 from edgewise.train import networks, version_config
+from edgewise.train.held_out import add_held_out
 from edgewise.train.pictures import View
 from edgewise.train.run_directory import RunDirectory
 from edgewise.trust.durable_files import write_durably
@@ -131,7 +132,7 @@ def export(
 
         def fill(staged: Path, network_bytes: bytes = network_bytes) -> None:
             (staged / "model.onnx").write_bytes(network_bytes)
-            _add_files(staged, source, golden, plan)
+            _add_files(staged, source, golden, answers.images, plan)
 
         directories[tier] = _write(out / tier, model, version, config, fill, force=force, tell=tell)
     if tensorflow:
@@ -141,7 +142,7 @@ def export(
 
         def fill_saved(staged: Path) -> None:
             shutil.copytree(directory.saved_model, staged, dirs_exist_ok=True)
-            _add_files(staged, source, golden, plan)
+            _add_files(staged, source, golden, answers.images, plan)
 
         directories[TENSORFLOW] = _write(out / TENSORFLOW, model, version, config, fill_saved, force=force, tell=tell)
     lineage = _lineage(found, accuracy, measured)
@@ -244,11 +245,16 @@ def _golden(answers: _Answers, plan: version_config.Plan, content: Dataset) -> l
 
 
 def _add_files(
-    staged: Path, source: Path, golden: list[tuple[DatasetImage, str, str]], plan: version_config.Plan
+    staged: Path,
+    source: Path,
+    golden: list[tuple[DatasetImage, str, str]],
+    held_out: tuple[DatasetImage, ...],
+    plan: version_config.Plan,
 ) -> None:
     (staged / "labels.txt").write_text("\n".join(plan.output.labels) + "\n", encoding="utf-8")
     for image, name, _ in golden:
         copy_file(source / image.file, staged / f"golden-{name}")
+    add_held_out(staged, source, held_out, plan.verdict_of)
 
 
 def _write(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgewise.core.errors import InvalidArgumentError
-from edgewise.core.rollout.gates import Gate, Gates, LatencyGate
+from edgewise.core.rollout.gates import AccuracyGate, Gate, Gates, LatencyGate
 from edgewise.core.rollout.selectors import parse_selector
 from edgewise.core.rollout.specification import Canary, OnFailure, Specification
 from edgewise.core.rollout.waves import Amount, Wave
@@ -47,6 +47,7 @@ def specifications(draw):
             ),
             disagreement,
             draw(st.booleans()),
+            draw(st.none() | st.builds(AccuracyGate, MARGINS, CONFIDENCES)),
         ),
         canary=Canary(
             draw(st.floats(least, 1.0)), draw(st.floats(least, 1e7)), tuple(shares), draw(DURATIONS), draw(DURATIONS)

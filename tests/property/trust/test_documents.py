@@ -10,6 +10,7 @@ from edgewise.core.errors import InvalidArgumentError
 from edgewise.core.rollout.events import Want
 from edgewise.core.rollout.gates import Findings, Gate, GateName, Gates, Golden, LatencyGate
 from edgewise.core.rollout.orders import DesiredState, Order
+from edgewise.core.rollout.paired import Paired
 from edgewise.core.rollout.reports import Inventory, Progress, Served, SiteReport
 from edgewise.core.rollout.sequential import Compared, Observed
 from edgewise.core.rollout.site_state import SiteState
@@ -74,9 +75,20 @@ def hits(draw):
 evidence = st.builds(lambda share, new, old: Compared(share, *new, *old), shares, hits(), hits()) | st.builds(
     lambda found, reference: Observed(*found, reference), hits(), st.floats(0.0, 1.0, exclude_max=True)
 )
+paired = st.lists(st.integers(0, 1000), min_size=4, max_size=4).map(
+    lambda counts: Paired("ab" * 32, sum(counts), *counts[:3])
+)
 findings = st.builds(
     Findings,
-    st.dictionaries(st.sampled_from(GateName), st.lists(evidence, max_size=4).map(tuple), max_size=4),
+    st.builds(
+        lambda known, pairs: known | ({GateName.ACCURACY: pairs} if pairs else {}),
+        st.dictionaries(
+            st.sampled_from([name for name in GateName if name != GateName.ACCURACY]),
+            st.lists(evidence, max_size=4).map(tuple),
+            max_size=4,
+        ),
+        st.lists(paired, max_size=4).map(tuple),
+    ),
     st.builds(Golden, st.integers(0, 9), st.integers(0, 9), st.integers(0, 9)),
 )
 orders = st.builds(

@@ -53,7 +53,7 @@ def test_a_models_table_begins_with_what_capture_says_and_may_turn_it_off():
     assert (found.max_bytes, found.retention_days) == (2_000_000, 30.0)
     pets, other = found.of_model("pets"), found.of_model("whatever")
     assert (pets.pictures, pets.rules.sampled, pets.rules.drift, pets.rules.all) == (True, 0.5, None, True)
-    assert pets.rules.limits["low-confidence"] == Limit(2.0, 10.0)
+    assert pets.rules.limits["low-confidence"] == Limit(1.0, 10.0)
     assert (other.pictures, other.rules.drift, other.rules.all) == (False, 0.25, False)
     assert found.of_model("faces") is None
     # A model may be called as a key is.

@@ -4,10 +4,11 @@ import hashlib
 
 import pytest
 
-from edgewise.core.errors import EdgewiseError, FailedPreconditionError, NotFoundError
+from edgewise.core.errors import EdgewiseError, FailedPreconditionError, InvalidArgumentError, NotFoundError
 from edgewise.core.releases import EVERY_TIER
 from edgewise.hub.releases.making import bytes_to_read, make_release
 from edgewise.hub.releases.version_files import version_files
+from edgewise.protocols.heldout import Example, Heldout, heldout_bytes
 from edgewise.protocols.release_manifest import decode_release, encode_release
 
 CREATED = "2026-11-23T10:00:00Z"
@@ -21,6 +22,18 @@ def directory(tmp_path):
     (version / "labels.txt").write_text("cat\ndog\n")
     (version / "variables" / "data").write_bytes(b"weights")
     return version
+
+
+def test_held_out_examples_that_no_site_could_ask_are_no_release(directory):
+    (directory / "heldout").mkdir()
+    (directory / "heldout" / "a.jpg").write_bytes(b"\xff\xd8\xff")
+    examples = (Example("a.jpg", "dog"), Example("b.jpg", "cat"))
+    (directory / "heldout" / "heldout.json").write_bytes(heldout_bytes(Heldout(examples)))
+    with pytest.raises(InvalidArgumentError, match="heldout/heldout.json names 'b.jpg', which is not in heldout/"):
+        make_release("pets", 2, {EVERY_TIER: directory}, created=CREATED)
+    (directory / "heldout" / "b.jpg").write_bytes(b"\xff\xd8\xff")
+    files = make_release("pets", 2, {EVERY_TIER: directory}, created=CREATED).release.variant("edge").files
+    assert {"heldout/a.jpg", "heldout/b.jpg", "heldout/heldout.json"} <= {file.path for file in files}
 
 
 def test_a_directory_becomes_a_release(directory):

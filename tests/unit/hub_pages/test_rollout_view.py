@@ -1,12 +1,16 @@
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
-from edgewise.core.rollout.gates import Gate, Gates
+from edgewise.core.rollout.gates import AccuracyGate, Findings, Gate, GateName, Gates
+from edgewise.core.rollout.paired import Paired
 from edgewise.core.rollout.site_state import SiteState
 from edgewise.core.rollout.specification import Canary, Specification
 from edgewise.core.rollout.waves import Wave
+from edgewise.hub.console.rollout_text import gate_lines
+from edgewise.hub.control import shown
 from edgewise.hub.control.status import GateStatus, RolloutSiteStatus, RolloutStatus, WaveStatus
 from edgewise.hub.pages import rollout_view
 
@@ -214,3 +218,19 @@ def test_only_what_waits_for_a_person_needs_one():
     assert rollout_view.needs_person(rollout(state="Failed"))
     for state in ("Planned", "Progressing", "Completed", "Aborting", "RolledBack"):
         assert rollout_view.needs_person(rollout(state=state)) == ""
+
+
+def test_accuracy_is_told_in_right_answers():
+    gates = Gates(errors=None, latency=None, golden=False, accuracy=AccuracyGate())
+    pairs = (Paired("f" * 64, 100, 3, 4, 16), Paired("8" * 64, 100, 3, 0, 20))
+    (found,) = shown._gates(gates, Findings({GateName.ACCURACY: pairs}), judged=True, bounded=True)
+    specification = replace(SPECIFICATION, gates=gates)
+    (view, _) = rollout_view.waves(rollout(site(), gates=(found,)), specification)
+    line = gate_lines(view.gates, "")[1]
+    assert line.split()[:2] == ["accuracy", "Pass"]
+    # The comparison that decides, and no picture twice.
+    assert "right: old 81 of 100, new 93 of 100 (+12 %)" in line
+    assert "at most 2 % more of the held-out examples are answered wrongly than by the old version" in line
+    (nothing,) = shown._gates(gates, Findings(), judged=True, bounded=True)
+    (view, _) = rollout_view.waves(rollout(site(), gates=(nothing,)), specification)
+    assert "no examples asked yet" in gate_lines(view.gates, "")[1]

@@ -3,10 +3,11 @@
 import pytest
 
 from edgewise.core.errors import InvalidArgumentError
-from edgewise.core.rollout.gates import Findings, GateName, Golden
+from edgewise.core.rollout.gates import AccuracyGate, Findings, GateName, Gates, Golden
+from edgewise.core.rollout.paired import Paired
 from edgewise.core.rollout.sequential import Compared, Observed
 from edgewise.protocols.documents import Document
-from edgewise.protocols.gate_values import findings_value, read_findings
+from edgewise.protocols.gate_values import findings_value, gates_value, read_findings, read_gates
 
 
 def read(value):
@@ -15,8 +16,34 @@ def read(value):
 
 def test_findings_come_back():
     evidence = (Compared(0.1, 10, 1, 90, 2), Observed(100, 3, 0.02))
-    findings = Findings({GateName.ERRORS: evidence}, Golden(2, 1, 0))
+    pairs = (Paired("ab" * 32, 100, 3, 4, 16),)
+    findings = Findings({GateName.ERRORS: evidence, GateName.ACCURACY: pairs}, Golden(2, 1, 0))
     assert read(findings_value(findings)) == findings
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["ab" * 32, 1, 1, 1, 1],
+        ["ab" * 32, 1, 0, 0],
+        ["../..", 1, 0, 0, 0],
+        [0.5, 1, 0, 1, 0],
+        ["ab" * 32, 10**6, 0, 0, 0],
+        ["ab" * 32, 1, True, 0, 0],
+        "ab",
+    ],
+)
+def test_a_comparison_that_is_none_is_refused(row):
+    with pytest.raises(InvalidArgumentError, match=r"findings\.sampled\.accuracy"):
+        read({"sampled": {"accuracy": [row]}, "golden": [0, 0, 0]})
+
+
+def test_gates_come_back_and_older_documents_ask_for_no_accuracy():
+    gates = Gates(accuracy=AccuracyGate(0.03, 0.9))
+    value = gates_value(gates)
+    assert read_gates(Document("the order", "gates", value)) == gates
+    del value["accuracy"]
+    assert read_gates(Document("the order", "gates", value)) == Gates()
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan"), 10**400, "0.1", None, True])

@@ -3,7 +3,7 @@
 import pytest
 
 from edgewise.core.errors import InvalidArgumentError
-from edgewise.core.rollout.gates import Gate, Gates, LatencyGate
+from edgewise.core.rollout.gates import AccuracyGate, Gate, Gates, LatencyGate
 from edgewise.core.rollout.selectors import parse_selector
 from edgewise.core.rollout.specification import Canary, OnFailure, Specification
 from edgewise.core.rollout.waves import Amount, Wave
@@ -17,7 +17,13 @@ FULL = Specification(
         Wave("canary", parse_selector("tier=edge,region=eu"), Amount(count=1), Amount(share=0.25), Amount(count=0)),
         Wave("everyone", parse_selector(""), Amount(share=1.0), Amount(count=50), Amount(share=0.02)),
     ),
-    gates=Gates(Gate(0.02, 0.95), LatencyGate(0.05, 0.99, 0.9, 1.5), Gate(0.1, 0.9), golden=False),
+    gates=Gates(
+        Gate(0.02, 0.95),
+        LatencyGate(0.05, 0.99, 0.9, 1.5),
+        Gate(0.1, 0.9),
+        golden=False,
+        accuracy=AccuracyGate(0.03, 0.9),
+    ),
     canary=Canary(0.05, 60.0, (0.01, 0.1, 0.5), 90.0, 600.0),
     silent_s=90.0,
     patience_s=5400.0,
@@ -38,6 +44,7 @@ gates:
   latency: {margin: 5%, confidence: 0.99, quantile: 90%, ratio: 1.5}
   disagreement: {margin: 10%, confidence: 90%}
   golden: false
+  accuracy: {worse_by: 3%, confidence: 90%}
 canary: {shadow: 5%, shadow_for: 1m, shares: [1%, 10%, 0.5], each_for: 90, bake: 10m}
 silent_after: 90s
 patience: 1h30m
@@ -69,6 +76,7 @@ may_fail = "2%"
 errors = { margin = "2%", confidence = 0.95 }
 disagreement = { margin = 0.1, confidence = "90%" }
 golden = false
+accuracy = { worse_by = "3%", confidence = 0.9 }
 
 [gates.latency]
 margin = "5%"
@@ -239,8 +247,8 @@ def test_what_is_no_duration(text):
         ("toml", 'model = "pets"\nversion = [2,\n', "r.txt, line 2: not TOML: "),
         ("toml", FULL_TOML.replace("take = 1", "tak = 1"), "line 11: waves[0].tak: unknown key (did you mean 'take'?)"),
         ("toml", FULL_TOML.replace("at_once = 50", "at_once = -1"), "line 17: waves[1].at_once: found -1, expected a"),
-        ("toml", FULL_TOML.replace("quantile = 0.9", "quantile = 0"), "line 25: gates.latency: a quantile of 0 lies"),
-        ("toml", FULL_TOML.replace("ratio = 1.5", "ratio = 0.5"), "line 29: gates.latency.ratio: found 0.5, expected"),
+        ("toml", FULL_TOML.replace("quantile = 0.9", "quantile = 0"), "line 26: gates.latency: a quantile of 0 lies"),
+        ("toml", FULL_TOML.replace("ratio = 1.5", "ratio = 0.5"), "line 30: gates.latency.ratio: found 0.5, expected"),
         (
             "toml",
             'model = "pets"\nversion = 2\nwaves = [\n  {name = "a"},\n  {name = "b", may_fail = 1.5},\n]\n',
@@ -259,7 +267,7 @@ def test_what_is_no_duration(text):
         (
             "toml",
             FULL_TOML.replace("shares = [", "shares = [ # ]\n").replace("each_for", "each_for_"),
-            "line 36: canary.each_for_: unknown key (did you mean 'each_for'?)",
+            "line 37: canary.each_for_: unknown key (did you mean 'each_for'?)",
         ),
         ("json", "{}", "found the format 'json', expected toml or yaml"),
         ("toml", "#" * 40000, "r.txt: longer than 32768 bytes"),

@@ -6,7 +6,8 @@ import pytest
 
 from edgewise.core.errors import FailedPreconditionError
 from edgewise.core.rollout.events import Want
-from edgewise.core.rollout.gates import Findings, Gate, GateName, Gates, Golden
+from edgewise.core.rollout.gates import AccuracyGate, Findings, Gate, GateName, Gates, Golden
+from edgewise.core.rollout.paired import Paired
 from edgewise.core.rollout.sequential import Compared
 from edgewise.core.rollout.site_plan import (
     Action,
@@ -86,6 +87,37 @@ def verifying(stage, **seen):
     weigh = (Weigh(0.0, 0.2), Weigh(0.1, 0.0), Weigh(0.5, 0.0), Weigh(1.0, 0.0))[stage]
     known = {"staged": True, "loaded": frozenset({1, 2}), "share": weigh.share, "shadow": weigh.shadow}
     return Site(at(SiteState.VERIFYING, stage=stage), Seen(**known | {"findings": Findings(golden=RIGHT)} | seen))
+
+
+EXAMINED = replace(RUN, gates=replace(GATES, accuracy=AccuracyGate()))
+LOADED = Seen(loaded=frozenset({1, 2}), findings=Findings(golden=RIGHT))
+
+
+@pytest.mark.parametrize(
+    ("paired", "step"),
+    [
+        (Paired("ab" * 32, 100, 7, 0, 12), Move(SiteEvent.ANSWERING)),
+        (Paired("ab" * 32, 100, 7, 1, 1), Move(SiteEvent.ANSWERING)),
+        (Paired("ab" * 32, 100, 7, 30, 1), Revert("gate failed: accuracy")),
+    ],
+)
+def test_a_version_that_is_worse_about_held_out_examples_answers_nobody(paired, step):
+    site = Site(at(SiteState.ACTIVATING), LOADED).sees(compares=True)
+    assert next_step(site.record, EXAMINED, site.seen) == Action.COMPARE
+    site.counts({GateName.ACCURACY: (paired,)})
+    assert next_step(site.record, EXAMINED, site.seen) == step
+
+
+def test_nothing_is_compared_where_nobody_asks_or_nothing_ran_before_or_nobody_can():
+    site = Site(at(SiteState.ACTIVATING), LOADED).sees(compares=True)
+    for told in (RUN, replace(EXAMINED, previous=0)):
+        assert next_step(site.record, told, site.seen) == Move(SiteEvent.ANSWERING)
+    site.sees(compares=False)
+    assert next_step(site.record, EXAMINED, site.seen) == Move(SiteEvent.ANSWERING)
+    # There it is for the other sites of the wave to say.
+    last = verifying(2, stage_s=60.0).counts(GOOD)
+    assert next_step(last.record, EXAMINED, last.seen) == Action.WAIT
+    assert next_step(last.record, replace(EXAMINED, want=Want.GRANTED), last.seen) == Advance(3)
 
 
 def test_staging_fetches_and_goes_no_further():

@@ -8,7 +8,7 @@ from typing import Final
 from edgewise.agent.site.board import Board, Shown, Situation
 from edgewise.agent.site.follower import Follower
 from edgewise.agent.site.journal import Entry, Journal
-from edgewise.agent.site.port import SiteActuator, Staging, View
+from edgewise.agent.site.port import Examiner, SiteActuator, Staging, View
 from edgewise.core.errors import EdgewiseError
 from edgewise.core.rollout.events import Want
 from edgewise.core.rollout.orders import Order
@@ -31,6 +31,7 @@ class Acting:
 
     Args:
         models: of which the site serves something, asked at each round.
+        examiner: see `Follower`.
         now_s: a monotonic clock.
     """
 
@@ -42,6 +43,7 @@ class Acting:
         staging: Staging,
         *,
         models: Callable[[], Iterable[str]],
+        examiner: Examiner | None = None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._board = board
@@ -49,6 +51,7 @@ class Acting:
         self._actuator = actuator
         self._staging = staging
         self._models = models
+        self._examiner = examiner
         self._now_s = now_s
         self._followers = {entry.order.rollout: self._follower(entry) for entry in journal.entries()}
         self._troubles: dict[str, str] = {}
@@ -167,7 +170,7 @@ class Acting:
         del self._followers[rollout]
 
     def _follower(self, entry: Entry) -> Follower:
-        return Follower(entry, self._journal, self._actuator, self._staging, now_s=self._now_s)
+        return Follower(entry, self._journal, self._actuator, self._staging, examiner=self._examiner, now_s=self._now_s)
 
     def _progress(self, model: str) -> Iterable[Progress]:
         for follower in self._followers.values():

@@ -17,11 +17,12 @@ from edgewise.agent.site.desired import DesiredStore
 from edgewise.agent.site.dividing import ByGateway, Divider, Undivided
 from edgewise.agent.site.edge import EdgeActuator
 from edgewise.agent.site.edge_servers import Gateway, ModelServer
+from edgewise.agent.site.examining import ModelExaminer
 from edgewise.agent.site.hub_client import HubClient
 from edgewise.agent.site.identity import Identity
 from edgewise.agent.site.journal import Journal
 from edgewise.agent.site.models_config import ModelsConfig
-from edgewise.agent.site.port import SiteActuator, Trust
+from edgewise.agent.site.port import Examiner, SiteActuator, Trust
 from edgewise.agent.site.reporting import Reporter, Sequence
 from edgewise.agent.site.sample_hub import SampleHub
 from edgewise.agent.site.sample_upload import SampleUpload
@@ -75,6 +76,7 @@ class SiteAgent:
 
     Args:
         models: of which the site serves something.
+        examiner: compares two versions; None where that cannot be done.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class SiteAgent:
         journal: Journal,
         actuator: SiteActuator,
         models: Callable[[], Iterable[str]],
+        examiner: Examiner | None = None,
     ) -> None:
         random = Random()  # noqa: S311  (spreads tries in time)
         self.board = board = Board()
@@ -123,7 +126,7 @@ class SiteAgent:
             random=random,
             report_s=options.report_s,
         )
-        self._acting = Acting(board, journal, actuator, self._staging, models=models)
+        self._acting = Acting(board, journal, actuator, self._staging, models=models, examiner=examiner)
         # What is on the disk is followed before anyone was asked.
         self._listening.say()
         runs = [
@@ -178,7 +181,10 @@ def edge_agent(options: AgentOptions, identity: Identity, state: StateDirectory)
     actuator = EdgeActuator(config, divider, server, gateway)
     if options.adopt is not None:
         adopt(options.adopt, files, actuator.load)
-    return SiteAgent(options, identity, state, journal=journal, actuator=actuator, models=config.models)
+    examiner = ModelExaminer(state.models, server)
+    return SiteAgent(
+        options, identity, state, journal=journal, actuator=actuator, models=config.models, examiner=examiner
+    )
 
 
 def trusted_releases(state: StateDirectory, identity: Identity, ca: Path | None) -> Trust:

@@ -14,9 +14,12 @@ from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError, 
 from edgewise.protocols.documents import Document, read_document
 
 _TIMEOUT_S: Final = 2.0
+_ASKED_S: Final = 10.0
 _MAX_BYTES: Final = 8 << 20
 _QUANTILE: Final = re.compile(r"0?\.\d{1,6}|[01]")
 _NOT_FOUND: Final = frozenset({400, 404})
+_BUSY: Final = frozenset({404, 429, 502, 503, 504})
+"""Of a version: it is not there, or has no time for this now."""
 
 
 class LocalServer:
@@ -50,6 +53,16 @@ class LocalServer:
         if answer.status_code != httpx.codes.OK or len(answer.content) > _MAX_BYTES:
             raise UnavailableError(f"the {self._what} answered {answer.status_code} to {path}")
         return answer.content
+
+    def post(self, path: str, content: bytes, media_type: str) -> httpx.Response:
+        """What is answered, whatever that is.
+
+        Raises: UnavailableError: nothing.
+        """
+        try:
+            return self._client.post(path, content=content, headers={"Content-Type": media_type}, timeout=_ASKED_S)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise UnavailableError(f"the {self._what} does not answer ({type(error).__name__})") from error
 
     def unusable(self) -> UnavailableError:
         """The error for an answer that is not what it should be."""
@@ -92,6 +105,27 @@ class ModelServer:
             failed={version: why for version, (state, why) in states.items() if state == "END" and why},
             default=next(iter(default), 0),
         )
+
+    def answer(self, model: str, version: int, picture: bytes, media_type: str, output: str) -> str:
+        """What a version says to a picture; "" when it cannot answer this one.
+
+        Raises:
+            UnavailableError: it does not answer at the moment.
+            FailedPreconditionError: it has no such output.
+        """
+        answer = self._server.post(f"/v1/models/{model}/versions/{version}:predict", picture, media_type)
+        if answer.status_code in _BUSY:
+            raise UnavailableError(f"it answered {answer.status_code}")
+        if answer.status_code != httpx.codes.OK:
+            return ""
+        try:
+            found = json.loads(answer.content)["predictions"][0]
+        except (ValueError, KeyError, TypeError, IndexError):
+            raise self._server.unusable() from None
+        if not isinstance(found, dict) or output not in found:
+            raise FailedPreconditionError(f"version {version} of {model} has no output {output!r}")
+        value = found[output]
+        return str(value[0] if isinstance(value, list) and value else value)
 
     def metrics(self) -> str:
         """In Prometheus' text format.

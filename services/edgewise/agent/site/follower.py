@@ -22,10 +22,10 @@ from edgewise.agent.site.plan_terms import (
     unchanged,
     weights_in_force,
 )
-from edgewise.agent.site.port import Division, SiteActuator, StageView, Staging, View
+from edgewise.agent.site.port import Comparison, Division, Examiner, SiteActuator, StageView, Staging, View
 from edgewise.core.releases import GOLDEN_INPUT
 from edgewise.core.rollout.events import Want
-from edgewise.core.rollout.gates import Findings, Golden
+from edgewise.core.rollout.gates import Findings, GateName, Golden
 from edgewise.core.rollout.orders import Order
 from edgewise.core.rollout.reports import Progress
 from edgewise.core.rollout.site_plan import (
@@ -68,6 +68,7 @@ class Follower:
     """One rollout of one model.
 
     Args:
+        examiner: compares the release with what ran before; None where that cannot be done.
         now_s: a monotonic clock.
 
     Attributes:
@@ -76,13 +77,21 @@ class Follower:
     """
 
     def __init__(
-        self, entry: Entry, journal: Journal, actuator: SiteActuator, staging: Staging, *, now_s: Callable[[], float]
+        self,
+        entry: Entry,
+        journal: Journal,
+        actuator: SiteActuator,
+        staging: Staging,
+        *,
+        examiner: Examiner | None = None,
+        now_s: Callable[[], float],
     ) -> None:
         self.entry = entry
         self.around: Around | None = None
         self._journal = journal
         self._actuator = actuator
         self._staging = staging
+        self._examiner = examiner
         self._now_s = now_s
         # In memory only: time in a stage begins anew when the agent does.
         self._stage: tuple[SiteState, int] | None = None
@@ -162,15 +171,17 @@ class Follower:
         stage = self._staging.look(order)
         told = self._told(Want.BACK if overtaken else order.want)
         self._count(told)
+        compared = self._compared(told)
         weights = weights_in_force(self.entry, told, view)
         seen = Seen(
             staged=stage.present,
-            problem=problem(self.entry, told, view, stage, situation),
+            problem=problem(self.entry, told, view, stage, situation) or compared.problem,
             loaded=in_memory(self.entry, told, view),
             share=weights.share,
             shadow=weights.shadow,
             findings=self._findings(told),
             stage_s=self._stage_s(weights, told),
+            compares=self._examiner is not None,
         )
         if self.entry.is_running_already:
             seen = unchanged(self.entry, told, seen)
@@ -205,6 +216,16 @@ class Follower:
         if (tally.epoch, tally.slow_s) != (entry.tally.epoch, entry.tally.slow_s):
             self._keep(changed)
         self.entry = changed
+
+    def _compared(self, told: Told) -> Comparison:
+        """How the held-out examples are answered, while that decides whether the new version may answer; once known, it is kept."""
+        entry = self.entry
+        if self._examiner is None or entry.record.state != SiteState.ACTIVATING or goes_back(entry, told):
+            return Comparison()
+        compared = self._examiner.look(entry.order.rollout, entry.order.model)
+        if compared.paired is not None and GateName.ACCURACY not in entry.tally.kept.sampled:
+            self._keep(replace(entry, tally=entry.tally.with_comparison(compared.paired)))
+        return compared
 
     def _keep_counts(self) -> None:
         if self._now_s() - self._kept_s >= KEEP_COUNTS_S:
@@ -279,6 +300,8 @@ class Follower:
             case Action.ASK_GOLDEN:
                 # The model server asks them itself before a version is loaded, and does not have one that is wrong about them.
                 self.entry = replace(self.entry, tally=self.entry.tally.with_golden(Golden(1, 1, 0)))
+            case Action.COMPARE if self._examiner is not None:
+                self._examiner.compare(order.rollout, order.model, self.entry.previous, order.version)
             case Action.WAIT:
                 self._divide_anew(around)
 

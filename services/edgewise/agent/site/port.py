@@ -6,6 +6,7 @@ from typing import Protocol
 
 from edgewise.core.releases import Release
 from edgewise.core.rollout.orders import DesiredState, Order
+from edgewise.core.rollout.paired import Paired
 from edgewise.core.rollout.reports import Served
 
 
@@ -128,6 +129,31 @@ class SiteActuator(Protocol):
 
     def runtimes(self) -> Mapping[str, str]:
         """Versions of what runs the models, by name."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How two versions answered the held-out examples.
+
+    Attributes:
+        paired: what came of it; None until all were asked.
+        problem: why they cannot be asked; "" otherwise.
+    """
+
+    paired: Paired | None = None
+    problem: str = ""
+
+
+class Examiner(Protocol):
+    """Compares two versions that are both loaded. Returns at once: `look` shows what came of it."""
+
+    def look(self, rollout: str, model: str) -> Comparison:
+        """What is known so far."""
+        ...
+
+    def compare(self, rollout: str, model: str, old: int, new: int) -> None:
+        """Begin. Asked again in the same rollout it does no harm."""
         ...
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from edgewise.agent.site.port import Counts, Reading
 from edgewise.core.rollout.gates import Findings, GateName, Gates, Golden, LatencyGate
+from edgewise.core.rollout.paired import Paired
 from edgewise.core.rollout.sequential import Compared, Evidence, Observed, merged
 from edgewise.protocols.documents import Document
 from edgewise.protocols.gate_values import findings_value, read_findings
@@ -28,7 +29,7 @@ class Tally:
     """All counts of a rollout.
 
     Attributes:
-        kept: what was counted under keys that are over, and the golden inputs.
+        kept: what was counted under keys that are over, the golden inputs, and the held-out examples.
         epoch: how many keys there have been in this rollout.
         counts: under the present key, when it was read last.
         slow_s: what is slow here; None while the old version was not asked often enough.
@@ -83,6 +84,11 @@ class Tally:
     def with_golden(self, golden: Golden) -> "Tally":
         """The tally with the golden inputs answered."""
         return replace(self, kept=replace(self.kept, golden=golden))
+
+    def with_comparison(self, paired: Paired) -> "Tally":
+        """The tally with the held-out examples answered by both versions."""
+        sampled = {**self.kept.sampled, GateName.ACCURACY: (paired,)}
+        return replace(self, kept=replace(self.kept, sampled=sampled))
 
 
 def tally_value(tally: Tally) -> dict[str, Any]:
@@ -178,5 +184,5 @@ def _counted(evidence: Evidence) -> bool:
     match evidence:
         case Compared():
             return evidence.new_count + evidence.old_count > 0
-        case Observed():
+        case Observed() | Paired():
             return evidence.count > 0

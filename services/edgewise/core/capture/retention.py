@@ -9,10 +9,12 @@ beginning of an outage would be thin and its end thick.
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 LEVELS: Final = 8
 _BUSY_SEGMENTS: Final = 256
+_worth = attrgetter("worth")
 
 
 class Worth(NamedTuple):
@@ -93,7 +95,11 @@ def make_room(
     # What was granted last and not used comes back as free: that much is no sign that there is room again.
     if free_bytes >= needed_bytes + 2 * wanted_bytes and free_segments >= 0:
         return Room((), enough_bytes, None)
-    waiting = sorted(held, key=lambda each: each.worth)
+    there = list(held)
+    lowest = min(map(_worth, there), default=None)
+    if incoming is not None and lowest is not None and incoming < lowest:
+        return Room((), 0, lowest)
+    waiting = sorted(there, key=_worth)
     gone = 0
     for each in waiting:
         if (free_bytes >= enough_bytes and free_segments >= 0) or (incoming is not None and each.worth >= incoming):
@@ -101,12 +107,10 @@ def make_room(
         free_bytes += each.size_bytes
         free_segments += 1
         gone += 1
-    floor = waiting[gone].worth if gone < len(waiting) else None
-    if incoming is not None and (
-        free_bytes < needed_bytes or free_segments < 0 or (gone == 0 and floor is not None and incoming < floor)
-    ):
+    if incoming is not None and (free_bytes < needed_bytes or free_segments < 0):
         # Nothing goes for what cannot be kept after all.
-        return Room((), 0, waiting[0].worth if waiting else None)
+        return Room((), 0, lowest)
+    floor = waiting[gone].worth if gone < len(waiting) else None
     return Room(tuple(waiting[:gone]), max(0, min(free_bytes, enough_bytes)), floor)
 
 

@@ -19,7 +19,7 @@ _PRIORITIES: Final[Mapping[str, int]] = MappingProxyType(
     {ALL: 0, SAMPLED: 1, LOW_CONFIDENCE: 2, DRIFT: 2, DISAGREEMENT: 3}
 )
 _TELLING: Final = frozenset({LOW_CONFIDENCE, DISAGREEMENT, DRIFT})
-_EACH: Final = Limit(per_second=2.0, per_hour=1800.0)
+_EACH: Final = Limit(per_second=1.0, per_hour=1800.0)
 DEFAULT_LIMITS: Final[Mapping[str, Limit]] = MappingProxyType(
     {
         ALL: Limit(per_second=10.0, per_hour=36_000.0),

@@ -1,7 +1,7 @@
 """What must hold before a release may go on, and what evidence says about it.
 
 A gate asks one question about requests that either hit or do not: did it end in an error, did it take longer than it should, did new and
-old version disagree, was a golden answer wrong. `sequential` says what the counts prove. A verdict that is not proven either way is
+old version disagree, was an answer wrong that is known. `sequential` says what the counts prove. A verdict that is not proven either way is
 Inconclusive, which is never taken for a yes.
 """
 
@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from edgewise.core.errors import InvalidArgumentError
+from edgewise.core.rollout.paired import Paired, worst
 from edgewise.core.rollout.sequential import Evidence, difference_bounds, log_evidence_above, log_evidence_below, merged
 
 
@@ -29,6 +30,7 @@ class GateName(StrEnum):
     ERRORS = "errors"  # the share of answers that are errors of the server, new less old
     LATENCY = "latency"  # the share of answers slower than the old version's quantile times a ratio, new less old
     DISAGREEMENT = "disagreement"  # the share of shadowed requests that new and old version answer differently
+    ACCURACY = "accuracy"  # the share of held-out examples that are answered wrongly, new less old
     GOLDEN = "golden"  # inputs whose outputs are known
 
 
@@ -92,6 +94,34 @@ class LatencyGate(Gate):
 
 
 @dataclass(frozen=True, slots=True)
+class AccuracyGate(Gate):
+    """Is the new version more often wrong about the held-out examples that its release carries?
+
+    Each comparison - of the float32 variants, of the int8 ones - has to pass by itself: they are about the same examples, so together they
+    would count each of them more than once.
+    """
+
+    margin: float = 0.02
+    confidence: float = 0.95
+
+    def verdict(self, evidence: Sequence[Evidence]) -> Verdict:
+        """What is proven of all comparisons; without any, nothing is."""
+        verdicts = [self._verdict(one) for one in evidence if isinstance(one, Paired)]
+        return together(verdicts) if verdicts else Verdict.INCONCLUSIVE
+
+    def bounds(self, evidence: Sequence[Evidence]) -> tuple[float, float]:
+        """Of the comparison that speaks most against the new version."""
+        pairs = [one for one in evidence if isinstance(one, Paired)]
+        return worst(pairs).bounds(1.0 - self.confidence) if pairs else (-1.0, 1.0)
+
+    def _verdict(self, paired: Paired) -> Verdict:
+        alpha = 1.0 - self.confidence
+        if paired.is_proven_above(self.margin, alpha):
+            return Verdict.FAIL
+        return Verdict.PASS if paired.is_proven_below(self.margin, alpha) else Verdict.INCONCLUSIVE
+
+
+@dataclass(frozen=True, slots=True)
 class Gates:
     """What is asked of a release at each site and of each wave; what is None is not asked.
 
@@ -103,6 +133,7 @@ class Gates:
     latency: LatencyGate | None = field(default_factory=LatencyGate)
     disagreement: Gate | None = None
     golden: bool = True
+    accuracy: AccuracyGate | None = None
 
     def sampled(self) -> Mapping[GateName, Gate]:
         """Those that look at samples, by name."""
@@ -110,6 +141,7 @@ class Gates:
             GateName.ERRORS: self.errors,
             GateName.LATENCY: self.latency,
             GateName.DISAGREEMENT: self.disagreement,
+            GateName.ACCURACY: self.accuracy,
         }
         return {name: gate for name, gate in asked.items() if gate is not None}
 

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from edgewise.core.errors import InvalidArgumentError
+from edgewise.core.rollout.paired import Paired, worst
 
 _STAKES: Final = (0.95, *(2.0 ** (-step / 2.0) for step in range(1, 19)))
 """Parts of the largest stake. The best one is about (p - m) / variance, which spans a few powers of ten."""
@@ -86,13 +87,17 @@ class Observed:
         return ((1.0 - self.reference, self.hits), (-self.reference, self.count - self.hits))
 
 
-Evidence: TypeAlias = Compared | Observed
+Evidence: TypeAlias = Compared | Observed | Paired
 
 
 def merged(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
-    """The same evidence in as few parts as there are shares and references: what counts is the sums."""
+    """The same evidence in as few parts as there are shares, references and comparisons: what counts is the sums.
+
+    A comparison is the same wherever it was made, and counts once. Where sites differ in what came of it, the worst stands.
+    """
     compared: dict[float, list[int]] = {}
     observed: dict[float, list[int]] = {}
+    paired: dict[str, Paired] = {}
     for one in evidence:
         if isinstance(one, Compared):
             sums = compared.setdefault(one.share, [0, 0, 0, 0])
@@ -100,6 +105,8 @@ def merged(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
             sums[1] += one.new_hits
             sums[2] += one.old_count
             sums[3] += one.old_hits
+        elif isinstance(one, Paired):
+            paired[one.of] = worst((one, paired.get(one.of, one)))
         else:
             sums = observed.setdefault(one.reference, [0, 0])
             sums[0] += one.count
@@ -107,6 +114,7 @@ def merged(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
     return (
         *(Compared(share, *sums) for share, sums in compared.items()),
         *(Observed(count, hits, reference) for reference, (count, hits) in observed.items()),
+        *paired.values(),
     )
 
 

@@ -4,11 +4,11 @@ The agent goes round and round: it looks, asks `next_step`, writes a move to its
 and looks again. A step that is done already does no harm when it is done once more, so it does not matter where a crash came between.
 
     told STAGE   Downloading: fetch --> Staged
-    told RUN     Staged --> Activating: load beside the old version, ask golden inputs --> Verifying: shadow, shares 1, 2, ..., all --> Active
+    told RUN     Staged --> Activating: load beside the old version, ask known inputs --> Verifying: shadow, shares 1, 2, ..., all --> Active
     told BACK, or a gate failed: the old version answers everything at once, then the new one is let go --> RolledBack
 
-The new version answers nobody before it is loaded, warm and right about the golden inputs. Each share is kept for a while, and left for
-the next one unless a gate failed; the last share below all is left only when every gate passed, by the site's own evidence or by that of
+The new version answers nobody before it is loaded, warm and right about the golden inputs, nor where it was found worse about the held-out
+examples. Each share is kept for a while, and left for the next one unless a gate failed; the last share below all is left only when every gate passed, by the site's own evidence or by that of
 all sites together (told GRANTED). The old version stays loaded until the bake is over, so going back is one change of a weight.
 """
 
@@ -20,7 +20,7 @@ from typing import Final, TypeAlias
 
 from edgewise.core.errors import FailedPreconditionError
 from edgewise.core.rollout.events import RUNNING, Want
-from edgewise.core.rollout.gates import NO_FINDINGS, Findings, Gates, Golden, Verdict
+from edgewise.core.rollout.gates import NO_FINDINGS, Findings, GateName, Gates, Golden, Verdict
 from edgewise.core.rollout.site_state import TRANSITIONS, SiteEvent, SiteState
 from edgewise.core.rollout.specification import Canary
 
@@ -68,6 +68,7 @@ class Seen:
         shadow: share of the requests that the gateway asks of the new version as well.
         findings: what was counted so far; the golden inputs, once they were asked.
         stage_s: for how long the present stage has been kept.
+        compares: both versions can be asked the release's held-out examples here.
     """
 
     staged: bool = False
@@ -77,6 +78,7 @@ class Seen:
     shadow: float = 0.0
     findings: Findings = NO_FINDINGS
     stage_s: float = 0.0
+    compares: bool = False
 
 
 class Action(StrEnum):
@@ -86,6 +88,7 @@ class Action(StrEnum):
     LOAD = "load"  # have the release loaded and warm
     LOAD_PREVIOUS = "load-previous"
     ASK_GOLDEN = "ask-golden"
+    COMPARE = "compare"  # ask both versions the held-out examples
     UNLOAD = "unload"  # let the release go from memory
     UNLOAD_PREVIOUS = "unload-previous"
     WAIT = "wait"  # for time, evidence, or another word from the hub
@@ -184,13 +187,25 @@ def _activated(_record: Record, told: Told, seen: Seen) -> Step:
         return Revert(seen.problem)
     if told.version not in seen.loaded:
         return Action.LOAD
+    return _examined(told, seen) or Move(SiteEvent.ANSWERING)
+
+
+def _examined(told: Told, seen: Seen) -> Step | None:
+    """What is still to be known before the new version may answer anybody."""
     if told.gates.golden:
         match seen.findings.golden.verdict():
             case Verdict.FAIL:
                 return Revert(_golden_text(seen.findings.golden))
             case Verdict.INCONCLUSIVE:
                 return Action.ASK_GOLDEN
-    return Move(SiteEvent.ANSWERING)
+    gate = told.gates.accuracy
+    if gate is None or not told.previous:
+        return None
+    evidence = seen.findings.sampled.get(GateName.ACCURACY, ())
+    if not evidence:
+        return Action.COMPARE if seen.compares else None
+    # What is not proven is no failure yet; it is settled with the other gates, before the new version answers everything.
+    return Revert(f"gate failed: {GateName.ACCURACY.value}") if gate.verdict(evidence) == Verdict.FAIL else None
 
 
 def _verified(record: Record, told: Told, seen: Seen) -> Step:

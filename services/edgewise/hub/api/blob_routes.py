@@ -103,7 +103,7 @@ async def put_blob(sha256: _DIGEST, request: Request, hub: TheHub, caller: Calli
     return await answer(Done, Done(), status=201 if is_new else 200)
 
 
-@router.post("/api/v1/blobs/prune", response_model=Pruned, summary="Remove blobs that no release names")
+@router.post("/api/v1/blobs/prune", response_model=Pruned, summary="Remove blobs that no release and no sample names")
 @needs(Role.ADMIN)
 async def post_prune(asked: PruneAsked, hub: TheHub, caller: Calling) -> Response:
     """A hundred at most; `more` says whether to ask again."""

@@ -143,7 +143,7 @@ class BundleAsked(Asked):
 
 
 class PruneAsked(Asked):
-    """Remove blobs that no release names."""
+    """Remove blobs that no release and no sample names."""
 
     unwanted_for_s: float = Field(
         86400.0,

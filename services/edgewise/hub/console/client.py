@@ -88,7 +88,7 @@ class HubClient:
         self._request("PUT", _blob(sha256), content=content, headers={"content-length": str(size_bytes)})
 
     def prune_blobs(self, unwanted_for_s: float, *, dry_run: bool) -> Iterator[PrunedBlob]:
-        """Have the hub remove blobs that no release names; each as it goes."""
+        """Have the hub remove blobs that no release and no sample names; each as it goes."""
         after = ""
         while True:
             asked = {"unwanted_for_s": unwanted_for_s, "after": after, "dry_run": dry_run}

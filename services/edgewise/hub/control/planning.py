@@ -11,10 +11,12 @@ from edgewise.core.releases import EVERY_TIER, Release, ReleaseFile, Variant, mi
 from edgewise.core.rollout.reports import Inventory
 from edgewise.core.rollout.specification import Canary, Specification
 from edgewise.protocols.documents import time_s, time_text
+from edgewise.protocols.heldout import FOLDER, NAME
 
 CLOCK_S: Final = 300.0
 _RUNTIMES: Final = {".onnx": "onnxruntime", "saved_model.pb": "tensorflow"}
 """What a variant with a file that ends so needs."""
+_EXAMPLES: Final = f"{FOLDER}/{NAME}"
 
 
 class ProblemKind(StrEnum):
@@ -28,6 +30,7 @@ class ProblemKind(StrEnum):
     QUOTA = "quota"
     FLOOR = "floor"
     VARIANT = "variant"
+    EXAMPLES = "examples"  # a gate asks for what the release does not carry
     OFFLINE = "offline"
     CURRENT = "current"  # it runs the version already
     TAKEN = "taken"  # another rollout in progress has it, and would lose it
@@ -293,6 +296,9 @@ def _problems(
     if variant is None:
         yield Problem(ProblemKind.VARIANT, stops=True, text=f"the release has no files for the tier {site.tier}")
         return
+    if specification.gates.accuracy and planned.runs and all(file.path != _EXAMPLES for file in variant.files):
+        text = f"the gate accuracy is asked for, and the release carries no held-out examples ({_EXAMPLES})"
+        yield Problem(ProblemKind.EXAMPLES, stops=True, text=text)
     if planned.runs == specification.version:
         yield Problem(ProblemKind.CURRENT, stops=False, text=f"it runs version {specification.version} already")
     if site.taken_by:

@@ -7,8 +7,9 @@ from typing import Final
 from edgewise.core.rollout import wave_progress
 from edgewise.core.rollout.events import SiteView, WavePhase, WaveView
 from edgewise.core.rollout.gates import Findings, Gate, GateName, Gates, pooled
+from edgewise.core.rollout.paired import Paired, worst
 from edgewise.core.rollout.rollout_state import RolloutState
-from edgewise.core.rollout.sequential import Compared, Evidence
+from edgewise.core.rollout.sequential import Compared, Evidence, Observed
 from edgewise.core.rollout.site_plan import shares
 from edgewise.hub.control.known import Known
 from edgewise.hub.control.running import Running
@@ -186,7 +187,10 @@ def _gates(gates: Gates, findings: Findings, *, judged: bool, bounded: bool) -> 
 def _gate(name: GateName, gate: Gate, evidence: tuple[Evidence, ...], *, judged: bool, bounded: bool) -> GateStatus:
     low, high = gate.bounds(evidence) if bounded and evidence else (None, None)
     compared = [one for one in evidence if isinstance(one, Compared)]
-    observed = [one for one in evidence if not isinstance(one, Compared)]
+    observed = [one for one in evidence if isinstance(one, Observed)]
+    # Of several comparisons of the same examples, the one that decides.
+    pairs = [one for one in evidence if isinstance(one, Paired)]
+    paired = [worst(pairs)] if pairs else []
     return GateStatus(
         gate=name.value,
         verdict=gate.verdict(evidence).value if judged else "",
@@ -194,8 +198,12 @@ def _gate(name: GateName, gate: Gate, evidence: tuple[Evidence, ...], *, judged:
         confidence=gate.confidence,
         low=low,
         high=high,
-        new_count=sum(one.new_count for one in compared) + sum(one.count for one in observed),
-        new_hits=sum(one.new_hits for one in compared) + sum(one.hits for one in observed),
-        old_count=sum(one.old_count for one in compared),
-        old_hits=sum(one.old_hits for one in compared),
+        new_count=sum(one.new_count for one in compared)
+        + sum(one.count for one in observed)
+        + sum(one.count for one in paired),
+        new_hits=sum(one.new_hits for one in compared)
+        + sum(one.new_hits for one in paired)
+        + sum(one.hits for one in observed),
+        old_count=sum(one.old_count for one in compared) + sum(one.count for one in paired),
+        old_hits=sum(one.old_hits for one in compared) + sum(one.old_hits for one in paired),
     )

@@ -93,7 +93,7 @@ class GateStatus:
         verdict: "" where it was not looked at; see `RolloutSiteStatus.gates`.
         margin, confidence: as it was asked; None of golden inputs.
         low, high: the new version's share of hits less the old one's lies between them, with that confidence; None where it is not known.
-        new_count, new_hits, old_count, old_hits: requests, and how many of them hit. Of golden inputs: sites that were asked, and wrong answers.
+        new_count, new_hits, old_count, old_hits: requests, and how many of them hit. Of accuracy: held-out examples, and wrong answers. Of golden inputs: sites that were asked, and wrong answers.
     """
 
     gate: str

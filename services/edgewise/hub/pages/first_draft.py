@@ -17,6 +17,7 @@ KEYS: Final = (
     ("gates.errors", "by how much more often the new version may fail: {margin: 1%, confidence: 99%}, or off", "on"),
     ("gates.latency", "the same of slow answers: {margin: 5%, quantile: 95%, ratio: 1.25}, or off", "on"),
     ("gates.disagreement", "how many shadowed requests may be answered differently: {margin: 2%}", "off"),
+    ("gates.accuracy", "by how much more often it may be wrong about its held-out examples: {worse_by: 2%, confidence: 95%}", "off"),
     ("gates.golden", "whether the release's golden inputs have to give their known outputs", "true"),
     ("canary.shadow, shadow_for", "the share of requests that the new version is asked as well, answers thrown away; for how long", "none"),
     ("canary.shares, each_for", "the shares of requests that it answers, rising; for how long each", "[1%, 10%, 50%], 1m"),

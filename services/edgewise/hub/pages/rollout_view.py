@@ -295,6 +295,8 @@ def _asks(gate: GateStatus, gates: Gates) -> str:
             return f"at most {allowed} more of the answers are slow{slow}"
         case GateName.DISAGREEMENT:
             return f"at most {allowed} of the answers differ from the old version's"
+        case GateName.ACCURACY:
+            return f"at most {allowed} more of the held-out examples are answered wrongly than by the old version"
         case _:
             return "golden inputs give their known outputs"
 
@@ -302,10 +304,21 @@ def _asks(gate: GateStatus, gates: Gates) -> str:
 def _counts(gate: GateStatus) -> str:
     if gate.gate == GateName.GOLDEN:
         return f"asked at {counted(gate.new_count, 'site')}, {counted(gate.new_hits, 'answer')} wrong"
+    if gate.gate == GateName.ACCURACY:
+        return _accuracy(gate)
     if not gate.new_count and not gate.old_count:
         return "no requests yet"
     new = f"new {gate.new_hits:,} of {gate.new_count:,}"
     return f"{new}, old {gate.old_hits:,} of {gate.old_count:,}" if gate.old_count else new
+
+
+def _accuracy(gate: GateStatus) -> str:
+    """Right answers, which is how people speak of it: old 81 of 100, new 93 of 100 (+12 %)."""
+    if not gate.new_count:
+        return "no examples asked yet"
+    old, new = gate.old_count - gate.old_hits, gate.new_count - gate.new_hits
+    gain = points((new - old) / gate.new_count)
+    return f"right: old {old:,} of {gate.old_count:,}, new {new:,} of {gate.new_count:,} ({gain})"
 
 
 def _interval(gate: GateStatus) -> Interval | None:

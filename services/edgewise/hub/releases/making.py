@@ -8,6 +8,7 @@ from edgewise.core.errors import FailedPreconditionError
 from edgewise.core.releases import Release, Variant
 from edgewise.hub.releases.version_files import version_files
 from edgewise.protocols.chunking import release_file
+from edgewise.protocols.heldout import FOLDER, MAX_HELDOUT_BYTES, NAME, check_heldout
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,29 @@ def make_release(
     for tier, directory in directories.items():
         try:
             paths = version_files(directory)
+            _check_heldout(paths)
             files = tuple(release_file(name, path, on_bytes) for name, path in paths.items())
         except OSError as error:
             raise FailedPreconditionError(f"{error.filename or directory} cannot be read: {error.strerror}") from error
         blobs.update({file.sha256: paths[file.path] for file in files})
         variants[tier] = Variant(files)
     return MadeRelease(Release(model, version, created, variants, notes, lineage or {}), blobs)
+
+
+def _check_heldout(paths: Mapping[str, Path]) -> None:
+    """Refuse held-out examples that no site could ask.
+
+    Raises: InvalidArgumentError: what is wrong with them.
+    """
+    document = paths.get(f"{FOLDER}/{NAME}")
+    if document is not None:
+        sizes = {
+            name.removeprefix(f"{FOLDER}/"): path.stat().st_size
+            for name, path in paths.items()
+            if name.startswith(f"{FOLDER}/")
+        }
+        with document.open("rb") as file:
+            check_heldout(file.read(MAX_HELDOUT_BYTES + 1), sizes)
 
 
 def bytes_to_read(directories: Iterable[Path]) -> int:

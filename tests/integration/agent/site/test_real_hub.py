@@ -7,6 +7,7 @@ import urllib.request
 import pytest
 
 from edgewise.model_server.building import tiny
+from support.captured_samples import captured, spool
 from support.sockets import dead_port, free_port
 from support.waiting import wait_for
 
@@ -37,8 +38,12 @@ def real(tmp_path, start_server, edgewise, monkeypatch):
 
 
 def rollout(name):
+    return asked(f"/api/v1/rollouts/{name}")
+
+
+def asked(path):
     request = urllib.request.Request(
-        f"{os.environ['EDGEWISE_HUB']}/api/v1/rollouts/{name}",
+        f"{os.environ['EDGEWISE_HUB']}{path}",
         headers={"Authorization": f"Bearer {os.environ['EDGEWISE_HUB_TOKEN']}"},
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
@@ -134,3 +139,16 @@ def test_a_rollout_from_enrolment_to_undo(real, node, load, build_tiny, tmp_path
     # An enrolment lets in once.
     complaint = real("agent", "enroll", word, "--state", str(tmp_path / "another"), code=1)
     assert "refuses: the enrolment was used already" in complaint
+
+
+def test_what_the_gateway_captures_is_brought_to_the_hub(real, node, tmp_path):
+    real("agent", "enroll", real("sites", "enroll", "edge-1").split()[-1], "--state", str(node.state))
+    spool(tmp_path / "samples", [captured(number, site="edge-1") for number in range(3)])
+    node.start(
+        "--samples", str(tmp_path / "samples"), "--samples-rate", "1MB/s", "--samples-quota", "1GB", gateway=False
+    )
+    wait_for(lambda: asked("/api/v1/labels")["unlabelled"] == 3, timeout_s=30)
+    # The rest comes while the agent runs.
+    spool(tmp_path / "samples", [captured(number, site="edge-1") for number in range(3, 5)])
+    wait_for(lambda: asked("/api/v1/labels")["unlabelled"] == 5, timeout_s=30)
+    wait_for(lambda: not list((tmp_path / "samples").glob("*.seg")))

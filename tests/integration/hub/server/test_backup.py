@@ -9,6 +9,7 @@ import tarfile
 import pytest
 
 from support.api_world import joined, opened_word, sha256
+from support.captured_samples import picture
 from support.control_world import Site, opened
 from support.waiting import wait_for
 
@@ -36,6 +37,8 @@ def settled(client):
         "sites": [(one["site"], one["labels"], one["generation"]) for one in sites],
         "tokens": client.get("/api/v1/tokens").json(),
         "audit": [one for one in client.get("/api/v1/audit").json() if one["action"] != "blob.put"],
+        "samples": client.get("/api/v1/samples").json(),
+        "labels": client.get("/api/v1/labels").json(),
         "root": client.get("/tuf/metadata/1.root.json").content,
     }
 
@@ -53,6 +56,7 @@ def test_a_hub_goes_on_where_its_backup_was_made(edgewise, tmp_path, old_and_new
         site_token = joined(client, invited(client, "a"))
         client.patch("/api/v1/sites/a", json={"labels": {"base64": "eA", "region": "eu"}}).raise_for_status()
         client.put(f"/blobs/sha256/{sha256(BLOB)}", content=BLOB).raise_for_status()
+        brought = client.post("/api/v1/samples", params={"label": "dog"}, content=picture(1)).raise_for_status().json()
         before = settled(client)
         out = edgewise("hub", "backup", "hub.backup", "--state", "hub", "--with-blobs", *old)
         assert "holds the hub" in out
@@ -68,6 +72,7 @@ def test_a_hub_goes_on_where_its_backup_was_made(edgewise, tmp_path, old_and_new
     with edgewise.serving(*new, state="restored") as hub, hub.client(token) as client:
         assert settled(client) == before
         assert client.get(f"/blobs/sha256/{sha256(BLOB)}").content == BLOB
+        assert client.get(f"/api/v1/samples/{brought['id']}/picture").content == picture(1)
         with hub.client(site_token) as site:
             assert site.get("/api/v1/sites/a/desired").status_code == 200
         # New rows are numbered after those that were brought.

@@ -1,7 +1,11 @@
 """What a plan says of sites: what they would fetch, for how long, and what would stop them."""
 
+from dataclasses import replace
+
 import pytest
 
+from edgewise.core.releases import Variant
+from edgewise.core.rollout.gates import AccuracyGate, Gates
 from edgewise.core.rollout.reports import Inventory
 from edgewise.core.rollout.specification import Canary, Specification
 from edgewise.core.rollout.waves import Amount, Wave
@@ -22,8 +26,8 @@ def site(name="alpha", *, tier="edge", heard_s=NOW_S, ahead_s=0.0, taken_by="", 
 ONE_WAVE = (Wave("all"),)
 
 
-def plan(*sites, waves=ONE_WAVE, placed=None, floor=0, made=None, known=None):
-    specification = Specification("pets", 2, waves, canary=CANARY)
+def plan(*sites, waves=ONE_WAVE, placed=None, floor=0, made=None, known=None, gates=None):
+    specification = Specification("pets", 2, waves, gates or Gates(), CANARY)
     return plan_rollout(
         specification,
         made or release(2, chunks=CHUNKS),
@@ -83,6 +87,19 @@ def test_each_tier_has_its_own_variant():
     found = plan(site(), made=made)
     assert only(found).variant == ""
     assert kinds(found) == [(ProblemKind.VARIANT, True)]
+
+
+def test_a_gate_that_asks_for_examples_needs_a_release_that_carries_some():
+    asked = Gates(accuracy=AccuracyGate())
+    [problem] = only(plan(site(serving={"pets": 1}), gates=asked)).problems
+    assert (problem.kind, problem.stops) == ("examples", True)
+    assert problem.text.endswith("the release carries no held-out examples (heldout/heldout.json)")
+    # Where nothing ran, there is nothing to compare with.
+    assert kinds(plan(site(), gates=asked)) == []
+    made = release(2, chunks=CHUNKS)
+    [file] = made.variants["any"].files
+    carrying = replace(made, variants={"any": Variant((file, replace(file, path="heldout/heldout.json")))})
+    assert kinds(plan(site(serving={"pets": 1}), gates=asked, made=carrying)) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,113 @@
+"""Held-out examples asked of two versions, by a model server that says what a test wants."""
+
+import itertools
+import shutil
+
+import pytest
+
+from edgewise.agent.site import examining
+from edgewise.agent.site.examining import ModelExaminer
+from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
+from edgewise.core.rollout.paired import Paired
+from edgewise.protocols.heldout import Example, Heldout, heldout_bytes
+from support.waiting import wait_for
+
+JPEG = b"\xff\xd8\xff"
+
+
+class Server:
+    """Versions by what they say to each picture; what is not there cannot be answered."""
+
+    def __init__(self, **answers):
+        self.answers = answers
+        self.asked = []
+        self.away = 0
+
+    def answer(self, model, version, picture, media_type, output):
+        if self.away:
+            self.away -= 1
+            raise UnavailableError("it answered 503")
+        self.asked.append((model, version, media_type, output))
+        return self.answers[f"v{version}"].get(picture[len(JPEG) :].decode(), "")
+
+
+@pytest.fixture
+def models(tmp_path):
+    """Four pictures, of which the last is the first once more."""
+    folder = tmp_path / "pets" / "2" / "heldout"
+    folder.mkdir(parents=True)
+    (tmp_path / "pets" / "1").mkdir()
+    for version in ("1", "2"):
+        (tmp_path / "pets" / version / "model.onnx").write_bytes(version.encode())
+    pictures = {"a.jpg": "a", "b.jpg": "b", "c.jpg": "c", "d.jpg": "a"}
+    for name, content in pictures.items():
+        (folder / name).write_bytes(JPEG + content.encode())
+    labels = {"a": "dog", "b": "cat", "c": "cat"}
+    examples = tuple(Example(name, labels[content]) for name, content in pictures.items())
+    (folder / "heldout.json").write_bytes(heldout_bytes(Heldout(examples)))
+    return tmp_path
+
+
+def examiner(models, server, clock=None):
+    now_s = iter(clock or itertools.count()).__next__
+    return ModelExaminer(models, server, pause=lambda _: False, now_s=now_s)
+
+
+def test_both_versions_answer_each_picture_once(models):
+    server = Server(v1={"a": "dog", "b": "dog", "c": "dog"}, v2={"a": "other", "b": "cat"})
+    paired = examiner(models, server).paired("r", "pets", 1, 2)
+    assert paired == Paired(paired.of, count=3, both=1, lost=1, gained=1)
+    assert server.asked == [("pets", version, "image/jpeg", "verdict") for _ in range(3) for version in (1, 2)]
+    # Another site with the same files has made the same comparison, and with others another one.
+    assert examiner(models, server).paired("other", "pets", 1, 2).of == paired.of
+    (models / "pets" / "1" / "model.onnx").write_bytes(b"else")
+    assert examiner(models, server).paired("r", "pets", 1, 2).of != paired.of
+
+
+def test_a_model_server_that_is_started_anew_is_waited_for_and_one_that_stays_away_is_not(models):
+    server = Server(v1={}, v2={})
+    server.away = 5
+    assert examiner(models, server).paired("r", "pets", 1, 2).both == 3
+    server.away = 10**6
+    with pytest.raises(UnavailableError, match="version 1 of pets does not answer: it answered 503"):
+        examiner(models, server).paired("r", "pets", 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (shutil.rmtree, "the release carries none; expected heldout/heldout.json in it"),
+        (lambda folder: (folder / "b.jpg").unlink(), "heldout/b.jpg cannot be read: No such file"),
+        (
+            lambda folder: (folder / "b.jpg").write_bytes(b"GIF"),
+            "heldout/b.jpg is no JPEG, PNG or WebP file of at most",
+        ),
+        (lambda folder: (folder / "heldout.json").write_bytes(b"{"), "heldout/heldout.json is not JSON"),
+    ],
+)
+def test_examples_that_cannot_be_asked_are_a_problem_that_says_so(models, spoil, message):
+    spoil(models / "pets" / "2" / "heldout")
+    at_work = examiner(models, Server(v1={}, v2={}))
+    with pytest.raises((FailedPreconditionError, InvalidArgumentError), match=message):
+        at_work.paired("r", "pets", 1, 2)
+    at_work.compare("r", "pets", 1, 2)
+    problem = wait_for(lambda: at_work.look("r", "pets").problem)
+    assert problem.startswith(f"held-out examples: {message.split(';')[0]}")
+    # Another rollout is another question.
+    assert at_work.look("s", "pets").problem == ""
+
+
+def test_it_returns_at_once_and_asks_once(models, monkeypatch):
+    server = Server(v1={}, v2={"a": "dog"})
+    at_work = examiner(models, server)
+    for _ in range(3):
+        at_work.compare("r", "pets", 1, 2)
+    paired = wait_for(lambda: at_work.look("r", "pets").paired)
+    assert (paired.gained, paired.both) == (1, 2)
+    at_work.compare("r", "pets", 1, 2)
+    assert len(server.asked) == 6
+    monkeypatch.setattr(examining, "digest_of_path", lambda _: 1 / 0)
+    at_work.compare("s", "pets", 1, 2)
+    assert wait_for(lambda: at_work.look("s", "pets").problem) == (
+        "held-out examples: a fault of the agent, whose log says more"
+    )
