@@ -102,5 +102,7 @@ class Trainer:
             version.mkdir(parents=True)
             shutil.copy(FILE, version / "model.onnx")
             (version / "model.toml").write_text(MODEL_TOML)
+            (version / "heldout").mkdir()
+            (version / "heldout" / "0001.png").write_bytes(b"x" * 100_000)
         told = {"agreement": {"verdict_ratio": 0.9}, "accuracy": {"keras": 0.5, "float32": 0.5, "int8": 0.4}}
         (out / "lineage.json").write_text(json.dumps(told))

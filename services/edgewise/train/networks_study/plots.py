@@ -125,7 +125,9 @@ def _latencies(result: NetworksResult) -> Iterator[Drawing]:
     places = result.places
 
     def draw() -> "Figure":
-        figure, (row,) = panels(1, len(places), width_in=3.1, height_in=0.5 + 0.42 * len(result.networks), sharey=True)
+        figure, (row,) = panels(
+            1, len(places), width_in=3.1, height_in=0.5 + 0.42 * len(result.networks), sharex=True, sharey=True
+        )
         for axes, place in zip(row, places, strict=True):
             _dots(axes, result, place)
             axes.set_title(place_name(*place))

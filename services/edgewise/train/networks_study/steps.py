@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from edgewise.core.errors import CancelledError, EdgewiseError, FailedPreconditionError, UnavailableError
+from edgewise.protocols import heldout
 from edgewise.protocols.dataset_manifest import TEST, read_dataset
 from edgewise.study.parts import HOST, Part, ask, ending
 from edgewise.train.networks_study.directory import Directory
@@ -231,9 +232,10 @@ def run_command(log: Path, words: list[str], tell: Watch, stop: threading.Event)
 
 
 def size_of(version: Path) -> int:
-    """Bytes of the files that make up a model, without labels, golden inputs and settings."""
-    files = [path for path in version.rglob("*") if path.is_file() and not path.name.startswith(_BESIDE)]
-    return sum(path.stat().st_size for path in files)
+    """Bytes of the files that make up a model, without labels, golden and held-out inputs, and settings."""
+    beside = (*_BESIDE, heldout.FOLDER)
+    files = [path for path in version.rglob("*") if not path.relative_to(version).parts[0].startswith(beside)]
+    return sum(path.stat().st_size for path in files if path.is_file())
 
 
 def memory_of(pid: int) -> dict[str, int]:
