@@ -5,14 +5,16 @@ import io
 import json
 import os
 import signal
+import threading
 
 import pytest
 
 from edgewise.cli.study import _profiles
 from edgewise.cli.study_networks import _draw
-from edgewise.core.errors import AlreadyExistsError, FailedPreconditionError
+from edgewise.core.errors import AlreadyExistsError, CancelledError, FailedPreconditionError
 from edgewise.study.study_directory import Taking
 from edgewise.train.networks_study import report, runner, scenario
+from edgewise.train.networks_study.steps import run_command
 from support.networks_world import SCENARIO, Trainer
 
 
@@ -114,3 +116,18 @@ def test_a_full_disk_ends_it_with_a_word(study, bare_page):
     outcome, _ = study(Trainer(at=full))
     assert outcome.problem == "versions/alexnet cannot be written: No space left on device; what is done is kept"
     assert outcome.report.is_file()
+
+
+def test_a_command_that_fails_is_quoted(tmp_path):
+    told = []
+    with pytest.raises(FailedPreconditionError) as caught:
+        run_command(tmp_path / "log", ["train", "show", str(tmp_path / "none")], told.append, threading.Event())
+    assert "`edgewise train show` ended with exit code 1: " in caught.value.message
+    assert "holds no run.json" in caught.value.message
+
+
+def test_a_command_ends_when_the_study_is_stopped(tmp_path):
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(CancelledError):
+        run_command(tmp_path / "log", ["link", "--listen", "127.0.0.1:0", "--to", "127.0.0.1:9"], str, stop)

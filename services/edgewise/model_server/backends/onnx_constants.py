@@ -17,6 +17,7 @@ _INPUT: Final = 11
 _TENSOR_NAME: Final = 8
 _DATA_LOCATION: Final = 14
 _VALUE_NAME: Final = 1
+_MOST_BITS: Final = 63
 
 MAX_BYTES: Final = 1 << 30
 """Of a file that is rewritten in memory; a larger one is served as it is."""
@@ -106,6 +107,8 @@ def _read_varint(message: memoryview, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
         shift += 7
+        if shift > _MOST_BITS:
+            raise ValueError("no number")
 
 
 def _varint(value: int) -> bytes:

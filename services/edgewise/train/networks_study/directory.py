@@ -53,12 +53,14 @@ class State:
     """What state.json says.
 
     Attributes:
+        place: where relative file names of the scenario begin.
         missing: what could not be done, and why; of the last session.
         busy: the machine's load average at the beginning of each step.
     """
 
     title: str
     scenario_sha256: str
+    place: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     busy: dict[str, float] = field(default_factory=dict)
@@ -158,7 +160,9 @@ def taken(root: Path, scenario: NetworksScenario, how: Taking, environment: Mapp
         found = _read(root) if how.resume else None
         if found is None:
             _clear(root)
-            found = State(scenario.title, journal.digest(scenario.text), dict(environment))
+            found = State(
+                scenario.title, journal.digest(scenario.text), str(scenario.place.resolve()), dict(environment)
+            )
             (root / SCENARIO).write_text(scenario.text, encoding="utf-8")
         else:
             found.sessions += 1

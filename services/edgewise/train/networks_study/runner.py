@@ -98,7 +98,7 @@ def rebuilt(root: Path, profiles: Mapping[str, NetworkProfile]) -> Outcome:
     Raises: EdgewiseError: it holds none, or cannot be written.
     """
     made = places.opened(root)
-    scenario = load(root / places.SCENARIO, profiles)
+    scenario = load(root / places.SCENARIO, profiles, directory=Path(made.state.place))
     return Outcome(result := collected(scenario, made), _written(root, result))
 
 

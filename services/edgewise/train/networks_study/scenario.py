@@ -39,6 +39,7 @@ class NetworksScenario:
     Attributes:
         text: the file.
         path: of the file.
+        place: where relative file names in it begin.
         values: its tables.
         names: of networks, in `edgewise.train.networks.NETWORKS`.
         formats: of `FORMATS`.
@@ -53,6 +54,7 @@ class NetworksScenario:
     seed: int
     text: str
     path: Path
+    place: Path
     values: Mapping[str, Any]
     names: tuple[str, ...]
     formats: tuple[str, ...]
@@ -85,7 +87,7 @@ class NetworksScenario:
         values["sweep"] = {**values["sweep"], "models": list(models)}
         if pictures is not None:
             values["inputs"] = {**values.get("inputs", {}), "images": str(pictures.resolve())}
-        return scenario_file.scenario_of(self.path, self.text, values, profiles)
+        return scenario_file.scenario_of(self.path, self.text, values, profiles, directory=self.place)
 
 
 def model_name(network: str, form: str) -> str:
@@ -101,9 +103,11 @@ def compares_networks(path: Path) -> bool:
     return KEY in scenario_file.read(path)[1]
 
 
-def load(path: Path, profiles: Mapping[str, NetworkProfile]) -> NetworksScenario:
+def load(path: Path, profiles: Mapping[str, NetworkProfile], *, directory: Path | None = None) -> NetworksScenario:
     """Read a scenario.
 
+    Args:
+        directory: where relative file names in it begin; the file's own directory.
     Raises: InvalidArgumentError: it cannot be read, or says what cannot be measured; the message names the file, the key, what was found and
         what is allowed.
     """
@@ -114,9 +118,9 @@ def load(path: Path, profiles: Mapping[str, NetworkProfile]) -> NetworksScenario
     pretrained = (
         table.words("pretrained", names, "network", ()) if table.get("pretrained", required=False, expected="") else ()
     )
-    for place, name in enumerate(pretrained):
+    for at, name in enumerate(pretrained):
         if not NETWORKS[name].published:
-            raise table.error(f"pretrained[{place}]", f"there are no published weights of {name!r}")
+            raise table.error(f"pretrained[{at}]", f"there are no published weights of {name!r}")
     sweep = top.table("sweep")
     for key, of in (("models", sweep), ("model", top)):
         if key in of:
@@ -129,7 +133,8 @@ def load(path: Path, profiles: Mapping[str, NetworkProfile]) -> NetworksScenario
             raise table.wrong(
                 "size", size, f"at least {NETWORKS[name].least_px} for {name}, or 0 for each network's own"
             )
-    dataset = path.parent / table.text("dataset") if "dataset" in table else None
+    place = path.parent if directory is None else directory
+    dataset = place / table.text("dataset") if "dataset" in table else None
     for key in ("classes", "images"):
         if dataset is not None and key in table:
             raise table.error(key, "goes with drawn pictures, and there is a dataset")
@@ -138,6 +143,7 @@ def load(path: Path, profiles: Mapping[str, NetworkProfile]) -> NetworksScenario
         seed=top.integer("seed", 0, 2**31 - 1, 1),
         text=text,
         path=path,
+        place=place,
         values=values,
         names=names,
         formats=table.words("formats", FORMATS, "format", FORMATS),
