@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgewise.cli import study_networks
 from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 
 if TYPE_CHECKING:
@@ -119,8 +120,10 @@ def _run(arguments: argparse.Namespace) -> int:
     from edgewise.study.runner import run
 
     path = _scenario_file(arguments.scenario)
-    scenario = _loaded(path)
     directory = arguments.out or Path("studies") / path.stem
+    if study_networks.compares_networks(path):
+        return study_networks.run(arguments, path, directory, _profiles())
+    scenario = _loaded(path)
     outcome = run(scenario, directory, profiles=_profiles(), resume=arguments.resume, force=arguments.force)
     _tell(outcome, directory)
     if outcome.stopped_by:
@@ -133,6 +136,8 @@ def _report(arguments: argparse.Namespace) -> int:
     _check_packages(*_PACKAGES)
     from edgewise.study.runner import rebuilt
 
+    if study_networks.is_one(arguments.directory):
+        return study_networks.report(arguments.directory, _profiles())
     _tell(rebuilt(arguments.directory), arguments.directory)
     return 0
 
@@ -167,11 +172,15 @@ def _list(_arguments: argparse.Namespace) -> int:
 
     for path in sorted(_shipped().glob("*.toml")):
         try:
-            scenario = _loaded(path)
+            if study_networks.compares_networks(path):
+                title, seconds = study_networks.expected(path, _profiles())
+            else:
+                scenario = _loaded(path)
+                title, seconds = scenario.title, expected_s(scenario)
         except InvalidArgumentError as error:
             print(f"{path.stem:<14} {'':>12}  cannot be run here: {error.message}")
             continue
-        print(f"{path.stem:<14} {duration_text(expected_s(scenario)):>12}  {scenario.title}")
+        print(f"{path.stem:<14} {duration_text(seconds):>12}  {title}")
     return 0
 
 

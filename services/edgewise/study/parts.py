@@ -79,6 +79,11 @@ class Part:
         """Whether it has not ended."""
         return self._process.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended, below zero by a signal; None while it runs."""
+        return self._process.poll()
+
     def wait_ready(self, stop: threading.Event | None = None, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Wait for its ready line.
 
@@ -183,7 +188,7 @@ def run_edgewise(words: Sequence[str], log: Path, stop: threading.Event | None =
             time.sleep(_LOOK_INTERVAL_S)
     finally:
         part.stop()
-    return part._process.returncode  # noqa: SLF001 - of this module
+    return part.exit_code or 0
 
 
 def ask(address: tuple[str, int], method: str, path: str, said: Any = None, timeout_s: float = 10.0) -> Any:

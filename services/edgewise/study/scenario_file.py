@@ -86,13 +86,33 @@ def load(path: Path, profiles: Mapping[str, NetworkProfile], *, directory: Path 
     Raises: InvalidArgumentError: it cannot be read, or says what cannot be measured; the message names the file, the key,
         what was found and what is allowed.
     """
+    text, values = read(path)
+    return scenario_of(path, text, values, profiles, directory=directory)
+
+
+def read(path: Path) -> tuple[str, dict[str, Any]]:
+    """The text of a scenario, and its tables.
+
+    Raises: InvalidArgumentError: it cannot be read, or is not TOML.
+    """
     text = _read(path)
     try:
-        values = tomllib.loads(text)
+        return text, tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidArgumentError(f"{path}: not TOML: {error}") from None
     except RecursionError:
         raise InvalidArgumentError(f"{path}: nested too deep") from None
+
+
+def scenario_of(
+    path: Path,
+    text: str,
+    values: Mapping[str, Any],
+    profiles: Mapping[str, NetworkProfile],
+    *,
+    directory: Path | None = None,
+) -> Scenario:
+    """The scenario that these tables say; arguments and errors as those of `load`."""
     top = Table(str(path), "", values, _TOP_KEYS)
     place = path.parent if directory is None else directory
     sites = _sites(top.table("site"))

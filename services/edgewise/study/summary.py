@@ -34,7 +34,7 @@ def write(directory: Path, result: StudyResult) -> None:
     Raises:
         FailedPreconditionError: the disk is full or cannot be written.
     """
-    text = json.dumps({"format": FORMAT, "version": VERSION, "study": _plain(result)}, allow_nan=False)
+    text = json.dumps({"format": FORMAT, "version": VERSION, "study": plain(result)}, allow_nan=False)
     for name, content in ((JSON_NAME, text + "\n"), (CSV_NAME, csv_text(result))):
         # An error's text may hold bytes that are no text; JSON has escaped them already.
         data = content.encode(errors="backslashreplace")
@@ -167,19 +167,19 @@ def _figure(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.6g}"
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """The value in what JSON has."""
     match value:
         case np.generic() | np.ndarray():
-            return _plain(value.tolist())
+            return plain(value.tolist())
         case float():
             return _plain_float(value)
         case Mapping():
-            return {_key(key): _plain(item) for key, item in value.items()}
+            return {_key(key): plain(item) for key, item in value.items()}
         case tuple() | list():
-            return [_plain(item) for item in value]
+            return [plain(item) for item in value]
         case _ if is_dataclass(value):
-            return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+            return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
         case _:
             return value
 

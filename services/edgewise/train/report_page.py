@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from edgewise.study.report import palette
 from edgewise.study.report.drawings import Plot
-from edgewise.study.report.html_page import CSS, POLICY
+from edgewise.study.report.html_document import CSS, POLICY
 from edgewise.study.report.html_parts import definitions, figure, folded, folded_table, paragraph, section
 from edgewise.train.curves import Epoch, duration
 from edgewise.train.plots import epochs_table

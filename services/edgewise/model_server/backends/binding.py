@@ -24,6 +24,7 @@ class Binding:
         casts_in: the model's element type, for inputs that clients send in another.
         casts_out: the client's element type, for outputs that the model gives in another.
         direct: nothing is renamed and nothing converted.
+        rows: how many examples the model takes at once, no more and no less, where clients may send any number; 0: as many as there are.
     """
 
     signature: Signature
@@ -33,6 +34,7 @@ class Binding:
     casts_in: Mapping[str, np.dtype[Any]]
     casts_out: Mapping[str, np.dtype[Any]]
     direct: bool
+    rows: int = 0
 
     def feed(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Inputs by the model's names, in the model's element types."""
@@ -44,6 +46,27 @@ class Binding:
     def result(self, name: str, value: NDArray[Any]) -> NDArray[Any]:
         """An output as clients see it."""
         return value.astype(self.casts_out[name], copy=False) if name in self.casts_out else value
+
+    def portions(self, inputs: Mapping[str, NDArray[Any]]) -> list[dict[str, NDArray[Any]]]:
+        """Inputs in portions of `rows` examples, the last one filled up with its last example; at least one portion."""
+        count = max(1, *(len(value) for value in inputs.values()))
+        found = []
+        for begin in range(0, count, self.rows):
+            part = {name: value[begin : begin + self.rows] for name, value in inputs.items()}
+            found.append({name: _filled(value, self.rows) for name, value in part.items()})
+        return found
+
+    def joined(self, portions: Sequence[Sequence[NDArray[Any]]], count: int) -> list[NDArray[Any]]:
+        """Outputs of all portions, each with `count` examples."""
+        return [np.concatenate(values)[:count] for values in zip(*portions, strict=True)]
+
+
+def _filled(value: NDArray[Any], rows: int) -> NDArray[Any]:
+    missing = rows - len(value)
+    if missing == 0:
+        return value
+    last = value[-1:] if len(value) else np.zeros((1, *value.shape[1:]), value.dtype)
+    return np.concatenate([value, np.repeat(last, missing, axis=0)])
 
 
 def bind(
@@ -75,6 +98,13 @@ def _bind(native: str, signature: Signature, override: SignatureOverride) -> Bin
     where = f"signatures.{override.name}"
     inputs = _tensors(f"{where}.inputs", signature.inputs, override.inputs)
     outputs = _tensors(f"{where}.outputs", signature.outputs, override.outputs)
+    rows = _rows(where, inputs)
+    outputs = [(_any_number(spec) if rows and (own.shape or ())[:1] == (rows,) else spec, own) for spec, own in outputs]
+    if rows and not all((own.shape or ())[:1] == (rows,) for _, own in outputs):
+        raise ModelConfigError(
+            f"{FILE_NAME}: {where}.outputs: expected a first length of {rows} in each, as the inputs that are batched have it; "
+            f"the model has {[list(own.shape or ()) for _, own in outputs]}"
+        )
     fed = {own.name for _, own in inputs}
     missing = [spec.name for spec in signature.inputs if spec.name not in fed]
     if missing or len(fed) != len(inputs):
@@ -95,7 +125,11 @@ def _bind(native: str, signature: Signature, override: SignatureOverride) -> Bin
         outputs={spec.name: own.name for spec, own in outputs},
         casts_in=casts_in,
         casts_out=casts_out,
-        direct=not casts_in and not casts_out and all(spec.name == own.name for spec, own in (*inputs, *outputs)),
+        direct=not casts_in
+        and not casts_out
+        and not rows
+        and all(spec.name == own.name for spec, own in (*inputs, *outputs)),
+        rows=rows,
     )
 
 
@@ -133,7 +167,27 @@ def _override(where: str, spec: TensorSpec, override: TensorOverride) -> TensorS
     batched = spec.batched if override.batched is None else override.batched
     if batched and shape == ():
         raise ModelConfigError(f"{FILE_NAME}: {where}.batched: found true, but a scalar has no dimension 0")
-    return replace(spec, name=override.name, dtype=dtype, shape=shape, batched=batched)
+    found = replace(spec, name=override.name, dtype=dtype, shape=shape, batched=batched)
+    fixed = shape is not None and shape[:1] > (0,) and override.shape is None
+    return _any_number(found) if override.batched and fixed else found
+
+
+def _any_number(spec: TensorSpec) -> TensorSpec:
+    """As clients see a tensor that the model takes in portions of a fixed number of examples."""
+    return replace(spec, shape=(-1, *(spec.shape or ())[1:]), batched=True)
+
+
+def _rows(where: str, inputs: Sequence[tuple[TensorSpec, TensorSpec]]) -> int:
+    """The number of examples that the model takes at once where `batched` frees it; 0 where nothing is freed."""
+    freed = [own.shape[0] for spec, own in inputs if own.shape and own.shape[0] > 0 and (spec.shape or ())[:1] == (-1,)]
+    if not freed:
+        return 0
+    if len(freed) < len(inputs) or len(set(freed)) > 1:
+        raise ModelConfigError(
+            f"{FILE_NAME}: {where}.inputs: expected batched = true for all of them, with the same first length; the model has "
+            f"{[list(own.shape or ()) for _, own in inputs]}"
+        )
+    return freed[0]
 
 
 def narrows(shape: tuple[int, ...] | None, own: tuple[int, ...] | None) -> bool:

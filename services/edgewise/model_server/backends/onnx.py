@@ -20,6 +20,7 @@ from edgewise.core.errors import (
 )
 from edgewise.core.requests import DEFAULT_SIGNATURE
 from edgewise.core.tensors import DType, Signature, TensorSpec
+from edgewise.model_server.backends import onnx_constants
 from edgewise.model_server.backends.binding import Binding, bind
 from edgewise.model_server.backends.cores import usable_cores
 from edgewise.model_server.backends.failure import one_line
@@ -73,9 +74,10 @@ class OnnxBackend:
         if not path.is_file():
             raise FailedPreconditionError(f"{shown}: no such file")
         try:
-            session = onnxruntime.InferenceSession(
-                str(path), _session_options(config), providers=["CPUExecutionProvider"]
-            )
+            session = _session(str(path), config)
+            if session.get_overridable_initializers() and path.stat().st_size <= onnx_constants.MAX_BYTES:
+                constant = onnx_constants.constant_weights(path.read_bytes())
+                session = session if constant is None else _session(constant, config)
         except Exception as error:
             _log.warning("%s cannot be loaded: %s", shown, one_line(error))
             raise FailedPreconditionError(f"{shown}: {_load_problem(error)}") from error
@@ -86,6 +88,10 @@ class OnnxBackend:
             bind({DEFAULT_SIGNATURE: _signature(session, shown)}, config.signatures, base=DEFAULT_SIGNATURE),
             shown,
         )
+
+
+def _session(model: str | bytes, config: ModelConfig) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(model, _session_options(config), providers=["CPUExecutionProvider"])
 
 
 def _session_options(config: ModelConfig) -> onnxruntime.SessionOptions:
@@ -167,12 +173,18 @@ class OnnxModel:
         if self._strings:
             feed = {name: _decoded(name, value) for name, value in feed.items()}
         try:
-            values = self._session.run([binding.outputs[name] for name in outputs], feed)
+            values = self._values([binding.outputs[name] for name in outputs], feed, binding)
         except Exception as error:
             raise self._failure(error, binding, inputs) from error
         if self._strings:
             values = [_encoded(value) for value in values]
         return {name: binding.result(name, value) for name, value in zip(outputs, values, strict=True)}
+
+    def _values(self, outputs: list[str], feed: Mapping[str, NDArray[Any]], binding: Binding) -> list[NDArray[Any]]:
+        if not binding.rows:
+            return list(self._session.run(outputs, feed))
+        count = max(len(value) for value in feed.values())
+        return binding.joined([self._session.run(outputs, part) for part in binding.portions(feed)], count)
 
     def _failure(self, error: Exception, binding: Binding, inputs: Mapping[str, NDArray[Any]]) -> EdgewiseError:
         signature = binding.signature

@@ -155,12 +155,8 @@ class TensorflowModel:
     def run(self, signature: str, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> Arrays:
         """Compute `outputs` of `signature`; see the port."""
         binding = self._bindings[signature]
-        constant = self._tf.constant
         try:
-            answered = self._functions[binding.native](
-                **{name: constant(value) for name, value in binding.feed(inputs).items()}
-            )
-            values = {name: answered[binding.outputs[name]].numpy() for name in outputs}
+            values = self._values(binding, binding.feed(inputs), outputs)
         except Exception as error:
             raise self._failure(error, binding, inputs) from error
         # A scalar string comes as bytes, which no numpy type carries unchanged but object.
@@ -168,6 +164,16 @@ class TensorflowModel:
             name: binding.result(name, np.array(value, np.object_) if isinstance(value, bytes) else value)
             for name, value in values.items()
         }
+
+    def _values(self, binding: Binding, feed: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> dict[str, Any]:
+        function, constant = self._functions[binding.native], self._tf.constant
+        portions = []
+        for part in binding.portions(feed) if binding.rows else [feed]:
+            answered = function(**{name: constant(value) for name, value in part.items()})
+            portions.append([answered[binding.outputs[name]].numpy() for name in outputs])
+        count = max(len(value) for value in feed.values()) if binding.rows else 0
+        values = binding.joined(portions, count) if binding.rows else portions[0]
+        return dict(zip(outputs, values, strict=True))
 
     def _failure(self, error: Exception, binding: Binding, inputs: Mapping[str, NDArray[Any]]) -> EdgewiseError:
         signature = binding.signature.name

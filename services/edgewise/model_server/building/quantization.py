@@ -24,6 +24,9 @@ from edgewise.model_server.images.transforms import VERDICT, label, top_k
 
 _BATCH = 8
 _CONFIDENT = 0.5
+_LEAST_OPSET = 13
+"""In which weights can be quantized per channel; older files are converted."""
+_LEAST_IR = 8
 
 
 def run_network(model: bytes | Path, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -40,19 +43,53 @@ def run_network(model: bytes | Path, inputs: NDArray[np.float32]) -> NDArray[np.
     session = onnxruntime.InferenceSession(
         model if isinstance(model, bytes) else str(model), providers=["CPUExecutionProvider"]
     )
-    name = session.get_inputs()[0].name
-    return np.concatenate(
-        [session.run(None, {name: inputs[start : start + _BATCH]})[0] for start in range(0, len(inputs), _BATCH)]
-    )
+    source = session.get_inputs()[0]
+    rows = source.shape[0] if isinstance(source.shape[0], int) else 0
+    found = [session.run(None, {source.name: part})[0] for part in _portions(inputs, rows)]
+    return np.concatenate(found)[: len(inputs)]
+
+
+def _portions(inputs: NDArray[np.float32], rows: int) -> Iterator[NDArray[np.float32]]:
+    """Inputs as a network takes them at once: `rows` of them, the last portion filled up; any number where that is 0."""
+    size = rows or _BATCH
+    for start in range(0, len(inputs), size):
+        part = inputs[start : start + size]
+        missing = rows - len(part) if rows else 0
+        yield np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
+
+
+def modernized(model: Any) -> Any:
+    """A network as today's tools expect it: what exporters of archived frameworks write has weights among its inputs, and an old opset.
+
+    Args:
+        model: an `onnx.ModelProto`, which stays as it is.
+    Returns: one that says the same; the very same where there is nothing to do.
+
+    Raises: FailedPreconditionError: the package `onnx` is missing.
+    """
+    weights = {one.name for one in model.graph.initializer}
+    old = any(one.domain in {"", "ai.onnx"} and one.version < _LEAST_OPSET for one in model.opset_import)
+    if not old and not any(one.name in weights for one in model.graph.input):
+        return model
+    found = type(model)()
+    found.CopyFrom(model)
+    kept = [one for one in model.graph.input if one.name not in weights]
+    del found.graph.input[:]
+    found.graph.input.extend(kept)
+    # The converter wants inputs of their own for weights only where the IR is older.
+    found.ir_version = max(found.ir_version, _LEAST_IR)
+    if old:
+        found = import_models_extra("onnx.version_converter").convert_version(found, _LEAST_OPSET)
+    return found
 
 
 class _Reader:
     """Feeds calibration examples; onnxruntime asks for this method."""
 
-    def __init__(self, name: str, inputs: NDArray[np.float32]) -> None:
-        self._feeds = iter(
-            [{name: inputs[start : start + _BATCH]} for start in range(0, len(inputs) - _BATCH + 1, _BATCH)]
-        )
+    def __init__(self, source: Any, inputs: NDArray[np.float32]) -> None:
+        rows = source.type.tensor_type.shape.dim[0].dim_value
+        whole = inputs[: len(inputs) // (rows or _BATCH) * (rows or _BATCH)]
+        self._feeds = iter([{source.name: part} for part in _portions(whole, rows)])
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
         return next(self._feeds, None)
@@ -73,7 +110,7 @@ def quantize(model: Any, calibration: NDArray[np.float32], *, keep_float: Sequen
     """Quantize a network.
 
     Args:
-        model: an `onnx.ModelProto` of one input.
+        model: an `onnx.ModelProto` of one input, which may come from an archived framework's exporter.
         calibration: float32[examples, ...], real inputs.
         keep_float: names of the nodes that stay in float32.
 
@@ -89,13 +126,14 @@ def quantize(model: Any, calibration: NDArray[np.float32], *, keep_float: Sequen
         quantize_static,
     )
 
+    model = modernized(model)
     with tempfile.TemporaryDirectory(prefix="edgewise-quantize-") as scratch, _quiet_log():
         source, target = Path(scratch) / "float32.onnx", Path(scratch) / "int8.onnx"
         source.write_bytes(model.SerializeToString())
         quantize_static(
             source,
             target,
-            _Reader(model.graph.input[0].name, calibration),
+            _Reader(model.graph.input[0], calibration),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,

@@ -5,13 +5,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Final
 
-from edgewise.study.report import palette
 from edgewise.study.report.conclusions import conclusions
 from edgewise.study.report.drawings import Plot, Table
 from edgewise.study.report.findings import Conclusion, Kind, Strength
+from edgewise.study.report.html_document import document
 from edgewise.study.report.html_parts import (
     definitions,
     figure,
@@ -19,7 +18,6 @@ from edgewise.study.report.html_parts import (
     folded_table,
     listed,
     paragraph,
-    section,
     table,
 )
 from edgewise.study.report.index import Index, measured
@@ -28,11 +26,6 @@ from edgewise.study.report.plots_latency import CELL_HEADER, quantile_rows
 from edgewise.study.report.plots_outcome import agreement_table, ledger_table
 from edgewise.study.report.wording import count, nominal, number, percent, plural
 from edgewise.study.results import MlperfVerdict
-
-POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-"""The page asks for nothing and runs nothing."""
-
-CSS: Final = Path(__file__).with_name("report.css")
 
 CLASSES: Final = {
     Strength.SHOWN: "shown",
@@ -84,42 +77,12 @@ def page(index: Index, plots: Mapping[str, Sequence[Plot]], scenario: str) -> st
         **({"mlperf": _mlperf(result.mlperf)} if result.mlperf else {}),
         "method": _method(index, plots["method"], scenario),
     }
-    contents = "".join(
-        f'<li><a href="#{name}">{escape(heading)}</a></li>' for name, heading in HEADINGS.items() if name in parts
+    return document(
+        result.title,
+        _subtitle(index),
+        {HEADINGS[name]: (name, inner) for name, inner in parts.items()},
+        "Edgewise study. The plots are also in the folder plots beside this file, the figures in summary.csv and summary.json.",
     )
-    body = "\n".join(section(name, HEADINGS[name], inner) for name, inner in parts.items())
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">
-<title>{escape(result.title)} – Edgewise study</title>
-<style>
-{_variables()}
-{CSS.read_text(encoding="utf-8")}</style>
-</head>
-<body>
-<a class="skip" href="#what">To what to do</a>
-<header>
-<h1>{escape(result.title)}</h1>
-{paragraph(_subtitle(index), "soft")}
-<nav aria-label="Contents"><ul>{contents}</ul></nav>
-</header>
-<main>
-{body}
-</main>
-<footer>{paragraph("Edgewise study. The plots are also in the folder plots beside this file, the figures in summary.csv and summary.json.")}</footer>
-</body>
-</html>
-"""
-
-
-def _variables() -> str:
-    light = "".join(f" --{colour.name}: {colour.light};" for colour in palette.ALL)
-    dark = "".join(f" --{colour.name}: {colour.dark};" for colour in palette.ALL)
-    # On paper it is the light one, whatever the screen has.
-    return f":root {{ --ground: #f5f6f8;{light} }}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ --ground: #0f1216;{dark} }} }}"
 
 
 def _subtitle(index: Index) -> str:
