@@ -12,7 +12,6 @@ tabby = "cat"
 """
 
 import re
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -36,8 +35,8 @@ from edgewise.dataset.settings import (
 )
 from edgewise.protocols.dataset_manifest import CLASS_EXPECTED, MAX_SEED, is_class_name
 from edgewise.protocols.documents import Document
+from edgewise.protocols.toml_files import read_toml
 
-_MAX_FILE_BYTES: Final = 1 << 20
 _MOST_PIXELS: Final = 500_000_000
 _KEYS: Final = (
     "name",
@@ -88,31 +87,9 @@ def load(path: Path) -> Spec:
     Raises: InvalidArgumentError: it cannot be read, or a value is not allowed; the message names the file, the key, what was
         found and what would be right.
     """
-    try:
-        values = tomllib.loads(_read(path))
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidArgumentError(f"{path}: not TOML: {error}") from None
-    except RecursionError:
-        raise InvalidArgumentError(f"{path}: nested too deep") from None
+    _, values = read_toml(path, "the specification")
     top = Document(str(path), "", values, _KEYS)
     return Spec(tuple(path.parent / name for name in _texts(top, "paths")), _settings(top, path))
-
-
-def _read(path: Path) -> str:
-    # A pipe or a device would hang the read.
-    if path.exists() and not path.is_file():
-        raise InvalidArgumentError(f"{path}: not a regular file")
-    try:
-        with path.open("rb") as source:
-            content = source.read(_MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise InvalidArgumentError(f"the specification {path} cannot be read: {error.strerror}") from None
-    if len(content) > _MAX_FILE_BYTES:
-        raise InvalidArgumentError(f"{path}: larger than {_MAX_FILE_BYTES} bytes")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidArgumentError(f"{path}: not UTF-8 (byte {error.start})") from None
 
 
 def _settings(top: Document, path: Path) -> BuildSettings:

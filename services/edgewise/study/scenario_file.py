@@ -17,13 +17,13 @@ loads = [10, 40]
 """
 
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.core.toml_table import hint
+from edgewise.protocols.toml_files import read_toml
 from edgewise.study import arrivals, photographs, scenario_checks
 from edgewise.study.cells import CLOUD, EDGE, GATEWAY, PROTOCOLS
 from edgewise.study.outage_steps import read_steps
@@ -50,7 +50,6 @@ NO_LINK: Final = "none"
 
 MLPERF_SCENARIOS: Final = ("SingleStream", "MultiStream", "Server", "Offline")
 
-_MAX_FILE_BYTES: Final = 1 << 20
 _MAX_SEED: Final = (1 << 53) - 1
 _ARRIVALS: Final = ("poisson", "constant", "trace")
 _TIERS: Final = ("cloud", "edge")
@@ -95,13 +94,7 @@ def read(path: Path) -> tuple[str, dict[str, Any]]:
 
     Raises: InvalidArgumentError: it cannot be read, or is not TOML.
     """
-    text = _read(path)
-    try:
-        return text, tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidArgumentError(f"{path}: not TOML: {error}") from None
-    except RecursionError:
-        raise InvalidArgumentError(f"{path}: nested too deep") from None
+    return read_toml(path, "the scenario")
 
 
 def scenario_of(
@@ -137,23 +130,6 @@ def scenario_of(
     )
     scenario_checks.check(scenario, top)
     return scenario
-
-
-def _read(path: Path) -> str:
-    # A pipe or a device would hang the read.
-    if path.exists() and not path.is_file():
-        raise InvalidArgumentError(f"{path}: not a regular file")
-    try:
-        with path.open("rb") as source:
-            content = source.read(_MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise InvalidArgumentError(f"the scenario {path} cannot be read: {error.strerror}") from None
-    if len(content) > _MAX_FILE_BYTES:
-        raise InvalidArgumentError(f"{path}: larger than {_MAX_FILE_BYTES} bytes")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidArgumentError(f"{path}: not UTF-8 (byte {error.start})") from None
 
 
 def _run(table: Table, place: Path) -> RunSettings:

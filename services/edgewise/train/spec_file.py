@@ -3,14 +3,13 @@
 Each error says where in the file, what was found and what would be right.
 """
 
-import tomllib
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from edgewise.core.errors import InvalidArgumentError
 from edgewise.core.toml_table import is_number
+from edgewise.protocols.toml_files import read_toml
 from edgewise.study.scenario_table import Table
 from edgewise.train.networks import NETWORKS
 from edgewise.train.settings import (
@@ -25,7 +24,6 @@ from edgewise.train.settings import (
     TrainSettings,
 )
 
-MAX_FILE_BYTES: Final = 1 << 20
 MAX_STAGES: Final = 32
 MAX_EPOCHS: Final = 10_000
 _TOP: Final = (
@@ -66,19 +64,7 @@ def load(path: Path) -> Spec:
 
     Raises: InvalidArgumentError: it cannot be read, or says what cannot be done.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InvalidArgumentError(
-            f"{path} cannot be read: {error.strerror or error}; expected a training's specification in TOML"
-        ) from error
-    if len(content) > MAX_FILE_BYTES:
-        raise InvalidArgumentError(f"{path} has {len(content)} bytes, expected at most {MAX_FILE_BYTES}")
-    try:
-        text = content.decode("utf-8")
-        values = tomllib.loads(text)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidArgumentError(f"{path} is no TOML: {error}") from error
+    text, values = read_toml(path, "the specification")
     top = Table(path.name, "", values, _TOP)
     return Spec(_settings(top, path), _path(path, top.text("dataset")), text)
 

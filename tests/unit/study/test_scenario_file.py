@@ -423,7 +423,8 @@ LONGEST_S = {"quick": 89, "tradeoff": 750, "architectures": 840, "outage": 600, 
 
 
 def test_every_shipped_scenario_is_known_here():
-    assert {path.stem for path in SHIPPED.glob("*.toml")} == set(LONGEST_S)
+    # A comparison of networks is another kind of study, with tests of its own.
+    assert {path.stem for path in SHIPPED.glob("*.toml")} - {"networks"} == set(LONGEST_S)
 
 
 @pytest.mark.parametrize("name", LONGEST_S)

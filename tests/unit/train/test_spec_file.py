@@ -105,7 +105,7 @@ def test_weights_of_classes_and_files_of_weights(tmp_path):
         ),
         ("[[stage]]", "[class_weights]\ncat = 0\n[[stage]]", "class_weights.cat: found 0, expected a number over 0"),
         ("[[stage]]", "[early_stopping]\npatience = -1\n[[stage]]", "early_stopping.patience: found -1"),
-        ("epochs = 1", "epochs = ", "mine.toml is no TOML"),
+        ("epochs = 1", "epochs = ", "mine.toml: not TOML"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path, before, after, message):
