@@ -12,6 +12,8 @@ from edgewise.train.networks_study.findings import NetworksResult
 
 _MIB: Final = 2**20
 _MEDIAN: Final = 0.5
+_HARDLY: Final = 0.6
+"""Accuracy below which a network is said to have hardly learned."""
 TITLES: Final = {"tensorflow": "TensorFlow", "float32": "ONNX Runtime float32", "int8": "ONNX Runtime int8"}
 
 
@@ -174,6 +176,7 @@ def _cautions(result: NetworksResult) -> Iterator[Finding]:
         yield _caution(
             "All weights were drawn before training: after so few epochs the latencies are right and the accuracies are not what the networks can do."
         )
+    yield from _in_turn(result)
     busy = result.environment.get("load while training", "")
     if busy:
         yield _caution(
@@ -181,6 +184,18 @@ def _cautions(result: NetworksResult) -> Iterator[Finding]:
         )
     if result.missing:
         yield _caution(f"Missing: {listing(list(result.missing)[:8])}; the reasons are at the end.")
+
+
+def _in_turn(result: NetworksResult) -> Iterator[Finding]:
+    if result.asked is not None:
+        yield _caution(
+            "Networks and formats are asked one after the other: where the machine was not equally busy all the time, a difference between two of them "
+            "may be that of the moment. Places of one version are asked in turn, and compare."
+        )
+    if any(one.accuracy < _HARDLY for one in result.trainings):
+        yield _caution(
+            "A network that has hardly learned says the same of nearly every picture: that its int8 agrees then proves little."
+        )
 
 
 def _asking(result: NetworksResult) -> str:

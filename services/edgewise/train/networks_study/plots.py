@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from edgewise.study.cells import CLOUD, EDGE, GATEWAY
 from edgewise.study.report.drawings import Drawing, Table
 from edgewise.study.report.palette import INK, SOFT, series
 from edgewise.study.report.plots_style import key, logarithmic, panels
@@ -248,13 +249,16 @@ def _trainings(result: NetworksResult) -> Iterator[Drawing]:
 
 
 def _curves(trainings: Sequence[Training]) -> Drawing:
+    # All that the palette has: networks are more than the three that `series` tells apart.
+    looks = [*series((CLOUD, EDGE, GATEWAY)).values(), *series(("a", "b", "c")).values()]
+
     def draw() -> "Figure":
         figure, (row,) = panels(1, 2, width_in=3.6, height_in=2.3)
         for axes, name, label in zip(
             row, ("validation_loss", "validation_accuracy"), ("validation loss", "validation accuracy"), strict=True
         ):
             for one in trainings:
-                look = series([each.network for each in trainings])[one.network]
+                look = looks[trainings.index(one) % len(looks)]
                 values = [float(epoch[name]) for epoch in one.epochs]
                 shown = [(at, value) for at, value in enumerate(values, 1) if math.isfinite(value)]
                 axes.plot(
@@ -267,7 +271,7 @@ def _curves(trainings: Sequence[Training]) -> Drawing:
             axes.set_xlabel("epoch")
             axes.set_ylabel(label)
             axes.set_xticks(range(1, max(len(one.epochs) for one in trainings) + 1))
-        key(figure, [one.network for one in trainings])
+        row[0].legend([one.network for one in trainings])
         return figure
 
     rows = [
