@@ -64,12 +64,13 @@ def test_errors_are_noticed_and_the_old_version_answers_within_seconds_without_a
 
 
 def test_a_slow_version_goes_back(serving, hub, load, build_tiny, tmp_path):
+    # So slow that it shows beside whatever else a busy machine makes slow.
     slow = build_tiny(2)
-    make_it_slow(slow)
+    make_it_slow(slow, turns=160)
     hub.release("tiny", 2, slow)
     start(serving, tmp_path)
     gates = Gates(errors=None, latency=LatencyGate(margin=0.2, confidence=0.9, ratio=2.0))
-    with load(serving.ask, rate_hz=100.0):
+    with load(serving.ask, rate_hz=50.0):
         hub.want(hub.order(model="tiny", gates=gates, canary=LONG))
         back = hub.wait_for_state(SiteState.ROLLED_BACK, timeout_s=90)
     assert "latency" in back.why
