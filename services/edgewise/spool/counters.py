@@ -7,6 +7,7 @@ from typing import Final
 
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.protocols.documents import check_format, document_bytes, read_document
+from edgewise.spool.clock_watch import ClockMemory
 
 FORMAT: Final = "edgewise-spool-counters/1"
 COUNTERS_NAME: Final = "counters"
@@ -15,6 +16,7 @@ ACCEPTED_REASONS: Final = frozenset({"bound", "expired", "damaged"})
 """With these a sample is dropped that had been accepted; with any other one it never was."""
 
 _MOST: Final = 1 << 62
+_MOST_S: Final = 1e18
 _log = logging.getLogger(__name__)
 
 
@@ -58,10 +60,16 @@ class Books:
     Attributes:
         counters: of all writers there ever were.
         dropping: files that are counted as dropped already and may still be there: a process was killed before it deleted them.
+        aside: files that are counted as damaged already and may not be renamed yet.
+        retention_s: as the last writer was told, for the reader, which goes on when no writer lives; None keeps all.
+        clock: what is known of the wall clock, by which they are old.
     """
 
     counters: SpoolCounters = field(default_factory=SpoolCounters)
     dropping: list[str] = field(default_factory=list)
+    aside: list[str] = field(default_factory=list)
+    retention_s: float | None = None
+    clock: ClockMemory = field(default_factory=ClockMemory)
 
 
 def books_bytes(books: Books) -> bytes:
@@ -74,6 +82,10 @@ def books_bytes(books: Books) -> bytes:
             "accepted": books.counters.accepted,
             "dropped": dropped,
             "dropping": books.dropping,
+            "aside": books.aside,
+            "retention_s": books.retention_s,
+            "clock_seen_s": books.clock.seen_s,
+            "clock_behind_s": books.clock.behind_s,
         }
     )
 
@@ -86,7 +98,13 @@ def read_books(content: bytes) -> Books:
         dropped = document.table("dropped")
         counted = Counter({_split(name): dropped.integer(name, 0, _MOST) for name in dropped})
         counters = SpoolCounters(document.integer("offered", 0, _MOST), document.integer("accepted", 0, _MOST), counted)
-        return Books(counters, [str(each) for each in document.items("dropping", "names of files")])
+        dropping = [str(each) for each in document.items("dropping", "names of files")]
+        aside = [str(each) for each in document.items("aside", "names of files")] if "aside" in document else []
+        retention_s = document.optional_number("retention_s", _MOST_S)
+        clock = ClockMemory(
+            document.optional_number("clock_seen_s", _MOST_S), document.optional_number("clock_behind_s", _MOST_S)
+        )
+        return Books(counters, dropping, aside, retention_s, clock)
     except (InvalidArgumentError, ValueError) as error:
         _log.error("%s; counting begins again from 0", error)
         return Books()

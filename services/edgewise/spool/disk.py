@@ -18,6 +18,8 @@ from edgewise.core.errors import EdgewiseError, FailedPreconditionError
 from edgewise.spool.records import count_frames, whole_bytes
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+UNREADABLE: Final = frozenset({errno.EIO, errno.EBADMSG, errno.EUCLEAN})
+"""What a disk says of one file that it has lost, while the others may be well."""
 _ASKING_S: Final = 0.002
 _MOST_LISTINGS: Final = 5
 
@@ -223,7 +225,11 @@ class PosixDisk:
 
     def touch(self, name: str, changed_s: float) -> None:
         """Have it look as if it was last written then."""
-        os.utime(self._root + name, (changed_s, changed_s))
+        try:
+            os.utime(self._root + name, (changed_s, changed_s))
+        except PermissionError:
+            # Of another user of the group: "now" is all that may be said of it.
+            os.utime(self._root + name)
 
     def replace(self, name: str, content: bytes) -> None:
         """Put a small file in place of what is there, as a whole, and make it last."""

@@ -72,6 +72,15 @@ class Inventory:
         self.disk.touch(file, changed_s)
         self.stored[file] = replace(self.stored[file], changed_s=changed_s)
 
+    def changed_again_s(self, file: str) -> float:
+        """When a closed file was last written: another process may have had it look otherwise since it was looked at.
+
+        Raises: OSError: it is gone, or cannot be looked at.
+        """
+        changed_s = self.disk.status(file).changed_s
+        self.stored[file] = replace(self.stored[file], changed_s=changed_s)
+        return changed_s
+
     def forget(self, file: str) -> None:
         """A file is gone."""
         gone = self.stored.pop(file, None)

@@ -2,7 +2,8 @@
 
 A writer asks here once in a while, never for each record: it is granted a 128th of the bound or so, and others count all of it as
 used until it asks again. So all of them together stay within the bound without asking each other. Files that are dropped are written into the
-books first, and deleted then; whoever takes the lock next deletes what a process that was killed in between has left.
+books first, and deleted then; whoever takes the lock next deletes what a process that was killed in between has left. In the same way files
+are set aside: counted first, then renamed.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ from typing import Final
 
 from edgewise.core.capture.retention import Worth, make_room
 from edgewise.spool.bounds import SpoolBounds
+from edgewise.spool.clock_watch import look_at_clock
 from edgewise.spool.counters import (
     COUNTERS_NAME,
     MAX_COUNTERS_BYTES,
@@ -23,10 +25,17 @@ from edgewise.spool.counters import (
     books_bytes,
     read_books,
 )
-from edgewise.spool.disk import FULL, Disk
+from edgewise.spool.disk import FULL, UNREADABLE, Disk
 from edgewise.spool.inventory import Inventory, StoredSegment
 from edgewise.spool.records import HEADER
-from edgewise.spool.segment_names import CLOSED_SUFFIX, OPEN_SUFFIX, WRITER_SUFFIX, SegmentName
+from edgewise.spool.segment_names import (
+    CLOSED_SUFFIX,
+    DAMAGED_SUFFIX,
+    OPEN_SUFFIX,
+    WRITER_SUFFIX,
+    SegmentName,
+    split_file_name,
+)
 
 LOCK_NAME: Final = "lock"
 BOOKS_BYTES: Final = 64 * 1024
@@ -34,8 +43,7 @@ BOOKS_BYTES: Final = 64 * 1024
 
 _MOST_AT_ONCE: Final = 256
 _MOST_ADOPTED: Final = 128
-_CLOCK_WAS_SET_S: Final = 1577836800.0  # 2020: a clock that says less was never set
-_AHEAD_S: Final = 60.0
+_LEAST_GRANT_BYTES: Final = 16 * 1024
 _log = logging.getLogger(__name__)
 
 
@@ -58,13 +66,17 @@ class Grant:
 class Ledger:
     """All of it is done by one who holds the lock: inside of `held`.
 
+    Args:
+        told: files that the log has told of already; added to.
+
     Attributes:
         inventory: as it was when the lock was taken, without what went since.
         books: as the file says.
     """
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: Disk, told: set[str] | None = None) -> None:
         self.disk = disk
+        self._told = set() if told is None else told
         self.inventory = Inventory(disk)
         self.books = Books()
 
@@ -80,6 +92,7 @@ class Ledger:
             return
         try:
             self.books = self._read()
+            self.books.aside = [file for file in self.books.aside if not self._put_aside(file)]
             self.inventory.look()
             for file in self.books.dropping:
                 self._delete(file)
@@ -115,37 +128,55 @@ class Ledger:
             needed_bytes: what it has.
             incoming: what that is worth; None only keeps the bound.
         """
-        disk_bytes = self.disk.free_bytes() - bounds.free_bytes
-        if incoming is not None and disk_bytes < needed_bytes:
-            return Grant("disk-full")
         used_bytes = self.inventory.total_bytes + BOOKS_BYTES + self._granted_to_others(own)
+        bound_bytes = bounds.bytes - used_bytes
+        disk_bytes = self.disk.free_bytes() - bounds.free_bytes
+        # A disk that is smaller than the bound is a bound as well. Nothing goes for it unless something comes: others may have filled it.
+        free_bytes = bound_bytes if incoming is None else min(bound_bytes, disk_bytes)
+        small_bytes = max(_LEAST_GRANT_BYTES, (self.inventory.total_bytes + disk_bytes) // 128)
         room = make_room(
             (each.held for each in self.inventory.stored.values()),
-            free_bytes=bounds.bytes - used_bytes,
+            free_bytes=free_bytes,
             free_segments=bounds.segments - self.inventory.segments - 1,
             needed_bytes=needed_bytes,
-            wanted_bytes=0 if incoming is None else bounds.grant_bytes,
+            wanted_bytes=0 if incoming is None else min(bounds.grant_bytes, small_bytes),
             wanted_segments=0 if incoming is None else bounds.grant_segments,
             incoming=incoming,
         )
         dropped = self.drop([self.inventory.stored[each.name] for each in room.dropped], "bound")
-        granted_bytes = min(room.granted_bytes, max(0, disk_bytes))
-        refused = "" if granted_bytes >= needed_bytes else "refused"
-        return Grant(refused, granted_bytes, room.floor, dropped)
+        refused = ""
+        if room.granted_bytes < needed_bytes:
+            refused = "disk-full" if disk_bytes < min(bound_bytes, needed_bytes) else "refused"
+        return Grant(refused, room.granted_bytes, room.floor, dropped)
 
-    def expire(self, retention_s: float, now_s: float) -> Counter[tuple[str, int]]:
-        """Drop what is older than that; files with a time that cannot be are taken to be from now.
+    def expire(self, retention_s: float | None, now_s: float) -> Counter[tuple[str, int]]:
+        """Drop what is older than that, as far as the clock can be believed; keep in mind for the reader what the retention is.
 
         Args:
+            retention_s: None keeps all.
             now_s: seconds since the epoch.
         """
-        old = []
-        for each in list(self.inventory.stored.values()):
-            if each.changed_s > now_s + _AHEAD_S or each.changed_s < _CLOCK_WAS_SET_S <= now_s:
-                with contextlib.suppress(FileNotFoundError):
-                    self.inventory.redate(each.file, now_s)
-            elif now_s - each.changed_s >= retention_s:
-                old.append(each)
+        is_new = retention_s != self.books.retention_s
+        self.books.retention_s = retention_s
+        old: list[StoredSegment] = []
+        if retention_s is not None:
+            look = look_at_clock(self.books.clock, now_s, retention_s)
+            for each in list(self.inventory.stored.values()):
+                if not look.earliest_s <= each.changed_s <= look.latest_s:
+                    with contextlib.suppress(OSError):
+                        self.inventory.redate(each.file, look.anew_s)
+                elif look.is_believed and self._is_old(each, now_s - retention_s):
+                    old.append(each)
+            for file in self.inventory.opened if not look.is_believed else ():
+                # It is closed with the time of its last record, which may have been before the clock was set.
+                with contextlib.suppress(OSError):
+                    self.disk.touch(file, look.anew_s)
+            is_new |= look.memory != self.books.clock
+            self.books.clock = look.memory
+        if is_new and not old:
+            # Where the disk is full, the next look comes to the same.
+            with contextlib.suppress(OSError):
+                self._write()
         return self.drop(old, "expired")
 
     def adopt(self, own: str = "", incarnation: str = "") -> int:
@@ -163,34 +194,89 @@ class Ledger:
             # One on a full disk could not say which it is.
             if living.get(f"{writer}{WRITER_SUFFIX}", ("dead", 0))[0] not in {drawn, ""}:
                 left.append((file, name))
+        # What could not be read last time comes last.
+        left.sort(key=lambda each: each[0] in self._told)
         return sum(self._adopt(file, name) for file, name in left[:_MOST_ADOPTED])
 
-    def set_aside(self, file: str, aside: str, priority: int) -> None:
-        """Rename a segment that is damaged, and count its samples as far as it says how many they are; nothing where it is gone."""
+    def set_aside(self, file: str, priority: int) -> None:
+        """Rename a segment that is damaged, and count its samples as far as it says how many they are; nothing where it is gone.
+
+        Raises: OSError: it stays as it is and is not counted; or it is, and is renamed later.
+        """
+        if file in self.books.aside:
+            return
         try:
             records = self.disk.records(file)
-            self.disk.rename(file, aside)
         except FileNotFoundError:
             return
-        self.books.counters.dropped["damaged", priority] += max(1, records)
-        self._write()
+        except OSError:
+            records = 1
+        counted = self.books.counters.dropped
+        counted["damaged", priority] += max(1, records)
+        self.books.aside.append(file)
+        try:
+            self._write()
+        except OSError:
+            counted["damaged", priority] -= max(1, records)
+            self.books.aside.remove(file)
+            raise
+        self._put_aside(file)
+
+    def _put_aside(self, file: str) -> bool:
+        """Rename what is counted as damaged. Returns: whether it is done."""
+        found = split_file_name(file)
+        if found is None:
+            return True
+        try:
+            self.disk.rename(file, f"{found[0]}{DAMAGED_SUFFIX}")
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self._tell_once(file, error)
+            return False
+        self.inventory.forget(file)
+        self.inventory.opened.pop(file, None)
+        return True
+
+    def _tell_once(self, file: str, error: OSError) -> None:
+        if file not in self._told:
+            self._told.add(file)
+            _log.error("the file %s of the spool is passed over: %s", file, error.strerror or "the disk fails")
+
+    def _is_old(self, stored: StoredSegment, until_s: float) -> bool:
+        if stored.changed_s > until_s:
+            return False
+        try:
+            return self.inventory.changed_again_s(stored.file) <= until_s
+        except OSError:
+            return False
 
     def _adopt(self, file: str, name: SegmentName) -> bool:
+        """Whether it is closed now. One that the disk cannot read is passed over: the others go on."""
         try:
-            whole_bytes = self.disk.whole_bytes(file)
-            if whole_bytes <= len(HEADER):
-                self._delete(file)
-                return False
-            opened = self.disk.reopen(file)
-            try:
-                # What lies behind was not accepted: its writer died within a record, or before the disk had it.
-                opened.cut(whole_bytes)
-                opened.sync()
-            finally:
-                opened.close()
-            self.disk.rename(file, f"{name}{CLOSED_SUFFIX}")
+            return self._adopt_whole(file, name)
         except FileNotFoundError:
             return False
+        except OSError as error:
+            self._tell_once(file, error)
+            if error.errno in UNREADABLE:
+                with contextlib.suppress(OSError):
+                    self.set_aside(file, name.priority)
+            return False
+
+    def _adopt_whole(self, file: str, name: SegmentName) -> bool:
+        whole_bytes = self.disk.whole_bytes(file)
+        if whole_bytes <= len(HEADER):
+            self._delete(file)
+            return False
+        opened = self.disk.reopen(file)
+        try:
+            # What lies behind was not accepted: its writer died within a record, or before the disk had it.
+            opened.cut(whole_bytes)
+            opened.sync()
+        finally:
+            opened.close()
+        self.disk.rename(file, f"{name}{CLOSED_SUFFIX}")
         self.inventory.opened.pop(file, None)
         return True
 
@@ -218,9 +304,15 @@ class Ledger:
         counted: Counter[tuple[str, int]] = Counter()
         for each in stored:
             # What was set aside has been counted as damaged.
-            if each.is_closed:
-                with contextlib.suppress(FileNotFoundError):
+            if each.is_closed and each.file not in self.books.aside:
+                try:
                     counted[reason, each.name.priority] += self.disk.records(each.file)
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    # It has one at least.
+                    self._tell_once(each.file, error)
+                    counted[reason, each.name.priority] += 1
         return counted
 
     def _delete(self, file: str) -> None:

@@ -27,6 +27,7 @@ class OpenSegment:
         "_is_torn",
         "_name",
         "_synced_bytes",
+        "_synced_pending",
         "opened_s",
         "pending",
         "size_bytes",
@@ -42,6 +43,7 @@ class OpenSegment:
         self._name = name
         self._file: SpoolFile | None = None
         self._synced_bytes = 0
+        self._synced_pending = 0
         self._is_torn = False
         self._is_named = False
 
@@ -75,24 +77,24 @@ class OpenSegment:
     def sync(self) -> bool:
         """Have the disk hold what was written. Returns: whether its name is yet to be made safe: `named` says that it was.
 
-        Raises: OSError: it does not; nothing that was written since the last time is in the segment.
+        Raises: OSError: it does not; nothing that was written since the last time is in the segment, or pending.
         """
         if self._file is not None and self.pending:
             try:
                 self._file.sync()
             except OSError:
                 # A second try may tell that all is well while pages are lost.
-                self.size_bytes, self.pending = self._synced_bytes, 0
+                self.size_bytes, self.pending = self._synced_bytes, self._synced_pending
                 self._is_torn = True
                 self._mend(self._file)
                 raise
-            self._synced_bytes = self.size_bytes
+            self._synced_bytes, self._synced_pending = self.size_bytes, self.pending
         return not self._is_named
 
     def named(self) -> int:
         """The directory is safe as well. Returns: how many records became accepted."""
         self._is_named = True
-        accepted, self.pending = self.pending, 0
+        accepted, self.pending, self._synced_pending = self.pending, 0, 0
         return accepted
 
     def finish(self) -> bool:

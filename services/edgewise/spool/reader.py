@@ -2,22 +2,26 @@
 
 import contextlib
 import hashlib
+import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from edgewise.core.capture.retention import sending_key
-from edgewise.core.errors import FailedPreconditionError, NotFoundError
+from edgewise.core.errors import EdgewiseError, FailedPreconditionError, NotFoundError
 from edgewise.spool.counters import SpoolCounters
-from edgewise.spool.disk import Disk, PosixDisk, unusable
+from edgewise.spool.disk import UNREADABLE, Disk, PosixDisk, unusable
 from edgewise.spool.inventory import Inventory
 from edgewise.spool.ledger import Ledger
-from edgewise.spool.segment_names import CLOSED_SUFFIX, DAMAGED_SUFFIX, read_segment_name
+from edgewise.spool.segment_names import CLOSED_SUFFIX, read_segment_name
 
 _WAIT_S: Final = 5.0
 _CHUNK_BYTES: Final = 1 << 20
+_MOST_FAILURES: Final = 3
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +57,21 @@ class SpoolReader:
         self._disk: Disk = PosixDisk(directory) if disk is None else disk
         self._inventory = Inventory(self._disk)
         self._wall_s = wall_s
+        self._told: set[str] = set()
+        self._failures: Counter[str] = Counter()
 
     def adopt(self) -> int:
-        """Close what dead writers left, so that it is sent even where no writer starts again. Returns: how many segments.
+        """Close what dead writers left, so that it is sent even where no writer starts again, and drop what is older than the retention
+        that the last writer was told, as writers do while they live; to be called about every minute. Returns: how many segments it has closed.
 
         Raises: FailedPreconditionError: the directory cannot be used.
         """
         with self._ledger() as ledger:
-            return 0 if ledger is None else ledger.adopt()
-
-    def expire(self, retention_s: float) -> int:
-        """Drop what is older than that, as writers do while they live. Returns: how many samples.
-
-        Raises: FailedPreconditionError: the directory cannot be used.
-        """
-        with self._ledger() as ledger:
-            return 0 if ledger is None else ledger.expire(retention_s, self._wall_s()).total()
+            if ledger is None:
+                return 0
+            adopted = ledger.adopt()
+            ledger.expire(ledger.books.retention_s, self._wall_s())
+            return adopted
 
     def counters(self) -> SpoolCounters:
         """Of all writers there ever were, as they last wrote it down; and the bytes that are there now.
@@ -98,14 +101,21 @@ class SpoolReader:
             for each in self._inventory.stored.values()
             if each.is_closed
         ]
-        return sorted(found, key=lambda each: sending_key(each.priority, each.level, each.number, each.name))
+        # What could not be read keeps nothing else from being sent.
+        return sorted(
+            found,
+            key=lambda each: (
+                self._failures[each.name],
+                *sending_key(each.priority, each.level, each.number, each.name),
+            ),
+        )
 
     def read(self, segment: Segment, offset: int, count: int) -> bytes:
         """Bytes of a segment; fewer at its end.
 
         Raises:
-            NotFoundError: it is gone; the bound dropped it, or its time was over.
-            FailedPreconditionError: the disk cannot read it.
+            NotFoundError: it is gone; the bound dropped it, its time was over, or it could not be read several times and was set aside.
+            FailedPreconditionError: the disk cannot read it; it is the last of the segments then.
         """
         try:
             return self._disk.read(_file(segment), offset, count)
@@ -114,9 +124,7 @@ class SpoolReader:
                 f"the segment {segment.name} is gone: the spool dropped it for what is worth more, or as too old"
             ) from None
         except OSError as error:
-            raise FailedPreconditionError(
-                f"the segment {segment.name} cannot be read: {error.strerror or 'the disk fails'}"
-            ) from None
+            raise self._unread(segment, error) from None
 
     def digest(self, segment: Segment) -> str:
         """SHA-256 of the whole segment, in hexadecimal digits.
@@ -147,17 +155,29 @@ class SpoolReader:
         """
         with self._ledger() as ledger:
             if ledger is not None:
-                ledger.set_aside(_file(segment), f"{segment.name}{DAMAGED_SUFFIX}", segment.priority)
+                ledger.set_aside(_file(segment), segment.priority)
+
+    def _unread(self, segment: Segment, error: OSError) -> EdgewiseError:
+        """What is said of a segment that the disk cannot read; one that it has lost is set aside in the end."""
+        why = f"the segment {segment.name} cannot be read: {error.strerror or 'the disk fails'}"
+        self._failures[segment.name] += 1
+        if error.errno not in UNREADABLE or self._failures[segment.name] < _MOST_FAILURES:
+            return FailedPreconditionError(why)
+        self.set_aside(segment)
+        _log.error("%s; it is set aside", why)
+        return NotFoundError(f"{why}; it is set aside")
 
     @contextlib.contextmanager
     def _ledger(self) -> Iterator[Ledger | None]:
         """What the writers share, locked; None where there is no spool, or it stays locked."""
-        ledger = Ledger(self._disk if self._given is not None else PosixDisk(self._directory))
+        ledger = Ledger(self._disk if self._given is not None else PosixDisk(self._directory), self._told)
         try:
-            with ledger.held(_WAIT_S) as is_held:
+            with contextlib.ExitStack() as stack:
+                try:
+                    is_held = stack.enter_context(ledger.held(_WAIT_S))
+                except FileNotFoundError:
+                    is_held = False
                 yield ledger if is_held else None
-        except FileNotFoundError:
-            yield None
         except OSError as error:
             raise unusable(self._directory, error) from None
 

@@ -11,7 +11,6 @@ from typing import Final
 from edgewise.core.capture.retention import Worth, closing_age_s, level_of
 from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError
 from edgewise.spool.bounds import SpoolBounds
-from edgewise.spool.clock_watch import ClockWatch
 from edgewise.spool.counters import SpoolCounters
 from edgewise.spool.disk import FULL, Disk, Lock, ready_directory, unusable
 from edgewise.spool.ledger import Grant, Ledger, writer_text
@@ -23,6 +22,9 @@ _WAIT_S: Final = 1.0
 _ASK_AGAIN_S: Final = 5.0
 _HOUSEKEEPING_S: Final = 10.0
 _BEST: Final = Worth(4, 0, 0, 0)
+_BY_WORTH: Final = frozenset({"refused", "disk-full"})
+"""What is worth more may be granted nevertheless."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -70,7 +72,6 @@ class SpoolWriter:
         self._bounds = bounds
         self._wall_s = wall_s
         self._monotonic_s = monotonic_s
-        self._clock = ClockWatch(wall_s(), monotonic_s())
         self._disk: Disk = ready_directory(directory) if disk is None else disk
         self._ledger = Ledger(self._disk)
         self._own = f"{writer}{WRITER_SUFFIX}"
@@ -123,7 +124,7 @@ class SpoolWriter:
                 names_wait |= segment.sync()
                 safe.append(segment)
             except OSError as error:
-                self.counters.dropped[self._trouble(error), priority] += pending
+                self.counters.dropped[self._trouble(error), priority] += pending - segment.pending
         accepted = sum(segment.named() for segment in safe) if self._synced_names(needed=names_wait) else 0
         self.counters.accepted += accepted
         self._finish()
@@ -208,10 +209,10 @@ class SpoolWriter:
         if now_s < until_s and worth <= refused:
             return reason
         grant = self._ask(worth, needed_bytes)
-        if grant.refused == "refused" and self._put_lower_by(worth):
+        if grant.refused in _BY_WORTH and self._put_lower_by(worth):
             grant = self._ask(worth, needed_bytes)
         if grant.refused:
-            highest = worth if grant.refused == "refused" else _BEST
+            highest = worth if grant.refused in _BY_WORTH else _BEST
             self._refusal = (highest, grant.refused, now_s + _ASK_AGAIN_S)
         elif self._floor is not None:
             self._refusal = (Worth(*self._floor[:3], self._floor.number - 1), "refused", now_s + _ASK_AGAIN_S)
@@ -292,9 +293,7 @@ class SpoolWriter:
     def _tidy(self) -> None:
         """Adopt what dead writers left, drop what is too old, keep the bound also where it was lowered."""
         self._ledger.adopt(self._own, self._incarnation)
-        now_s = self._wall_s()
-        if self._bounds.retention_s is not None and self._clock.is_steady(now_s, self._monotonic_s()):
-            self._dropped(self._ledger.expire(self._bounds.retention_s, now_s))
+        self._dropped(self._ledger.expire(self._bounds.retention_s, self._wall_s()))
         self._dropped(self._ledger.make_room(self._bounds, self._own, needed_bytes=0, incoming=None).dropped)
 
     def _dropped(self, dropped: Counter[tuple[str, int]]) -> None:

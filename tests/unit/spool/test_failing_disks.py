@@ -76,6 +76,48 @@ def test_room_that_is_left_to_others(disk, clock):
     assert writer.counters.dropped["disk-full", 1] == 50 - taken
 
 
+def test_on_a_disk_that_is_smaller_than_the_bound_the_priorities_hold(disk, clock):
+    disk.room_bytes = 1000 * KIB
+    writer = made(disk, clock, segment_bytes=50 * KIB, free_bytes=100 * KIB)
+    for number in range(200):
+        writer.offer(f"{number:02x}" * 16, 0, bytes(10 * KIB))
+    writer.flush()
+    assert writer.counters.dropped["disk-full", 0] + writer.counters.dropped["refused", 0] > 100
+    taken = sum(writer.offer(f"{number:02x}" * 16, 3, bytes(10 * KIB)) for number in range(50))
+    assert taken == 50
+    writer.close()
+    assert writer.counters.dropped["bound", 0] > 0
+    assert disk.free_bytes() > 80 * KIB
+    assert writer.counters.accepted == kept(disk) + writer.counters.dropped["bound", 0]
+
+
+def test_nothing_goes_because_others_have_filled_the_disk(disk, clock):
+    writer = made(disk, clock, free_bytes=100 * KIB)
+    for number in range(10):
+        assert writer.offer(f"{number:02x}" * 16, 0, bytes(10 * KIB))
+    clock.now_s = 11.0
+    writer.tick()
+    disk.room_bytes = disk.used_bytes + 10 * KIB
+    clock.now_s = 30.0
+    writer.tick()
+    writer.close()
+    assert kept(disk) == 10
+
+
+def test_names_that_are_not_safe_are_not_lost_with_what_comes_after_them(disk, clock, monkeypatch):
+    writer = made(disk, clock)
+    assert writer.offer("ff" * 16, 2, b"first")
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "sync_names", lambda: fail(errno.EIO, "Input/output error"))
+        assert writer.flush() == 0
+    assert writer.offer("ff" * 16, 2, b"second")
+    with monkeypatch.context() as patch:
+        patch.setattr(VirtualFile, "sync", lambda self: fail(errno.EIO, "Input/output error"))
+        assert writer.flush() == 0
+    assert writer.counters.dropped == {("disk-error", 2): 1}
+    assert writer.flush() == 1 == kept(disk)
+
+
 def test_a_disk_that_cannot_hold_what_it_took(disk, clock, monkeypatch):
     writer = made(disk, clock)
     assert writer.offer("ff" * 16, 2, b"safe")

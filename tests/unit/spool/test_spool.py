@@ -1,5 +1,6 @@
 """Writers and a reader on a real directory."""
 
+import errno
 import hashlib
 import os
 import subprocess
@@ -10,6 +11,8 @@ import pytest
 
 from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from edgewise.spool import SpoolBounds, SpoolReader, SpoolWriter, records_of
+from edgewise.spool.disk import PosixDisk
+from edgewise.spool.ledger import Ledger
 from edgewise.spool.records import HEADER
 from edgewise.spool.segment_names import SEGMENT_NAME, read_segment_name
 
@@ -263,55 +266,166 @@ def test_an_orphan_without_a_whole_record_goes(spool, reader, tmp_path):
     assert not list((tmp_path / "spool").glob("0-*"))
 
 
+def live(clock, until, *looks):
+    """Let time go by, with a look every five minutes."""
+    while clock.now < until:
+        clock.now = min(until, clock.now + 300.0)
+        for look in looks:
+            look()
+
+
+def date(reader, written_s):
+    for each in reader.segments():
+        os.utime(reader._directory / f"{each.name}.seg", (written_s, written_s))
+
+
+def dates(reader):
+    return [(reader._directory / f"{each.name}.seg").stat().st_mtime for each in reader.segments()]
+
+
 def test_samples_older_than_the_retention_go_and_are_counted(spool, reader, clock):
     writer = spool(retention_s=3600.0)
     writer.offer(sample_id(1), 3, b"old")
     clock.now = 11.0
     writer.tick()
-    (segment,) = reader.segments()
-    os.utime(reader._directory / f"{segment.name}.seg", (clock.wall_s(), clock.wall_s()))
+    date(reader, clock.wall_s())
     writer = spool("w1", retention_s=3600.0)
-    clock.now = 3000.0
-    writer.tick()
+    live(clock, 3000.0, writer.tick)
     assert len(reader.segments()) == 1
-    clock.now = 3700.0
-    writer.tick()
+    live(clock, 3700.0, writer.tick)
     assert reader.segments() == []
     assert writer.counters.dropped == {("expired", 3): 1}
     assert reader.counters().dropped["expired", 3] == 1
 
 
-@pytest.mark.parametrize("written_s", [0.0, 4e9])
-def test_a_segment_from_when_the_clock_was_wrong_is_taken_to_be_from_now(written_s, spool, reader, clock):
-    writer = spool()
+def test_the_reader_keeps_the_retention_when_no_writer_lives(spool, reader, clock):
+    writer = spool(retention_s=3600.0)
     writer.offer(sample_id(1), 3, b"x")
     writer.close()
-    (segment,) = reader.segments()
-    os.utime(reader._directory / f"{segment.name}.seg", (written_s, written_s))
-    assert reader.expire(3600.0) == 0
-    clock.now = 3601.0
-    assert SpoolReader(reader._directory, wall_s=clock.wall_s).expire(3600.0) == 1
+    live(clock, 3300.0, reader.adopt)
+    assert len(reader.segments()) == 1
+    live(clock, 3900.0, reader.adopt)
+    assert reader.segments() == []
+    assert reader.counters().dropped == {("expired", 3): 1}
 
 
-def test_a_clock_that_jumps_ahead_makes_nothing_old_at_once(spool, reader, clock):
+def test_without_a_retention_the_reader_keeps_all(spool, reader, clock):
+    writer = spool(retention_s=3600.0)
+    writer.offer(sample_id(1), 3, b"x")
+    writer.close()
+    spool().close()
+    live(clock, 9000.0, reader.adopt)
+    assert len(reader.segments()) == 1
+
+
+@pytest.mark.parametrize("written_s", [0.0, 4e9])
+def test_a_segment_with_a_time_that_cannot_be_is_taken_to_be_from_now(written_s, spool, reader, clock):
+    writer = spool(retention_s=3600.0)
+    writer.offer(sample_id(1), 3, b"x")
+    writer.close()
+    date(reader, written_s)
+    reader.adopt()
+    assert dates(reader) == pytest.approx([clock.wall_s()], abs=1)
+    live(clock, 3599.0, reader.adopt)
+    assert len(reader.segments()) == 1
+    live(clock, 3602.0, reader.adopt)
+    assert reader.segments() == []
+
+
+def test_an_outage_that_began_with_a_wrong_clock_outlives_that_it_is_set(spool, reader, clock):
+    truth_s = clock.wall
+    clock.wall = truth_s - 63e6
+    writer = spool(retention_s=3600.0)
+    for number in range(3):
+        writer.offer(sample_id(number), 3, b"%d" % number)
+        clock.now += 11.0
+        writer.tick()
+        date(reader, clock.wall_s())
+    writer.offer(sample_id(3), 3, b"3")
+    writer.flush()
+    (being_written,) = reader._directory.glob("*.open")
+    os.utime(being_written, (clock.wall_s(), clock.wall_s()))
+    clock.wall = truth_s
+    live(clock, clock.now + 3500.0, writer.tick, reader.adopt)
+    assert len(reader.segments()) == 4
+    assert writer.counters.dropped.total() == reader.counters().dropped.total() == 0
+    live(clock, clock.now + 700.0, writer.tick, reader.adopt)
+    assert reader.segments() == []
+
+
+def test_a_clock_that_was_set_while_no_process_lived(spool, reader, clock):
+    truth_s = clock.wall
+    clock.wall = truth_s - 63e6
+    for name in ("w0", "w1"):
+        writer = spool(name, retention_s=3600.0)
+        writer.offer(sample_id(1), 3, b"x")
+        writer.close()
+        date(reader, clock.wall_s())
+    clock.wall = truth_s
+    writer = spool("w2", retention_s=3600.0)
+    live(clock, 3500.0, writer.tick, reader.adopt)
+    assert len(reader.segments()) == 2
+
+
+def test_what_another_process_has_redated_is_not_old(spool, reader, clock):
+    """A writer looks at each closed file once; of what became of its time it is not told."""
+    truth_s = clock.wall
+    clock.wall = truth_s - 63e6
     writer = spool(retention_s=3600.0)
     writer.offer(sample_id(1), 3, b"x")
     clock.now = 11.0
     writer.tick()
-    os.utime(reader._directory / f"{reader.segments()[0].name}.seg", (clock.wall_s(), clock.wall_s()))
-    other = spool("w1", retention_s=3600.0)
-    clock.wall += 1e6
-    clock.now = 30.0
-    other.tick()
-    clock.wall -= 1e6
-    clock.now = 700.0
-    other.tick()
+    date(reader, clock.wall_s())
+    clock.now = 22.0
+    writer.tick()
+    clock.wall = truth_s
+    reader.adopt()
+    clock.now = 33.0
+    writer.tick()
     assert len(reader.segments()) == 1
-    clock.wall += 1e6
-    clock.now = 720.0
-    other.tick()
-    clock.now = 1400.0
-    other.tick()
+
+
+def test_a_device_that_boots_in_the_past_each_day_loses_nothing_and_keeps_nothing_for_good(spool, reader, clock):
+    truth_s, day_s = clock.wall, 86400.0
+    writer = spool(retention_s=30 * day_s)
+    writer.offer(sample_id(1), 3, b"before")
+    writer.close()
+    for day in range(1, 29):
+        # Each day begins years ago; one sample comes until the clock is set.
+        clock.wall = truth_s - 63e6
+        writer = spool(retention_s=30 * day_s)
+        reader.adopt()
+        if day == 10:
+            writer.offer(sample_id(2), 3, b"wrong")
+            clock.now += 11.0
+            writer.tick()
+            (wrong,) = [each for each in reader.segments() if next(records_of(reader.read(each, 0, MIB))) == b"wrong"]
+            os.utime(reader._directory / f"{wrong.name}.seg", (clock.wall_s(), clock.wall_s()))
+            clock.now += 11.0
+            writer.tick()
+        clock.wall = truth_s + day * day_s
+        reader.adopt()
+        writer.close()
+        assert len(contents(reader)) == 1 + (day >= 10), day
+    for day in range(29, 45):
+        clock.wall = truth_s + day * day_s
+        reader.adopt()
+    assert contents(reader) == []
+
+
+def test_a_clock_that_was_far_ahead_for_a_while(spool, reader, clock):
+    writer = spool(retention_s=3600.0)
+    writer.offer(sample_id(1), 3, b"x")
+    clock.now = 11.0
+    writer.tick()
+    date(reader, clock.wall_s())
+    clock.wall += 1e8
+    live(clock, 1000.0, writer.tick)
+    clock.wall -= 1e8
+    live(clock, 86400.0, writer.tick)
+    assert len(reader.segments()) == 1
+    # After a day it is believed again, and the retention begins anew.
+    live(clock, 95000.0, writer.tick)
     assert reader.segments() == []
 
 
@@ -330,6 +444,99 @@ def test_what_is_set_aside_is_counted_not_sent_and_goes_first(spool, reader, tmp
         pass
     full.offer(sample_id(1), 3, bytes(20_000))
     assert not list((tmp_path / "spool").glob("*.damaged"))
+
+
+def test_what_is_damaged_is_counted_once_whoever_is_killed_when(spool, reader, monkeypatch):
+    writer = spool()
+    for number in range(3):
+        writer.offer(sample_id(number), 3, bytes(1000))
+    writer.close()
+    (segment,) = reader.segments()
+    with monkeypatch.context() as patch:
+        patch.setattr(PosixDisk, "rename", lambda self, old, new: fail_at(old, ".seg", rename, self, old, new))
+        reader.set_aside(segment)
+        reader.set_aside(segment)
+        assert reader.counters().dropped == {("damaged", 3): 3}
+        assert len(reader.segments()) == 1
+    assert reader.counters().dropped == {("damaged", 3): 3}
+    assert reader.segments() == []
+    assert len(list(reader._directory.glob("*.damaged"))) == 1
+
+
+rename, whole_bytes, records, read = PosixDisk.rename, PosixDisk.whole_bytes, PosixDisk.records, PosixDisk.read
+
+
+def fail_at(name, part, call, *words):
+    if part in name:
+        raise OSError(errno.EIO, "Input/output error")
+    return call(*words)
+
+
+def test_an_orphan_that_cannot_be_read_is_set_aside_and_the_others_are_adopted(spool, reader, monkeypatch, caplog):
+    for writer, content in [(spool("w0"), b"w0"), (spool("w1"), b"w1")]:
+        writer.offer(sample_id(1), 2, content)
+        writer.flush()
+        die(writer)
+    monkeypatch.setattr(PosixDisk, "whole_bytes", lambda self, name: fail_at(name, "-w0.", whole_bytes, self, name))
+    assert reader.adopt() == 1
+    assert reader.adopt() == 0
+    assert contents(reader) == [b"w1"]
+    assert len(list(reader._directory.glob("*.damaged"))) == 1
+    assert reader.counters().dropped == {("damaged", 2): 1}
+    assert caplog.text.count("is passed over: Input/output error") == 1
+
+
+def test_an_orphan_that_cannot_even_be_renamed_stops_nothing(spool, reader, monkeypatch, caplog):
+    for writer, content in [(spool("w0"), b"w0"), (spool("w1"), b"w1")]:
+        writer.offer(sample_id(1), 2, content)
+        writer.flush()
+        die(writer)
+    monkeypatch.setattr(PosixDisk, "whole_bytes", lambda self, name: fail_at(name, "-w0.", whole_bytes, self, name))
+    monkeypatch.setattr(PosixDisk, "rename", lambda self, old, new: fail_at(old, "-w0.", rename, self, old, new))
+    assert reader.adopt() == 1
+    assert reader.adopt() == 0
+    assert contents(reader) == [b"w1"]
+    assert reader.counters().dropped == {("damaged", 2): 1}
+    assert caplog.text.count("is passed over") == 1
+
+
+def test_a_segment_that_cannot_be_read_is_counted_as_one_sample_and_goes(spool, reader, monkeypatch):
+    writer = spool()
+    for number in range(3):
+        writer.offer(sample_id(number), 0, bytes(20_000))
+    writer.close()
+    monkeypatch.setattr(PosixDisk, "records", lambda self, name: fail_at(name, "-w0.", records, self, name))
+    full = spool("w1", bytes=MIB)
+    while full.offer(sample_id(1), 3, bytes(20_000)):
+        pass
+    assert full.counters.dropped["bound", 0] == 1
+    assert [each.priority for each in reader.segments()] in ([], [3])
+
+
+def test_a_segment_that_cannot_be_read_keeps_no_other_from_being_sent(spool, reader, monkeypatch):
+    for name in ("w0", "w1"):
+        writer = spool(name)
+        writer.offer(sample_id(1), 2, name.encode())
+        writer.close()
+    patched = lambda self, name, offset, count: fail_at(name, "-w0.", read, self, name, offset, count)  # noqa: E731
+    monkeypatch.setattr(PosixDisk, "read", patched)
+    bad, good = reader.segments()
+    with pytest.raises(FailedPreconditionError, match="cannot be read: Input/output error"):
+        reader.digest(bad)
+    assert reader.segments() == [good, bad]
+    with pytest.raises(FailedPreconditionError):
+        reader.digest(bad)
+    with pytest.raises(NotFoundError, match="it is set aside"):
+        reader.digest(bad)
+    assert reader.segments() == [good]
+    assert reader.counters().dropped == {("damaged", 2): 1}
+
+
+def test_a_directory_that_goes_while_it_is_looked_after(spool, reader, monkeypatch):
+    spool().close()
+    monkeypatch.setattr(Ledger, "adopt", lambda *_: (_ for _ in ()).throw(FileNotFoundError(errno.ENOENT, "gone")))
+    with pytest.raises(FailedPreconditionError, match="cannot be used"):
+        reader.adopt()
 
 
 def test_counters_last_and_damaged_ones_begin_anew(spool, reader, tmp_path, caplog):
@@ -379,7 +586,6 @@ def test_directories_that_cannot_be_used(tmp_path, monkeypatch):
 def test_a_reader_of_a_spool_that_is_not_there(reader):
     assert reader.segments() == []
     assert reader.adopt() == 0
-    assert reader.expire(1.0) == 0
     assert reader.counters().offered == 0
 
 
