@@ -4,21 +4,28 @@ python dying_spool.py DIRECTORY before|after
 """
 
 import hashlib
+import json
+import os
 import shutil
 import sys
+import time
+from collections import Counter
 from pathlib import Path
 
 from edgewise.core.errors import NotFoundError
 from edgewise.spool import SpoolBounds, SpoolReader, SpoolWriter, records_of
 from edgewise.spool import writer as writer_module
 from edgewise.spool.counters import ACCEPTED_REASONS
+from edgewise.spool.ledger import Ledger
 from support import deadly_calls
 
-deadly_calls.CALLS = ("fdatasync", "fsync", "ftruncate", "pwrite", "rename", "unlink", "write", "writev")
+deadly_calls.CALLS = ("fdatasync", "fsync", "ftruncate", "pwrite", "rename", "unlink", "utime", "write", "writev")
 root, moment = Path(sys.argv[1]), sys.argv[2]
-spool, template, said = root / "spool", root / "template", root / "said"
-BOUNDS = SpoolBounds(bytes=1 << 20, segment_bytes=150_000, free_bytes=0)
-now_s = [0.0]
+spool, template, said, going = root / "spool", root / "template", root / "said", root / "going"
+RETENTION_S = 1e5
+BOUNDS = SpoolBounds(bytes=1 << 20, segment_bytes=150_000, free_bytes=0, retention_s=RETENTION_S)
+started_s, now_s = time.time(), [0.0]
+utime = os.utime
 
 
 def sample_id(number):
@@ -29,9 +36,13 @@ def record(number):
     return b"%06d" % number + bytes(60_000)
 
 
-def made(incarnation):
+def wall_s():
+    return started_s + now_s[0]
+
+
+def made(incarnation, name="w0"):
     writer_module.secrets.token_hex = lambda count: incarnation
-    return SpoolWriter(spool, BOUNDS, writer="w0", wall_s=lambda: 1.8e9 + now_s[0], monotonic_s=lambda: now_s[0])
+    return SpoolWriter(spool, BOUNDS, writer=name, wall_s=wall_s, monotonic_s=lambda: now_s[0])
 
 
 def tell(word, numbers):
@@ -40,8 +51,31 @@ def tell(word, numbers):
         file.write("".join(f"{word} {number}\n" for number in numbers))
 
 
+def note(file, reason):
+    """Write down what a file holds that is about to go, and why: if it is gone in the end, exactly that is to be in the books."""
+    if file.endswith(".seg") and (spool / file).exists():
+        count = len(list(records_of((spool / file).read_bytes())))
+        with going.open("a") as notes:
+            notes.write(json.dumps([file, f"{reason}/{file[0]}", count]) + "\n")
+
+
+def noting_drop(self, stored, reason, drop=Ledger.drop):
+    for each in stored:
+        note(each.file, reason)
+    return drop(self, stored, reason)
+
+
+def noting_aside(self, file, priority, set_aside=Ledger.set_aside):
+    note(file, "damaged")
+    set_aside(self, file, priority)
+
+
+Ledger.drop, Ledger.set_aside = noting_drop, noting_aside
+
+
 def act():
-    """One life: a writer starts over what a dead one left, fills the spool beyond its bound, some is sent and removed."""
+    """One life: a writer starts over what a dead one left, fills the spool beyond its bound; some is sent and removed, some is damaged, some
+    too old, and a second writer dies, of which the reader takes over what it left."""
     writer, taken = made("0000000a"), []
     for number in range(100, 124):
         now_s[0] += 2.0
@@ -57,8 +91,28 @@ def act():
             writer.tick()
         if number == 114:
             send()
+        if number == 118:
+            SpoolReader(spool).set_aside(SpoolReader(spool).segments()[0])
     writer.close()
     tell("accepted", taken)
+    second = made("0000000c", "w1")
+    tell("offered", [124])
+    second.offer("ff" * 16, 3, record(124))
+    if second.flush():
+        tell("accepted", [124])
+    else:
+        tell("refused", [124])
+    with second._ledger.held(1.0):
+        # What it has counted; it dies at once.
+        second._ledger.tell(second.counters, second._told)
+    second._lock.release()
+    old = SpoolReader(spool).segments()[0]
+    utime(spool / f"{old.name}.seg", (wall_s() - 2 * RETENTION_S,) * 2)
+    reader = SpoolReader(spool, wall_s=wall_s)
+    assert reader.adopt() == 1
+    # A clock that jumps.
+    now_s[0] += RETENTION_S / 2
+    reader.adopt()
 
 
 def send():
@@ -73,7 +127,10 @@ def send():
 
 
 def check(killed):
-    """The next life adopts; then all that was accepted is there, was sent, or is counted as dropped, and nothing is there twice."""
+    """The next life adopts; then all that was accepted is there, was sent, or is counted as dropped, and nothing is there twice.
+
+    The books say exactly what the files held that were about to go and are gone.
+    """
     assert sum(each.stat().st_size for each in spool.iterdir()) <= BOUNDS.bytes
     SpoolReader(spool).adopt()
     made("0000000b").close()
@@ -87,6 +144,14 @@ def check(killed):
     assert not list(spool.glob("*.open"))
     counters = reader.counters()
     dropped = sum(count for (reason, _), count in counters.dropped.items() if reason in ACCEPTED_REASONS)
+    notes = {file: (key, count) for file, key, count in map(json.loads, going.read_text().splitlines())}
+    expected = Counter()
+    for file, (key, count) in notes.items():
+        if not (spool / file).exists():
+            expected[key] += count
+    booked = {f"{reason}/{priority}": count for (reason, priority), count in counters.dropped.items()}
+    booked = {key: count for key, count in booked.items() if key.split("/")[0] in ACCEPTED_REASONS and count}
+    assert booked == expected, (point, booked, expected)
     # Those of before were accepted by the writer that died with them.
     accepted, possible = told["accepted"] | set(range(3)), (told["offered"] - told["refused"]) | set(range(3))
     gone = set(kept) | told["sent"]
@@ -95,7 +160,9 @@ def check(killed):
     if not killed:
         assert told["offered"] == told["refused"] | told["accepted"]
         assert counters.dropped["bound", 0] > 0
-        assert counters.offered == 24
+        assert counters.dropped["damaged", 3] + counters.dropped["damaged", 0] > 0
+        assert counters.dropped["expired", 3] + counters.dropped["expired", 0] > 0
+        assert counters.offered == 25
         assert counters.accepted == len(told["accepted"])
         assert counters.accepted + 3 == len(kept) + dropped + len(told["sent"])
 
@@ -104,6 +171,7 @@ def put_back():
     shutil.rmtree(spool, ignore_errors=True)
     shutil.copytree(template, spool)
     said.write_text("")
+    going.write_text("")
 
 
 # What a writer leaves that dies within a record.
