@@ -47,8 +47,8 @@ _BY_STATUS: Final[Mapping[int, type[EdgewiseError]]] = {
     401: UnauthenticatedError,
     403: PermissionDeniedError,
     404: NotFoundError,
-    400: InvalidArgumentError,
 }
+"""A 400 that is not the hub's own says nothing of what was sent: what stands in front of a hub answers so as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,18 +211,24 @@ class HubClient:
         """Raise what a status that is no success means."""
         if answer.is_success:
             return
-        status = answer.status_code
-        said, code = "", ""
+        content = b""
         with contextlib.suppress(EdgewiseError, httpx.HTTPError):
-            top = read_document(self.content(answer, _MAX_ANSWER_BYTES), "the answer", max_bytes=_MAX_ANSWER_BYTES)
+            content = self.content(answer, _MAX_ANSWER_BYTES)
+        raise self.refusal(answer.status_code, content)
+
+    def refusal(self, status: int, content: bytes) -> EdgewiseError:
+        """What a status that is no success means, with what came with it."""
+        said, code = "", ""
+        with contextlib.suppress(EdgewiseError):
+            top = read_document(content, "the answer", max_bytes=_MAX_ANSWER_BYTES)
             said, code = top.text("error", ""), top.text("code", "")
         kind = _ERRORS.get(code)
         if kind is not None and said:
             # It explains itself; the status adds nothing.
-            raise kind(f"the hub at {self.url} refuses: {said[:_LONGEST_MESSAGE]}")
+            return kind(f"the hub at {self.url} refuses: {said[:_LONGEST_MESSAGE]}")
         phrase = f"{status} {http.client.responses.get(status, '')}".strip()
         message = f"the hub at {self.url} answered {phrase}" + (f": {said[:_LONGEST_MESSAGE]}" if said else "")
-        raise (kind or _BY_STATUS.get(status, UnavailableError))(message)
+        return (kind or _BY_STATUS.get(status, UnavailableError))(message)
 
     def _unusable(self) -> UnavailableError:
         return UnavailableError(f"the hub at {self.url} gave an answer that cannot be read; is it a hub?")

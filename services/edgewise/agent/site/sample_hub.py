@@ -56,10 +56,13 @@ class SampleHub:
     def state(self, name: str, sha256: str) -> SegmentState:
         """How far a segment has come.
 
-        Raises: EdgewiseError: the hub refuses, or is away.
+        Raises: EdgewiseError: the hub refuses, or is away; never InvalidArgumentError, since none of the segment was sent.
         """
         with self._hub.stream("GET", self._path(name), headers={"Upload-SHA256": sha256}) as answer:
-            self._hub.check(answer)
+            try:
+                self._hub.check(answer)
+            except InvalidArgumentError as error:
+                raise UnavailableError(error.message) from None
             return self._state(answer)
 
     def send(self, name: str, sha256: str, piece: bytes, *, offset: int, length: int) -> SegmentState:
@@ -82,8 +85,9 @@ class SampleHub:
         is_last = offset + len(piece) == length
         timeout = httpx.Timeout(_STALL_S, connect=_CONNECT_S, read=_TAKING_S if is_last else _STALL_S)
         with self._hub.stream("PATCH", self._path(name), content=piece, headers=headers, timeout=timeout) as answer:
-            if answer.status_code != httpx.codes.CONFLICT:
-                self._hub.check(answer)
+            if answer.status_code == httpx.codes.CONFLICT:
+                return self._wanted(answer)
+            self._hub.check(answer)
             return self._state(answer)
 
     def close(self) -> None:
@@ -93,12 +97,20 @@ class SampleHub:
     def _path(self, name: str) -> str:
         return f"/api/v1/sites/{self._site}/segments/{quote(name, safe='')}"
 
+    def _wanted(self, answer: httpx.Response) -> SegmentState:
+        """Where the hub wants another piece. Raises: EdgewiseError: it says no such thing, and refuses for another reason."""
+        content = self._hub.content(answer, _MAX_BYTES)
+        try:
+            top: Document = read_document(content, "the hub's answer", max_bytes=_MAX_BYTES)
+            return SegmentState(top.integer("offset", 0, _MOST), done=False)
+        except InvalidArgumentError:
+            raise self._hub.refusal(answer.status_code, content) from None
+
     def _state(self, answer: httpx.Response) -> SegmentState:
         with self._readable():
             top: Document = read_document(
                 self._hub.content(answer, _MAX_BYTES), "the hub's answer", max_bytes=_MAX_BYTES
             )
-            # A refusal has an offset and nothing else of this.
             return SegmentState(
                 offset=top.integer("offset", 0, _MOST),
                 done=top.flag("done", default=False),

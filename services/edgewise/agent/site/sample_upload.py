@@ -20,12 +20,14 @@ from edgewise.spool import Segment
 
 LOOK_S: Final = 5.0
 """So often the spool is looked at while there is nothing in it."""
-ADOPT_S: Final = 30.0
+ADOPT_S: Final = 10.0
 QUOTA_LOOK_S: Final = 60.0
 MOST_ANEW: Final = 3
 """So often a segment is sent whole and is another one at the hub; then it is set aside."""
 FRUITLESS: Final = 3
 """A segment that was sent to its end so often in vain waits behind the others: what ails the hub with it may be in the segment."""
+OTHERS: Final = 2
+"""Behind so many others; the hub keeps four of a site that have begun, and the oldest gives way."""
 PIECE_BYTES: Final = 256 << 10
 _LEAST_PIECE_BYTES: Final = 16 << 10
 _PATIENCE: Final = Patience(base_s=1.0, cap_s=60.0)
@@ -137,16 +139,21 @@ class SampleUpload:
         Returns: how many segments have arrived.
         Raises: EdgewiseError: the hub is away or refuses, or the spool cannot be read.
         """
-        if self._now_s() - self._adopted_s >= ADOPT_S:
-            self._spool.adopt()
-            self._adopted_s = self._now_s()
         count = 0
         # What comes in meanwhile may be worth more: it is looked at anew after each.
-        while not self._is_stopped() and (waiting := self._spool.segments()):
-            count += self._arrived(min(waiting, key=lambda each: self._fruitless[each.name] // FRUITLESS))
+        while not self._is_stopped() and (waiting := self._waiting()):
+            first = waiting[: 1 + OTHERS]
+            count += self._arrived(min(first, key=lambda each: self._fruitless[each.name] // FRUITLESS))
             self.failures = 0
         self._fruitless.clear()
         return count
+
+    def _waiting(self) -> list[Segment]:
+        """What is to be sent, with what dead writers left."""
+        if self._now_s() - self._adopted_s >= ADOPT_S:
+            self._spool.adopt()
+            self._adopted_s = self._now_s()
+        return self._spool.segments()
 
     def _arrived(self, segment: Segment) -> bool:
         """Whether a segment is at the hub now; otherwise it is not in the spool any more, or all ends."""
@@ -183,8 +190,13 @@ class SampleUpload:
             is_last = end == segment.size_bytes
             # Whatever becomes of it.
             self._fruitless[segment.name] += is_last
-            found = self._hub.send(segment.name, sha256, piece, offset=state.offset, length=segment.size_bytes)
-            self._quota.take(len(piece))
+            try:
+                found = self._hub.send(segment.name, sha256, piece, offset=state.offset, length=segment.size_bytes)
+            finally:
+                # It was on the wire, taken or not.
+                wait_s = self._bucket.take(len(piece))
+                self._quota.take(len(piece))
+                self._pause_s(wait_s)
             if not found.done and found.offset != end:
                 anew += is_last
                 if anew >= MOST_ANEW:
@@ -192,18 +204,18 @@ class SampleUpload:
                 if found.offset == state.offset and not is_last:
                     raise UnavailableError("the hub takes nothing of the next piece")
             state = found
-            self._pause_s(self._bucket.take(len(piece)))
         return state
 
     def _allowed(self) -> int:
         """How many bytes may be sent now; waits until it is some, and is 0 when all ends."""
         while not self._is_stopped():
             left = self._quota.left_bytes()
-            if self._is_fetching():
-                self._pause(1.0)
-            elif left == 0:
-                self._tell("the quota of samples of this day is used up; it goes on tomorrow")
+            if left == 0:
+                self._tell("the quota of samples of this day is used up; it goes on tomorrow (UTC)")
                 self._pause(QUOTA_LOOK_S)
+            elif self._is_fetching():
+                self._tell("samples wait while a release is fetched or checked", logging.INFO)
+                self._pause(1.0)
             else:
                 return self._piece_bytes if left is None else min(self._piece_bytes, left)
         return 0
@@ -218,7 +230,7 @@ class SampleUpload:
         self._tell(f"samples wait in the spool: {why}")
         return max(0.1, _PATIENCE.delay_s(self.failures, self._random.random()))
 
-    def _tell(self, text: str) -> None:
+    def _tell(self, text: str, level: int = logging.WARNING) -> None:
         if text != self._told:
             self._told = text
-            _log.warning("%s", text)
+            _log.log(level, "%s", text)

@@ -123,9 +123,9 @@ class DiskStaging:
 
     @property
     def is_working(self) -> bool:
-        """Whether a release is being fetched or checked at this moment."""
+        """Whether a release is being fetched or checked at this moment; not while its link or its quota is waited for."""
         with self._changed:
-            return self._at_work is not None
+            return self._at_work is not None and not self._transfer.is_waiting
 
     # ---- asking; from any thread
 
@@ -205,6 +205,9 @@ class DiskStaging:
         except Exception:  # noqa: BLE001  (there is more to be brought)
             _log.exception("a release could not be brought")
             self._failed(known, InternalError("a fault of the agent, whose log says more"))
+        finally:
+            with self._changed:
+                self._at_work = None
         self._failures = 0
         return True
 
@@ -330,7 +333,6 @@ class DiskStaging:
             return
         with self._changed:
             known.work = ""
-            self._at_work = None
         self._wake()
 
     def _failed(self, known: _Known | None, error: EdgewiseError) -> None:

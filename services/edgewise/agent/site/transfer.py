@@ -71,6 +71,7 @@ class Transfer:
 
     Attributes:
         bytes_per_s: how fast it went lately; None before anything came.
+        is_waiting: whether nothing is asked for now, since the link was away or the quota is used up.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Transfer:
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.bytes_per_s: float | None = None
+        self.is_waiting = False
         self._blobs = blobs
         self._bucket = bucket
         self._quota = quota
@@ -171,10 +173,14 @@ class Transfer:
 
     def _wait(self, seconds: float) -> None:
         ends_s = self._now_s() + seconds
-        while (left_s := ends_s - self._now_s()) > 0:
+        self.is_waiting = True
+        try:
+            while (left_s := ends_s - self._now_s()) > 0:
+                self._check_wanted()
+                self._pause(min(left_s, 1.0))
             self._check_wanted()
-            self._pause(min(left_s, 1.0))
-        self._check_wanted()
+        finally:
+            self.is_waiting = False
 
     def _check_wanted(self) -> None:
         if not self._wanted():

@@ -14,6 +14,7 @@ from edgewise.agent.site.state import StateDirectory
 from edgewise.core.errors import UnauthenticatedError, UnavailableError
 from edgewise.protocols.samples import encode_sample
 from edgewise.spool import SpoolBounds, SpoolReader, SpoolWriter
+from support.answering import answering_server, plain
 from support.api_world import ApiWorld
 from support.captured_samples import captured, picture, spool
 from support.sockets import dead_port
@@ -131,5 +132,9 @@ def test_a_hub_that_is_away_or_refuses_leaves_the_spool_as_it_is(world, made, up
         away = uploads(tmp_path, f"http://127.0.0.1:{port}", "ews_any", site)
         with pytest.raises(UnavailableError, match="does not answer"):
             away.upload.once()
+    with answering_server(plain(400, b"<html>Bad Request</html>")) as url:
+        behind_a_proxy = uploads(tmp_path, url, "ews_any", site)
+        with pytest.raises(UnavailableError, match="400"):
+            behind_a_proxy.upload.once()
     assert len(uploading.reader.segments()) == 1
     assert uploading.upload.once() == 1

@@ -1,7 +1,6 @@
 """What a site makes of a hub that is away, slow, wrong, or says too much."""
 
 import contextlib
-import http.server
 import threading
 
 import pytest
@@ -15,6 +14,7 @@ from edgewise.core.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
+from support.answering import answering_server, plain
 
 DIGEST = "a" * 64
 
@@ -25,43 +25,13 @@ def answering():
     with contextlib.ExitStack() as stack:
 
         def start(answer):
-            class Handler(http.server.BaseHTTPRequestHandler):
-                protocol_version = "HTTP/1.1"
-
-                def do_GET(self):
-                    answer(self)
-
-                def do_POST(self):
-                    answer(self)
-
-                def log_message(self, *words):
-                    pass
-
-            server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-            server.daemon_threads = True
-            server.handle_error = lambda *_: None
-            thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-            thread.start()
-            client = HubClient(f"http://127.0.0.1:{server.server_address[1]}", "token", stall_s=0.5)
-            stack.callback(thread.join)
-            stack.callback(server.server_close)
-            stack.callback(server.shutdown)
+            # Its connections end before the server does.
+            url = stack.enter_context(answering_server(answer))
+            client = HubClient(url, "token", stall_s=0.5)
             stack.callback(client.close)
             return client
 
         yield start
-
-
-def plain(status, content, **headers):
-    def answer(handler):
-        handler.send_response(status)
-        for name, value in headers.items():
-            handler.send_header(name.replace("_", "-"), value)
-        handler.send_header("Content-Length", str(len(content)))
-        handler.end_headers()
-        handler.wfile.write(content)
-
-    return answer
 
 
 @pytest.mark.parametrize(
@@ -76,7 +46,11 @@ def plain(status, content, **headers):
         (403, b'{"error": "not yours", "code": "PERMISSION_DENIED"}', PermissionDeniedError, "not yours"),
         (404, b"<html>", NotFoundError, "answered 404 Not Found"),
         (409, b'{"error": "later", "code": "FAILED_PRECONDITION"}', FailedPreconditionError, "later"),
-        (400, b"", InvalidArgumentError, "400"),
+        (400, b'{"error": "no such form", "code": "INVALID_ARGUMENT"}', InvalidArgumentError, "no such form"),
+        # Of what stands in front of it, or not of a hub at all.
+        (400, b"", UnavailableError, "400"),
+        (400, b"<html>", UnavailableError, "400"),
+        (400, b'{"error": "odd"}', UnavailableError, "400 Bad Request: odd"),
         (503, b'{"error": "busy", "code": "UNAVAILABLE"}', UnavailableError, "busy"),
         (302, b"", UnavailableError, "302"),
         (500, b'{"error": ["x"], "code": 7}', UnavailableError, "500"),

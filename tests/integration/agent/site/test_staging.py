@@ -5,6 +5,7 @@ import os
 import random
 import stat
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
@@ -17,7 +18,7 @@ from edgewise.agent.site.staging import DiskStaging
 from edgewise.agent.site.state import StateDirectory
 from edgewise.agent.site.transfer import Patience
 from edgewise.agent.site.version_files import VersionFiles
-from edgewise.core.errors import InvalidArgumentError
+from edgewise.core.errors import InvalidArgumentError, UnavailableError
 from edgewise.core.releases import Chunk, Release, ReleaseFile, Variant
 from edgewise.protocols.release_manifest import encode_release
 from support.site_hub import Step
@@ -29,11 +30,17 @@ QUICK = Patience(window_s=0.3, least_bytes=4000, base_s=0.01, cap_s=0.05)
 
 @dataclass
 class Words:
-    """Stands for what is trusted: hands out manifests as they are."""
+    """Stands for what is trusted: hands out manifests as they are.
+
+    Attributes:
+        before: called before each.
+    """
 
     releases: dict
+    before: Callable[[], None] = lambda: None
 
     def manifest(self, model, version, sha256):
+        self.before()
         release = self.releases[model, version]
         assert hashlib.sha256(encode_release(release)).hexdigest() == sha256
         return release
@@ -44,6 +51,7 @@ class Stage:
 
     Attributes:
         now_s, wall_s: as the test sets them; waiting moves the first one on when `waits` is virtual.
+        working: whether it said that it works, at each virtual wait.
     """
 
     def __init__(self, root, hub, *, rate=None, quota=None, reserve=1, virtual=False, patience=QUICK):
@@ -53,6 +61,7 @@ class Stage:
         self.wall_s = DAY_S
         self.now_s = 0.0
         self.waited_s = 0.0
+        self.working = []
         self._over = threading.Event()
         self.client = HubClient(hub.url, "token", stall_s=2.0)
         self.quota = DailyQuota(self.state, quota, lambda: self.wall_s)
@@ -78,6 +87,7 @@ class Stage:
     def pause(self, seconds):
         self.now_s += seconds
         self.waited_s += seconds
+        self.working.append(self.staging.is_working)
 
     def release(self, version, files, tmp_path):
         place = tmp_path / f"release-{version}"
@@ -240,8 +250,36 @@ def test_a_hub_that_is_away_is_no_problem_of_the_release(begin, tmp_path, hub):
     # Asked for once, and not any more: it is left for later.
     view = stage.fetch(order)
     assert (view.present, view.problem) == (False, "")
+    # Nothing comes while the link is waited for.
+    assert stage.working
+    assert not any(stage.working)
     hub.away = False
     assert stage.fetch(order).present
+
+
+def test_an_order_that_is_withdrawn_while_the_hub_is_away_leaves_no_work(begin, tmp_path, hub):
+    stage = begin(virtual=True)
+    order = stage.release(2, FILES, tmp_path)
+    working = []
+
+    def away():
+        working.append(stage.staging.is_working)
+        raise UnavailableError("the hub is away")
+
+    stage.words.before = away
+    stage.staging.fetch(order)
+    assert not stage.staging.work()
+    # It was at work while it asked, and is not between two tries, nor after the last one.
+    assert working == [True]
+    assert not stage.staging.is_working
+    assert stage.staging.look(order).busy
+    stage.now_s += 2 * staging_module.UNASKED_S
+    assert stage.staging.work()
+    assert working == [True]
+    assert not stage.staging.is_working
+    stage.words.before = lambda: None
+    assert stage.fetch(order).present
+    assert not stage.staging.is_working
 
 
 def test_no_faster_than_allowed(begin, tmp_path, hub):
@@ -251,6 +289,8 @@ def test_no_faster_than_allowed(begin, tmp_path, hub):
     assert stage.staging.look(order).present
     # A quarter of a second's bytes may come at once.
     assert stage.waited_s == pytest.approx(4.0 - 0.25, rel=0.1)
+    # Slow is not still.
+    assert all(stage.working)
 
 
 def test_the_quota_of_a_day_is_kept_over_restarts_and_the_next_day_goes_on(begin, tmp_path, hub):
@@ -260,6 +300,8 @@ def test_the_quota_of_a_day_is_kept_over_restarts_and_the_next_day_goes_on(begin
     assert not stage.fetch(order).present
     assert hub.sent_bytes == 1_000_000
     assert stage.quota.left_bytes() == 0
+    assert stage.working
+    assert not any(stage.working)
     again = begin(quota=1_000_000, virtual=True)
     again.words = again.staging._trust = stage.words
     assert again.quota.left_bytes() == 0

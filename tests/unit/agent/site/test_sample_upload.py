@@ -48,6 +48,7 @@ class PlayedHub(Segments):
         self.done = {}
         self.sent = []
         self.before = lambda name: None
+        self.before_piece = lambda name: None
 
     def state(self, name, sha256):
         self.before(name)
@@ -56,6 +57,7 @@ class PlayedHub(Segments):
     def send(self, name, sha256, piece, *, offset, length):
         self.before(name)
         self.sent.append((name, offset, len(piece)))
+        self.before_piece(name)
         here = self.parts.get(name, b"")
         if offset != len(here):
             return SegmentState(len(here), done=False)
@@ -148,7 +150,7 @@ def test_a_segment_that_the_hub_calls_damaged_is_set_aside_and_the_next_one_goes
         if name == "a":
             raise InvalidArgumentError("record 0 of the segment has a wrong checksum")
 
-    world.hub.before = refuse
+    world.hub.before_piece = refuse
     assert world.upload.once() == 1
     assert (world.spool.aside, world.hub.parts) == (["a"], {"b": b"4567"})
 
@@ -176,6 +178,43 @@ def test_a_segment_that_fails_the_hub_again_and_again_waits_behind_the_others(ma
         with pytest.raises(UnavailableError):
             world.upload.once()
     assert world.upload.once() == 2
+
+
+def test_only_the_first_few_take_turns_while_the_hub_takes_nothing_in(make):
+    # It keeps four of a site that have begun: were there more, each would have to be sent again from its start.
+    contents = {name: name.encode() for name in "abcdefgh"}
+    world = make(PlayedSpool(**contents))
+
+    def full(_name):
+        raise UnavailableError("the hub's database is away")
+
+    world.hub.before_piece = full
+    for _ in range(50):
+        with pytest.raises(UnavailableError):
+            world.upload.once()
+    assert {name for name, *_ in world.hub.sent} == {"a", "b", "c"}
+    world.hub.before_piece = lambda _name: None
+    assert world.upload.once() == len(contents)
+
+
+def test_what_dead_writers_left_is_looked_for_while_there_is_a_backlog(make):
+    world = make(PlayedSpool(**dict.fromkeys("bcdefgh", b"0123")))
+
+    def slow(_name):
+        world.now_s += 6.0
+
+    def adopt():
+        world.spool.adopted += 1
+        if world.spool.adopted == 2:
+            # Of the highest priority, and its writer has died.
+            world.spool.contents = {"a": b"dead", **world.spool.contents}
+        return 1
+
+    world.hub.before_piece = slow
+    world.spool.adopt = adopt
+    assert world.upload.once() == 8
+    assert [name for name, *_ in world.hub.sent] == list("bcadefgh")
+    assert world.spool.adopted == 5
 
 
 def test_what_the_spool_dropped_meanwhile_is_no_error(make):
@@ -208,11 +247,31 @@ def test_no_more_is_sent_than_the_rate_and_the_quota_of_a_day_allow(make):
     assert world.hub.done
 
 
-def test_releases_come_first(make):
+def test_what_was_sent_in_vain_counts_as_well(make):
+    world = make(PlayedSpool(a=b"x" * 100_000), rate=100_000.0, quota=60_000)
+
+    def cut(_name):
+        raise UnavailableError("the connection broke")
+
+    world.hub.before_piece = cut
+    for _ in range(3):
+        with pytest.raises(UnavailableError):
+            world.upload.once()
+    assert [size for *_, size in world.hub.sent] == [25_000, 25_000, 10_000]
+    # A quarter of a second's bytes may go at once.
+    assert world.now_s == pytest.approx(0.35)
+    world.hub.before_piece = lambda _name: None
+    assert world.upload.once() == 1
+    assert world.now_s >= 86400.0
+
+
+def test_releases_come_first_and_that_is_told_once(make, caplog):
+    caplog.set_level("INFO")
     world = make(PlayedSpool(a=b"0123"))
     world.fetching = [True] * 5
     world.upload.once()
     assert world.pauses[:5] == [1.0] * 5
+    assert caplog.messages == ["samples wait while a release is fetched or checked"]
     assert world.hub.done
 
 
