@@ -41,8 +41,8 @@ _GRPC: Final = "application/grpc"
 class Sites(Protocol):
     """Whom a question could be put to; `GatewayService` is this."""
 
-    def beside(self, tier: str) -> "Sequence[Site]":
-        """Sites of other tiers than this one that can be asked now, and for which nothing waits."""
+    def beside(self, attempt: Attempt) -> "Sequence[Site]":
+        """Sites of other tiers than the one that has answered that the request's route may ask, and that can be asked now."""
         ...
 
 
@@ -128,9 +128,9 @@ class Capture:
             found = self.models[name] = CapturedModel(name, config, monotonic())
         return found
 
-    def other_site(self, tier: str) -> "Site | None":
-        """A site of another tier that can be asked now, each in turn."""
-        found = self._sites.beside(tier)
+    def other_site(self, attempt: Attempt) -> "Site | None":
+        """A site of another tier than the one that has answered, each in turn; None where none may or can be asked."""
+        found = self._sites.beside(attempt)
         self._turn += 1
         return found[self._turn % len(found)] if found else None
 
@@ -249,9 +249,9 @@ class CaptureHead:
         )
 
     def _ask(self, call: Captured, attempt: Attempt, taken: Taken) -> bool:
-        """Ask a site of the other tier as well, if there is one; what is taken waits for its answer."""
+        """Ask a site of the other tier as well, if there is one that may be; what is taken waits for its answer."""
         capture = self.capture
-        site = capture.other_site(attempt.link.tier)
+        site = capture.other_site(attempt)
         if site is None or site.rest is None or not capture.questions.room():
             return False
         request = attempt.request

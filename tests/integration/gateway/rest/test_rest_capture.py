@@ -227,6 +227,39 @@ def test_a_share_is_asked_of_the_other_tier_once_the_app_has_its_answer(tools, t
     tools.run(main)
 
 
+@pytest.mark.parametrize(
+    ("route", "wish", "asked"),
+    [
+        (Route(), b"", ("cloud", "edge")),
+        (Route(kind=RouteKind.EDGE_ONLY), b"", ("edge",)),
+        (Route(kind=RouteKind.CLOUD_ONLY), b"", ("cloud",)),
+        (Route(), b"edge-only", ("edge",)),
+        (Route(), b"cloud-only", ("cloud",)),
+        (Route(kind=RouteKind.EDGE_ONLY), b"prefer-edge", ("cloud", "edge")),
+        (Route(kind=RouteKind.WEIGHTS, weights={"edge": 1.0, "cloud": 1e-9}), b"", ("cloud", "edge")),
+        (Route(kind=RouteKind.WEIGHTS, weights={"edge": 1.0, "cloud": 0.0}), b"", ("edge",)),
+        (Route(kind=RouteKind.WEIGHTS, weights={"edge": 1.0}), b"", ("edge",)),
+        (Route(kind=RouteKind.WEIGHTS, weights={"edge": 1.0}), b"fastest", ("cloud", "edge")),
+    ],
+)
+def test_no_site_is_asked_as_well_that_the_route_would_not_ask(tools, tmp_path, route, wish, asked):
+    """Who says edge-only says that pictures do not leave the site."""
+
+    async def main():
+        sites = [tools.site(tier, tier, answers=scoring(tools, (SURE, b"0.9"))) for tier in ("cloud", "edge")]
+        capture = capturing(tmp_path, replace(NOTHING, disagreement=1.0))
+        async with tools.gateway(*sites, route=route, capture=capture) as gateway:
+            app = await gateway.app()
+            questions = gateway.service.capture.questions
+            for _ in range(3):
+                headers = b"X-Edgewise-Route: %b\r\n" % wish if wish else b""
+                assert (await app.ask(headers=headers)).status == 200
+                await until(lambda: questions.in_flight == 0)
+            assert {site.name: len(site.seen) for site in sites if site.seen} == dict.fromkeys(asked, 3)
+
+    tools.run(main)
+
+
 def test_what_may_not_run_twice_is_not_asked_twice_and_other_reasons_keep_it_without(tools, tmp_path):
     async def main():
         cloud = tools.site("cloud", "cloud", answers=scoring(tools, (SURE, b"0.9")))
