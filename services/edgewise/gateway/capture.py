@@ -115,9 +115,10 @@ class Capture:
             model: the name of one, as a request says it.
             form: of the request; None for what is no prediction, or none of which answers can be compared.
             headers: of the request, with those that all such requests share.
+        Raises: InvalidArgumentError: they say of capturing what they cannot.
         """
         config = self.config.of_model(model) if form is not None and model else None
-        if form is None or config is None or opted_out(headers):
+        if opted_out(headers) or form is None or config is None:
             return None
         return CaptureHead(self, model, config, form, headers)
 

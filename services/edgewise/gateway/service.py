@@ -113,9 +113,9 @@ class GatewayService:
 
         Raises: InvalidArgumentError: the head says of capturing what it cannot.
         """
-        if self.capture is None:
-            # What it says of that is held to the same words, so that switching capture on makes no request fail.
-            opted_out(headers)
+        # Before anything else: what it says of that is held to the same words whether this is captured or not, so that switching
+        # capture on makes no request fail.
+        if opted_out(headers) or self.capture is None:
             return None
         return self.capture.head(model, form, headers)
 

@@ -117,6 +117,22 @@ def test_only_good_answers_to_predictions_of_named_models_are_kept(tools, tmp_pa
     tools.run(main)
 
 
+@pytest.mark.parametrize(
+    "target",
+    [b"/v1/models/tiny:predict", b"/v1/models/faces:predict", b"/v1/models/tiny:classify", b"/v2/models/faces/infer"],
+)
+def test_a_misspelt_word_is_refused_whether_the_model_is_captured_or_not(tools, tmp_path, target):
+    async def main():
+        edge = tools.site("edge", "edge", answers=scoring(tools, (SURE, b"0.9")))
+        async with tools.gateway(edge, capture=capturing(tmp_path, ALL)) as gateway:
+            app = await gateway.app()
+            assert (await app.ask(target, headers=b"X-Edgewise-Capture: nevr\r\n")).status == 400
+            assert (await app.ask(target, headers=b"X-Edgewise-Capture: never\r\n")).status == 200
+            assert len(edge.seen) == 1
+
+    tools.run(main)
+
+
 def test_without_capture_nothing_is_kept_and_the_same_words_are_taken(tools):
     async def main():
         edge = tools.site("edge", "edge", answers=scoring(tools, (SURE, b"0.9")))
