@@ -1,5 +1,6 @@
 """Samples of REST requests, over real sockets and into a real spool: which ones, what they say, and that apps notice nothing."""
 
+import json
 import time
 from dataclasses import replace
 
@@ -305,7 +306,11 @@ def test_what_is_passed_on_in_pieces_is_counted_and_not_kept(tools, tmp_path):
             assert (await app.ask(body=b"y" * (2 << 20))).body == SURE
             assert (await app.ask(body=b"short")).body == SURE
             assert [one.request for one in kept(gateway)] == [b"short"]
-            assert gateway.service.capture.dropped["in-pieces"] == 2
+            # Nobody knows whether they would have been chosen.
+            assert gateway.service.capture.in_pieces == 2
+            assert not gateway.service.capture.dropped
+            shown = json.loads((await app.ask(b"/edgewise/v1/capture", b"", method=b"GET")).body)
+            assert (shown["in_pieces"], shown["dropped"]) == (2, [])
 
     tools.run(main)
 
@@ -319,5 +324,32 @@ def test_a_request_that_is_too_large_is_counted_and_not_kept(tools, tmp_path):
             await app.ask(body=b"x" * 1024)
             assert [len(one.request) for one in kept(gateway)] == [1024]
             assert gateway.service.capture.dropped["too-large"] == 1
+
+    tools.run(main)
+
+
+def test_a_request_that_is_too_large_takes_no_room_in_the_queue_and_is_not_asked_of_others(tools, tmp_path):
+    async def main():
+        cloud = tools.site("cloud", "cloud", answers=scoring(tools, (SURE, b"0.9")))
+        edge = tools.site("edge", "edge", answers=scoring(tools, (UNSURE, b"0.4")))
+        capture = capturing(tmp_path, replace(ALL, disagreement=1.0), max_sample_bytes=1024)
+        async with tools.gateway(cloud, edge, capture=capture) as gateway:
+            app = await gateway.app()
+            found = gateway.service.capture
+            await app.ask(body=b"x" * 1025)
+            assert (found.queue._put, found.dropped["too-large"]) == (0, 1)
+            assert (found.questions.in_flight, edge.seen) == (0, [])
+
+    tools.run(main)
+
+
+def test_the_length_of_a_request_does_not_matter_where_requests_are_not_kept(tools, tmp_path):
+    async def main():
+        edge = tools.site("edge", "edge", answers=scoring(tools, (SURE, b"0.9")))
+        capture = capturing(tmp_path, ALL, max_sample_bytes=1024, pictures=False)
+        async with tools.gateway(edge, capture=capture) as gateway:
+            app = await gateway.app()
+            await app.ask(body=b"x" * 1025)
+            assert [(one.request, one.answer) for one in kept(gateway)] == [(b"", SURE)]
 
     tools.run(main)
