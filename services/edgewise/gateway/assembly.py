@@ -122,6 +122,7 @@ class Assembly:
     def _exchange_capture(self, capture: "Capture | None") -> None:
         before, self.service.capture = self.service.capture, capture
         if before is not None and before is not capture:
+            before.end()
             task = asyncio.get_running_loop().create_task(asyncio.to_thread(before.close))
             self._written.add(task)
             task.add_done_callback(self._written.discard)

@@ -22,7 +22,7 @@ from edgewise.gateway.capture_config import CaptureConfig, ModelCapture
 from edgewise.gateway.capture_fields import Said, json_length, opted_out, source_of
 from edgewise.gateway.capture_question import OtherTier
 from edgewise.gateway.capture_queue import SampleQueue
-from edgewise.gateway.capture_samples import FORMS, REST_IMAGE, Taken
+from edgewise.gateway.capture_samples import FORMS, REST_IMAGE, TOO_LARGE, Taken
 from edgewise.gateway.side_questions import SideQuestions
 from edgewise.net.exchange import Body
 from edgewise.protocols.answers import Form
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from edgewise.gateway.site import Site
 
 MAX_MODELS: Final = 200
-IN_PIECES: Final = "in-pieces"
 _MOST_WRITERS: Final = 4
 _DAY_S: Final = 86_400.0
 _GRPC: Final = "application/grpc"
@@ -41,8 +40,8 @@ _GRPC: Final = "application/grpc"
 class Sites(Protocol):
     """Whom a question could be put to; `GatewayService` is this."""
 
-    def beside(self, tier: str) -> "Sequence[Site]":
-        """Sites of other tiers than this one that can be asked now, and for which nothing waits."""
+    def beside(self, attempt: Attempt) -> "Sequence[Site]":
+        """Sites of other tiers than the one that has answered that the request's route may ask, and that can be asked now."""
         ...
 
 
@@ -92,7 +91,8 @@ class Capture:
 
     Attributes:
         models: those that have answered so far, and are captured.
-        in_pieces: requests that could not be captured, since they or their answers were passed on as they came.
+        in_pieces: good answers that no rule looked at, since they or their requests were passed on as they came.
+        too_large: requests that were chosen and are longer than what is kept.
         questions: to sites of the other tier, under way.
     """
 
@@ -104,6 +104,7 @@ class Capture:
         self.draws = draws
         self.models: dict[str, CapturedModel] = {}
         self.in_pieces = 0
+        self.too_large = 0
         self.questions = SideQuestions()
         self._sites = sites
         self._turn = 0
@@ -115,9 +116,10 @@ class Capture:
             model: the name of one, as a request says it.
             form: of the request; None for what is no prediction, or none of which answers can be compared.
             headers: of the request, with those that all such requests share.
+        Raises: InvalidArgumentError: they say of capturing what they cannot.
         """
         config = self.config.of_model(model) if form is not None and model else None
-        if form is None or config is None or opted_out(headers):
+        if opted_out(headers) or form is None or config is None:
             return None
         return CaptureHead(self, model, config, form, headers)
 
@@ -128,21 +130,27 @@ class Capture:
             found = self.models[name] = CapturedModel(name, config, monotonic())
         return found
 
-    def other_site(self, tier: str) -> "Site | None":
-        """A site of another tier that can be asked now, each in turn."""
-        found = self._sites.beside(tier)
+    def other_site(self, attempt: Attempt) -> "Site | None":
+        """A site of another tier than the one that has answered, each in turn; None where none may or can be asked."""
+        found = self._sites.beside(attempt)
         self._turn += 1
         return found[self._turn % len(found)] if found else None
 
-    def close(self) -> None:
-        """Write what was chosen; may take some seconds. Nothing is captured afterwards."""
+    def end(self) -> None:
+        """Nothing is captured from now on; on the loop's thread."""
         self.questions.closed = True
+        self.queue.end()
+
+    def close(self) -> None:
+        """Write what was chosen; may take some seconds, and needs not be on the loop's thread after `end`."""
+        self.end()
         self.queue.close()
 
     @property
     def dropped(self) -> Counter[str]:
         """What became no sample, by reason, but for what the spool has dropped."""
-        return self.queue.dropped + Counter({IN_PIECES: self.in_pieces})
+        # Each number is written by one thread only.
+        return self.queue.dropped + Counter({TOO_LARGE: self.too_large})
 
 
 class CaptureHead:
@@ -189,7 +197,7 @@ class CaptureHead:
         self.json_length = json_length(headers)
 
     def passed_on(self) -> None:
-        """A request or its answer came in pieces, none of which is there any more."""
+        """A request or its good answer came in pieces, none of which is there any more: no rule is asked."""
         self.capture.in_pieces += 1
 
     def saw(self, call: Captured, attempt: Attempt) -> None:
@@ -202,8 +210,9 @@ class CaptureHead:
             # The app got the other answer some time ago, and it was not taken then.
             call.seen = None
             model = self.model
-            if model is not None:
-                self.capture.queue.put(self._taken(call, seen, model.chooser, NOTHING, attempt))
+            taken = None if model is None else self._taken(call, seen, model.chooser, NOTHING, attempt)
+            if taken is not None:
+                self.capture.queue.put(taken)
 
     def answered(self, call: Captured, attempt: Attempt, version: int) -> None:
         """An app has its answer, which is a good one.
@@ -226,7 +235,7 @@ class CaptureHead:
         asks = chooser.asks > 0.0 and other is None and attempt.request.idempotent and draws() < chooser.asks
         if reasons or asks or other is not None:
             taken = self._taken(call, attempt, chooser, reasons, other)
-            if asks and self._ask(call, attempt, taken):
+            if taken is None or (asks and self._ask(call, attempt, taken)):
                 return
             if reasons or other is not None:
                 capture.queue.put(taken)
@@ -237,21 +246,26 @@ class CaptureHead:
 
     def _taken(
         self, call: Captured, attempt: Attempt, chooser: Chooser, reasons: tuple[str, ...], other: Attempt | None
-    ) -> Taken:
+    ) -> Taken | None:
+        """What becomes a sample; None for a request that is too long to be kept, so that it takes no room from others."""
+        config = self.config
         request, request_id = call.was_asked()
+        if config.pictures and len(request) > config.max_sample_bytes:
+            self.capture.too_large += bool(reasons)
+            return None
         return Taken(
             *(self, chooser, reasons, time.time()),
             request_id=request_id,
-            request=request if self.config.pictures else b"",
+            request=request if config.pictures else b"",
             answer=call.said_by(attempt),
             confidence=attempt.confidence,
             other=None if other is None else call.said_by(other),
         )
 
     def _ask(self, call: Captured, attempt: Attempt, taken: Taken) -> bool:
-        """Ask a site of the other tier as well, if there is one; what is taken waits for its answer."""
+        """Ask a site of the other tier as well, if there is one that may be; what is taken waits for its answer."""
         capture = self.capture
-        site = capture.other_site(attempt.link.tier)
+        site = capture.other_site(attempt)
         if site is None or site.rest is None or not capture.questions.room():
             return False
         request = attempt.request

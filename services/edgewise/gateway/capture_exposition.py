@@ -14,6 +14,11 @@ _COUNTERS: Final = (
         "skipped_questions",
         "Requests that were not asked of the other tier as well, since too many were.",
     ),
+    (
+        "in_pieces",
+        "in_pieces_answers",
+        "Good answers that no rule looked at, since they or their requests were passed on piece by piece.",
+    ),
 )
 
 

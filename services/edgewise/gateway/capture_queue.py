@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
-from edgewise.gateway.capture_samples import Taken, UnusableError, agreed, record_of
+from edgewise.gateway.capture_samples import TOO_LARGE, UNREADABLE, Taken, UnusableError, agreed, record_of
 from edgewise.spool import SpoolCounters
 
 _LOG: Final = logging.getLogger(__name__)
@@ -27,6 +27,8 @@ FAILED: Final = "failed"
 KEEP_S: Final = 1.0
 """What was taken is on the disk so much later."""
 _COMPLAIN_S: Final = 60.0
+_NOT_KEPT: Final = "a sample could not be kept"
+_NOT_TENDED: Final = "the spool could not be flushed or closed"
 _CLOSE_TIMEOUT_S: Final = 5.0
 
 
@@ -70,7 +72,8 @@ class SampleQueue:
         self.spool = spool
         self.written = 0
         self.compared = self.disagreed = 0
-        self.dropped: Counter[str] = Counter()
+        # All keys are there from the start: the loop reads while the thread counts.
+        self.dropped: Counter[str] = Counter({QUEUE_FULL: 0, TOO_LARGE: 0, UNREADABLE: 0, FAILED: 0})
         self._site = site
         self._monotonic_s = monotonic_s
         self._waiting: deque[Taken] = deque()
@@ -109,12 +112,14 @@ class SampleQueue:
             self._wake.set()
         return True
 
-    def close(self) -> None:
-        """Write what waits, and close the spool; may take some seconds. Nothing can be put afterwards."""
-        if self._closed:
-            return
+    def end(self) -> None:
+        """Nothing can be put from now on. On the loop's thread, so that nothing comes behind what the thread takes for the last."""
         self._closed = True
         self._wake.set()
+
+    def close(self) -> None:
+        """Write what waits, and close the spool; may take some seconds, and needs not be on the loop's thread after `end`."""
+        self.end()
         if self._thread.is_alive():
             self._thread.join(_CLOSE_TIMEOUT_S)
             if self._thread.is_alive():
@@ -130,18 +135,20 @@ class SampleQueue:
             self._wake.clear()
             # Looked at before the queue: what is in it then is the last there will be.
             going = not self._closed
-            self._write_all()
+            self._write_waiting()
             now_s = self._monotonic_s()
             if now_s >= keep_s:
                 keep_s = now_s + KEEP_S
-                self._quietly(self._keep)
-        self._quietly(self.spool.close)
+                self._quietly(self._keep, _NOT_TENDED)
+        self._quietly(self.spool.close, _NOT_TENDED)
 
-    def _write_all(self) -> None:
-        while self._waiting:
+    def _write_waiting(self) -> None:
+        # What comes meanwhile is for the next turn: under a load that never ends, the spool has to be flushed as well.
+        for _ in range(len(self._waiting)):
             taken = self._waiting.popleft()
             size_bytes = taken.size_bytes
-            self._quietly(partial(self._write, taken))
+            if not self._quietly(partial(self._write, taken), _NOT_KEPT):
+                self.dropped[FAILED] += 1
             self._got += 1
             self._got_bytes += size_bytes
 
@@ -170,13 +177,14 @@ class SampleQueue:
             self.disagreed += 1
             taken.reasons = taken.chooser.disagreed(taken.reasons, self._monotonic_s())
 
-    def _quietly(self, work: Callable[[], None]) -> None:
-        """Whatever goes wrong with samples is counted and told once a minute; apps never notice."""
+    def _quietly(self, work: Callable[[], None], problem: str) -> bool:
+        """Whether it was done; whatever goes wrong is told once a minute, and apps never notice."""
         try:
             work()
         except Exception:  # noqa: BLE001 - see above
-            self.dropped[FAILED] += 1
             now_s = self._monotonic_s()
             if now_s - self._complained_s >= _COMPLAIN_S:
                 self._complained_s = now_s
-                _LOG.exception("a sample could not be kept; further ones are counted and not told of for a minute")
+                _LOG.exception("%s; what fails within the next minute is not told of", problem)
+            return False
+        return True

@@ -10,7 +10,7 @@ from edgewise.gateway.capture_config import ModelCapture
 from edgewise.gateway.capture_fields import Said
 from edgewise.net.exchange import Body
 from edgewise.protocols.answers import Answered, Form
-from edgewise.protocols.content_encoding import decompress
+from edgewise.protocols.content_encoding import UnpacksTooLongError, decompress
 from edgewise.protocols.samples import MAX_ANSWER_BYTES, Sample, encode_sample
 
 if TYPE_CHECKING:
@@ -146,6 +146,8 @@ def _request(taken: Taken) -> bytes:
     try:
         # The encoder joins the parts, whatever buffers they are: no copy before that one.
         body = decompress(taken.request, taken.head.encoding, config.max_sample_bytes)
+    except UnpacksTooLongError:
+        raise UnusableError(TOO_LARGE) from None
     except InvalidArgumentError:
         raise UnusableError(UNREADABLE) from None
     if len(body) > config.max_sample_bytes:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 View = dict[str, Any]
 """As `own_capture` makes it; survives JSON."""
 
-_COUNTS = ("accepted", "compared", "disagreed", "questions_skipped", "waiting")
+_COUNTS = ("accepted", "compared", "disagreed", "questions_skipped", "in_pieces", "waiting")
 
 
 def own_capture(capture: "Capture | None") -> View | None:
@@ -30,6 +30,7 @@ def own_capture(capture: "Capture | None") -> View | None:
         "compared": found.compared,
         "disagreed": found.disagreed,
         "questions_skipped": capture.questions.skipped,
+        "in_pieces": capture.in_pieces,
         "waiting": found.waiting,
         "dropped": dropped,
         "models": {name: _model(model) for name, model in capture.models.items()},

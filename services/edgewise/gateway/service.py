@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from edgewise.core.routing.link_state import LinkState
-from edgewise.core.routing.routes import Route
+from edgewise.core.routing.routes import Route, RouteKind
 from edgewise.gateway.canaries import Canaries
 from edgewise.gateway.canary_shadow import Shadows
 from edgewise.gateway.capture_fields import opted_out
@@ -21,6 +21,7 @@ from edgewise.net.line_log import LineLog
 from edgewise.protocols.answers import Form
 
 if TYPE_CHECKING:
+    from edgewise.core.routing.calls import Attempt
     from edgewise.core.routing.link import Link
     from edgewise.core.routing.router import Router
     from edgewise.gateway.capture import Capture, CaptureHead
@@ -112,21 +113,33 @@ class GatewayService:
 
         Raises: InvalidArgumentError: the head says of capturing what it cannot.
         """
-        if self.capture is None:
-            # What it says of that is held to the same words, so that switching capture on makes no request fail.
-            opted_out(headers)
+        # Before anything else: what it says of that is held to the same words whether this is captured or not, so that switching
+        # capture on makes no request fail.
+        if opted_out(headers) or self.capture is None:
             return None
         return self.capture.head(model, form, headers)
 
-    def beside(self, tier: str) -> "list[Site]":
-        """Sites of other tiers than this one that can be asked now, and for which nothing waits."""
+    def beside(self, attempt: "Attempt") -> "list[Site]":
+        """Sites of other tiers than the one that has answered, that can be asked now, and for which nothing waits.
+
+        Only those that the request's own route may ask: `edge-only` says that what apps send stays at the edge. Of `weights`, only
+        those with a share.
+        """
+        request, tier = attempt.request, attempt.link.tier
+        route = request.route
+        weights = route.weights if route.kind is RouteKind.WEIGHTS else None
+        allowed = {
+            (link.site, link.tier)
+            for link in request.order
+            if link.tier != tier and (weights is None or weights.get(link.site, 0.0) > 0.0)
+        }
         links = self.router.links
         return [
             site
             for name, site in self.sites.items()
             if site.rest is not None
             and (link := links.get(name)) is not None
-            and (link.tier != tier and link.state is LinkState.UP and not link.queue)
+            and ((link.site, link.tier) in allowed and link.state is LinkState.UP and not link.queue)
         ]
 
     def page(self, exchange: Exchange) -> bool:

@@ -12,6 +12,10 @@ _WINDOW_BITS: Final = 47
 _STEP_BYTES: Final = 64 * 1024
 
 
+class UnpacksTooLongError(InvalidArgumentError):
+    """A body that would be longer than it may be."""
+
+
 def decompress(body: Buffer, encoding: bytes, max_bytes: int) -> Buffer:
     """A body without its Content-Encoding; never more than `max_bytes` are unpacked.
 
@@ -21,8 +25,8 @@ def decompress(body: Buffer, encoding: bytes, max_bytes: int) -> Buffer:
         max_bytes: what the body may be at most.
 
     Raises:
-        InvalidArgumentError: an encoding other than gzip and deflate, or a body that is not what it says,
-            or one larger than `max_bytes`.
+        UnpacksTooLongError: the body is larger than `max_bytes`; looked at only where something is unpacked.
+        InvalidArgumentError: an encoding other than gzip and deflate, or a body that is not what it says.
     """
     name = encoding.strip().lower()
     if name in (b"", b"identity"):
@@ -40,7 +44,7 @@ def decompress(body: Buffer, encoding: bytes, max_bytes: int) -> Buffer:
             while packed and not unpacker.eof:
                 unpacked += unpacker.decompress(packed, _STEP_BYTES)
                 if len(unpacked) > max_bytes:
-                    raise InvalidArgumentError(
+                    raise UnpacksTooLongError(
                         f"The body unpacks to more than {max_bytes} bytes, the most that is accepted"
                     )
                 packed = unpacker.unconsumed_tail

@@ -1,5 +1,6 @@
 """The queue between the loop and the spool: its bounds, what becomes of what is in it, and that nothing that goes wrong gets out."""
 
+import itertools
 import logging
 import threading
 import zlib
@@ -12,7 +13,7 @@ from edgewise.core.capture.rules import RULES, CaptureRules
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.gateway.capture_config import ModelCapture
 from edgewise.gateway.capture_fields import Said, opted_out, source_of
-from edgewise.gateway.capture_queue import MAX_WAITING, MAX_WAITING_BYTES, SampleQueue
+from edgewise.gateway.capture_queue import KEEP_S, MAX_WAITING, MAX_WAITING_BYTES, WAKE_AT, SampleQueue
 from edgewise.gateway.capture_samples import Taken
 from edgewise.protocols.answers import Form
 from edgewise.protocols.samples import decode_sample
@@ -173,7 +174,54 @@ def test_what_is_too_large_or_cannot_be_read_is_counted_by_why():
     )
     (only,) = spool.records
     assert only.answer == b""
-    assert dict(queue.dropped) == {"too-large": 1, "unreadable": 3}
+    assert +queue.dropped == {"too-large": 2, "unreadable": 2}
+
+
+def test_all_reasons_are_there_from_the_start():
+    """The loop reads them while the thread counts: none may come in between."""
+    queue = SampleQueue(MemorySpool(), "s")
+    assert dict(queue.dropped) == {"queue-full": 0, "too-large": 0, "unreadable": 0, "failed": 0}
+
+
+def test_a_load_that_never_ends_does_not_keep_what_was_taken_from_the_disk():
+    flushed, enough = threading.Event(), threading.Event()
+
+    class EndlessSpool(MemorySpool):
+        def offer(self, sample_id, priority, record):
+            if not enough.is_set():
+                queue.put(taken())
+            return super().offer(sample_id, priority, record)
+
+        def flush(self):
+            flushed.set()
+            return 0
+
+    # Each look at the clock is as long after the last one as samples may wait for the disk.
+    clock = itertools.count(0.0, KEEP_S)
+    queue = SampleQueue(EndlessSpool(), "s", monotonic_s=lambda: next(clock))
+    assert queue.put(taken())
+    queue.start()
+    try:
+        assert flushed.wait(WAIT_S)
+    finally:
+        enough.set()
+        queue.close()
+
+
+def test_nothing_can_be_put_from_the_moment_on_that_it_ends_and_what_was_put_is_written():
+    gate = threading.Event()
+    spool = MemorySpool(gate=gate)
+    queue = SampleQueue(spool, "s")
+    queue.start()
+    for _ in range(WAKE_AT + 2):
+        assert queue.put(taken())
+    assert spool.reached.wait(WAIT_S)
+    queue.end()
+    assert not queue.put(taken())
+    assert not spool.closed, "it does not wait for the thread"
+    gate.set()
+    queue.close()
+    assert (len(spool.records), spool.closed) == (WAKE_AT + 2, True)
 
 
 def test_a_full_queue_drops_at_once_and_counts():
@@ -206,6 +254,29 @@ def test_a_spool_that_fails_is_told_of_once_and_no_request_notices(caplog):
         queue, _ = through(*(taken() for _ in range(20)), spool=spool)
     assert queue.dropped["failed"] == 20
     assert len([one for one in caplog.records if "could not be kept" in one.message]) == 1
+
+
+@pytest.mark.parametrize("call", ["flush", "tick", "close"])
+def test_a_spool_that_cannot_be_tended_is_no_sample_that_failed(caplog, call):
+    called = threading.Event()
+
+    def fail():
+        called.set()
+        raise OSError(5, "Input/output error")
+
+    spool = MemorySpool()
+    setattr(spool, call, fail)
+    clock = itertools.count(0.0, KEEP_S)
+    queue = SampleQueue(spool, "s", monotonic_s=lambda: next(clock))
+    with caplog.at_level(logging.ERROR):
+        queue.start()
+        assert queue.put(taken())
+        if call != "close":
+            assert called.wait(WAIT_S)
+        queue.close()
+    assert called.is_set()
+    assert (len(spool.records), queue.written, +queue.dropped) == (1, 1, {})
+    assert "the spool could not be flushed or closed" in caplog.text
 
 
 @pytest.mark.parametrize(("value", "never"), [(None, False), (b"never", True), (b" Never ", True)])

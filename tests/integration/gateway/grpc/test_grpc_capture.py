@@ -92,3 +92,20 @@ def test_answers_of_both_tiers_are_compared(through, tmp_path, asked):
             assert sample.reasons == ("disagreement",)
 
     through.run(main)
+
+
+@pytest.mark.parametrize(
+    ("route", "wish"), [(Route(kind=RouteKind.EDGE_ONLY), None), (Route(), b"edge-only")], ids=["config", "metadata"]
+)
+def test_what_is_to_stay_at_the_edge_is_not_asked_of_the_cloud_as_well(through, tmp_path, route, wish):
+    async def main():
+        body = scored(encode_predict_response, [0.1, 0.9])
+        sites = [through.http_site(tier, tier, answers=through.by(body)) for tier in ("cloud", "edge")]
+        capture = capturing(tmp_path, replace(NOTHING, disagreement=1.0))
+        async with through.gateway(*sites, route=route, capture=capture) as gateway:
+            metadata = {} if wish is None else {"x_edgewise_route": wish}
+            assert (await gateway.ask(through.predict_request(), **metadata)).status == 0
+            await until(lambda: gateway.service.capture.questions.in_flight == 0)
+            assert [len(site.seen) for site in sites] == [0, 1]
+
+    through.run(main)

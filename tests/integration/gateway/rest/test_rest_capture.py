@@ -1,5 +1,6 @@
 """Samples of REST requests, over real sockets and into a real spool: which ones, what they say, and that apps notice nothing."""
 
+import json
 import time
 from dataclasses import replace
 
@@ -117,6 +118,22 @@ def test_only_good_answers_to_predictions_of_named_models_are_kept(tools, tmp_pa
     tools.run(main)
 
 
+@pytest.mark.parametrize(
+    "target",
+    [b"/v1/models/tiny:predict", b"/v1/models/faces:predict", b"/v1/models/tiny:classify", b"/v2/models/faces/infer"],
+)
+def test_a_misspelt_word_is_refused_whether_the_model_is_captured_or_not(tools, tmp_path, target):
+    async def main():
+        edge = tools.site("edge", "edge", answers=scoring(tools, (SURE, b"0.9")))
+        async with tools.gateway(edge, capture=capturing(tmp_path, ALL)) as gateway:
+            app = await gateway.app()
+            assert (await app.ask(target, headers=b"X-Edgewise-Capture: nevr\r\n")).status == 400
+            assert (await app.ask(target, headers=b"X-Edgewise-Capture: never\r\n")).status == 200
+            assert len(edge.seen) == 1
+
+    tools.run(main)
+
+
 def test_without_capture_nothing_is_kept_and_the_same_words_are_taken(tools):
     async def main():
         edge = tools.site("edge", "edge", answers=scoring(tools, (SURE, b"0.9")))
@@ -227,6 +244,39 @@ def test_a_share_is_asked_of_the_other_tier_once_the_app_has_its_answer(tools, t
     tools.run(main)
 
 
+@pytest.mark.parametrize(
+    ("route", "wish", "asked"),
+    [
+        (Route(), b"", ("cloud", "edge")),
+        (Route(kind=RouteKind.EDGE_ONLY), b"", ("edge",)),
+        (Route(kind=RouteKind.CLOUD_ONLY), b"", ("cloud",)),
+        (Route(), b"edge-only", ("edge",)),
+        (Route(), b"cloud-only", ("cloud",)),
+        (Route(kind=RouteKind.EDGE_ONLY), b"prefer-edge", ("cloud", "edge")),
+        (Route(kind=RouteKind.WEIGHTS, weights={"edge": 1.0, "cloud": 1e-9}), b"", ("cloud", "edge")),
+        (Route(kind=RouteKind.WEIGHTS, weights={"edge": 1.0, "cloud": 0.0}), b"", ("edge",)),
+        (Route(kind=RouteKind.WEIGHTS, weights={"edge": 1.0}), b"", ("edge",)),
+        (Route(kind=RouteKind.WEIGHTS, weights={"edge": 1.0}), b"fastest", ("cloud", "edge")),
+    ],
+)
+def test_no_site_is_asked_as_well_that_the_route_would_not_ask(tools, tmp_path, route, wish, asked):
+    """Who says edge-only says that pictures do not leave the site."""
+
+    async def main():
+        sites = [tools.site(tier, tier, answers=scoring(tools, (SURE, b"0.9"))) for tier in ("cloud", "edge")]
+        capture = capturing(tmp_path, replace(NOTHING, disagreement=1.0))
+        async with tools.gateway(*sites, route=route, capture=capture) as gateway:
+            app = await gateway.app()
+            questions = gateway.service.capture.questions
+            for _ in range(3):
+                headers = b"X-Edgewise-Route: %b\r\n" % wish if wish else b""
+                assert (await app.ask(headers=headers)).status == 200
+                await until(lambda: questions.in_flight == 0)
+            assert {site.name: len(site.seen) for site in sites if site.seen} == dict.fromkeys(asked, 3)
+
+    tools.run(main)
+
+
 def test_what_may_not_run_twice_is_not_asked_twice_and_other_reasons_keep_it_without(tools, tmp_path):
     async def main():
         cloud = tools.site("cloud", "cloud", answers=scoring(tools, (SURE, b"0.9")))
@@ -256,7 +306,11 @@ def test_what_is_passed_on_in_pieces_is_counted_and_not_kept(tools, tmp_path):
             assert (await app.ask(body=b"y" * (2 << 20))).body == SURE
             assert (await app.ask(body=b"short")).body == SURE
             assert [one.request for one in kept(gateway)] == [b"short"]
-            assert gateway.service.capture.dropped["in-pieces"] == 2
+            # Nobody knows whether they would have been chosen.
+            assert gateway.service.capture.in_pieces == 2
+            assert not gateway.service.capture.dropped
+            shown = json.loads((await app.ask(b"/edgewise/v1/capture", b"", method=b"GET")).body)
+            assert (shown["in_pieces"], shown["dropped"]) == (2, [])
 
     tools.run(main)
 
@@ -270,5 +324,32 @@ def test_a_request_that_is_too_large_is_counted_and_not_kept(tools, tmp_path):
             await app.ask(body=b"x" * 1024)
             assert [len(one.request) for one in kept(gateway)] == [1024]
             assert gateway.service.capture.dropped["too-large"] == 1
+
+    tools.run(main)
+
+
+def test_a_request_that_is_too_large_takes_no_room_in_the_queue_and_is_not_asked_of_others(tools, tmp_path):
+    async def main():
+        cloud = tools.site("cloud", "cloud", answers=scoring(tools, (SURE, b"0.9")))
+        edge = tools.site("edge", "edge", answers=scoring(tools, (UNSURE, b"0.4")))
+        capture = capturing(tmp_path, replace(ALL, disagreement=1.0), max_sample_bytes=1024)
+        async with tools.gateway(cloud, edge, capture=capture) as gateway:
+            app = await gateway.app()
+            found = gateway.service.capture
+            await app.ask(body=b"x" * 1025)
+            assert (found.queue._put, found.dropped["too-large"]) == (0, 1)
+            assert (found.questions.in_flight, edge.seen) == (0, [])
+
+    tools.run(main)
+
+
+def test_the_length_of_a_request_does_not_matter_where_requests_are_not_kept(tools, tmp_path):
+    async def main():
+        edge = tools.site("edge", "edge", answers=scoring(tools, (SURE, b"0.9")))
+        capture = capturing(tmp_path, ALL, max_sample_bytes=1024, pictures=False)
+        async with tools.gateway(edge, capture=capture) as gateway:
+            app = await gateway.app()
+            await app.ask(body=b"x" * 1025)
+            assert [(one.request, one.answer) for one in kept(gateway)] == [(b"", SURE)]
 
     tools.run(main)
