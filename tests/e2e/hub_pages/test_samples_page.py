@@ -127,6 +127,27 @@ def test_pictures_are_labelled_by_keys_on_every_screen_and_without_a_script(brow
     assert label(2) == ""
     browser.run("document.querySelector('#keys').click()")
 
+    # What was taken back is shown without its label, though the page was fetched before.
+    browser.open(f"{world.url}/samples/{sample_id(2)}")
+    browser.press("1")
+    on(1)
+    browser.press(LEFT)
+    on(2)
+    browser.press(LEFT)
+    on(3)
+    browser.wait(fetched, f"/samples/{sample_id(2)}")
+    browser.press("u")
+    on(2)
+    assert browser.run("return document.querySelector('#name').textContent") == "No label yet"
+
+    # What somebody else did meanwhile is shown, and stays.
+    world.serving.asked(world.serving.hub.plane.samples.label, {sample_id(2): "fox"}, HUB)
+    browser.press("1")
+    browser.wait("return document.querySelector('#wrong').textContent.includes('the sample is labelled fox now')")
+    browser.wait("return document.querySelector('#name').textContent === 'fox'")
+    assert label(2) == "fox"
+    world.serving.asked(world.serving.hub.plane.samples.label, {sample_id(2): ""}, HUB)
+
     for width, scheme in ((360, "light"), (360, "dark"), (1200, "dark"), (1200, "light")):
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         devtools(browser, "Emulation.setDeviceMetricsOverride", **metrics)

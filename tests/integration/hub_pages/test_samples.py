@@ -6,7 +6,7 @@ import re
 import pytest
 
 from edgewise.hub.control.actors import HUB, Role
-from support.pages_world import World
+from support.pages_world import Page, World
 from support.sample_world import label_of, picture, sample_id, take
 
 COUNT = 30
@@ -134,6 +134,41 @@ def test_what_somebody_else_did_since_is_not_undone(world, browser):
     assert answer.status_code == 409
     assert "Somebody else was there since: the sample is labelled fox now, and stays so." in answer.text
     assert label_of(world.serving, sample_id(8)) == "fox"
+
+
+@pytest.mark.parametrize(
+    ("form", "fields"), [("Labels", {"label": "dog"}), ("Take the label back", {"take_back": "1"})]
+)
+@pytest.mark.parametrize("headers", [{}, {"x-edgewise-live": "1"}])
+def test_what_somebody_else_did_since_is_not_written_over(world, browser, form, fields, headers):
+    one, label = f"/samples/{sample_id(10)}", world.serving.hub.plane.samples.label
+    world.serving.asked(label, {sample_id(10): "cat"}, HUB)
+    action, found = next(
+        (given["action"], found) for given, found in browser.page(one).forms if given.get("aria-label") == form
+    )
+    world.serving.asked(label, {sample_id(10): "fox"}, HUB)
+    answer = browser.client.post(action, data={**found, **fields}, headers=headers)
+    assert answer.status_code == 409
+    assert "Somebody else was there since this page was loaded: the sample is labelled fox now" in answer.text
+    page = Page(answer.text)
+    assert page.headings[0] == (1, "fox")
+    assert not any("aria-invalid" in given for _, given in page.tags)
+    assert label_of(world.serving, sample_id(10)) == "fox"
+    # Who has seen that, or whose page did not say what it showed, may do it.
+    seen = next(found for given, found in page.forms if given.get("aria-label") == form)
+    assert browser.client.post(action, data={**seen, **fields}, headers=headers).status_code in {200, 303}
+    assert label_of(world.serving, sample_id(10)) == fields.get("label", "")
+    del found["seen"]
+    world.serving.asked(label, {sample_id(10): "fox"}, HUB)
+    assert browser.client.post(action, data={**found, **fields}, headers=headers).status_code in {200, 303}
+    assert label_of(world.serving, sample_id(10)) == fields.get("label", "")
+
+
+def test_two_who_say_the_same_are_of_one_mind(world, browser):
+    one = f"/samples/{sample_id(11)}"
+    given, found = browser.page(one).forms[1]
+    world.serving.asked(world.serving.hub.plane.samples.label, {sample_id(11): "dog"}, HUB)
+    assert browser.client.post(given["action"], data={**found, "label": "dog"}).status_code == 303
 
 
 def test_a_label_that_is_none_is_refused_where_it_was_typed(world, browser):

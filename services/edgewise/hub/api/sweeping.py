@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from tuf.api.metadata import Targets
+
 from edgewise.core.errors import NotFoundError
 from edgewise.hub.api.hub import Hub
 from edgewise.hub.api.pruning import named_by_releases
@@ -35,16 +37,20 @@ async def sweep(hub: Hub) -> None:
 
 
 async def _sweep_blobs(hub: Hub, before_s: float) -> None:
+    of_releases, version = set[str](), 0
     while True:
         async with hub.publishing:
             # Looked at together with releases that come in: those wait.
             digests, named = await hub.call(hub.plane.samples.leaving, before_s=before_s, limit=AT_ONCE)
             if not digests:
                 return
-            named |= await named_by_releases(hub)
+            newest = (await hub.in_files(hub.repository.versions))[Targets.type]
+            if newest != version:
+                of_releases, version = await named_by_releases(hub), newest
+            named |= of_releases
             gone = await hub.in_files(_removed, hub.blobs, [each for each in digests if each not in named], before_s)
         looked_at = [each for each in digests if each in named or each in gone]
-        await hub.call(hub.plane.samples.left, looked_at)
+        await hub.call(hub.plane.samples.left, looked_at, before_s)
         if len(digests) < AT_ONCE or not looked_at:
             return
 

@@ -78,6 +78,7 @@ def _write(
         elif form.needs_label and not shown.label:
             without_label += 1
         else:
+            file = form.place(shown)
             try:
                 content = picture(shown.id)
             except NotFoundError:
@@ -87,7 +88,6 @@ def _write(
                 raise FailedPreconditionError(
                     f"the picture of {shown.id} is not the one whose SHA-256 the hub says; nothing was written"
                 )
-            file = form.place(shown)
             (directory / file).parent.mkdir(parents=True, exist_ok=True)
             (directory / file).write_bytes(content)
             written.append((file, shown))

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from edgewise.core.errors import InvalidArgumentError
+from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError
 from edgewise.hub.labelling.entries import Entry, Found
 from edgewise.hub.labelling.files import MAX_ENTRIES, SUFFIXES, Pictures, read_json, suffix_of
 from edgewise.hub.labelling.shown import Shown
@@ -17,7 +17,15 @@ _KEPT: Final = ("source", "site", "model", "captured")
 
 
 def place(shown: Shown) -> str:
-    """Where the picture of a sample with a label goes."""
+    """Where the picture of a sample with a label goes.
+
+    Raises: FailedPreconditionError: its label is the name of the list beside the folders.
+    """
+    if shown.label.lower() == SAMPLES:
+        raise FailedPreconditionError(
+            f"the sample {shown.id} is labelled {shown.label!r}, which is the name of the list beside the folders; give it another label, or "
+            "export it in another format"
+        )
     return f"{shown.label}/{shown.id}{suffix_of(shown.content_type)}"
 
 

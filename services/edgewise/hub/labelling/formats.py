@@ -15,7 +15,7 @@ class Format:
     """One format.
 
     Attributes:
-        place: where the picture of a sample goes, below the directory of an export.
+        place: where the picture of a sample goes, below the directory of an export; FailedPreconditionError where it cannot.
         files: what lies beside the pictures: of (where the picture is, the sample) and the name of the whole.
         read: what is said by a file or a directory that was handed in.
         needs_label: a sample without a label has no place in it.

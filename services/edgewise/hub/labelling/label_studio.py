@@ -179,8 +179,7 @@ def _id_in(picture: str) -> str:
 
 def _file(pictures: Pictures, picture: str, folder: str, *, needed: bool) -> Path | None:
     path = _path_of(picture).removeprefix(f"{folder}/")
-    parts = urlsplit(picture) if "://" in picture else None
-    if parts is not None or not path:
+    if "://" in picture or not path:
         if needed:
             raise InvalidArgumentError(
                 f"data.image: found {picture[:80]!r}, expected a file beside the list, or data.{_ID} with the id of a sample; "
@@ -191,10 +190,16 @@ def _file(pictures: Pictures, picture: str, folder: str, *, needed: bool) -> Pat
 
 
 def _path_of(picture: str) -> str:
-    """The path of a file in what Label Studio calls an image."""
-    parts = urlsplit(picture) if picture.startswith(("/", "http")) else None
-    if parts is None:
+    """The path of a file in what Label Studio calls an image.
+
+    Raises: InvalidArgumentError: it is no address, though it looks like one.
+    """
+    if not picture.startswith(("/", "http")):
         return picture
+    try:
+        parts = urlsplit(picture)
+    except ValueError as error:
+        raise InvalidArgumentError(f"data.image: found {picture[:80]!r}, which is no address: {error}") from None
     if parts.path == _LOCAL:
         return parse_qs(parts.query).get("d", [""])[0].lstrip("/")
     return unquote(parts.path).lstrip("/")

@@ -15,6 +15,7 @@ from edgewise.hub.pages.port import Hub
 from edgewise.hub.pages.rendering import HEADERS, path
 from edgewise.hub.pages.sample_filter import wanted
 from edgewise.hub.pages.sample_pages import SamplePages, checked
+from edgewise.hub.samples.books import checked_label
 from edgewise.hub.store.samples import SampleFilter
 
 _LONGEST_TYPED: Final = 100
@@ -39,7 +40,10 @@ class SampleForms:
             router.add_api_route(where, page, methods=[method], include_in_schema=False, response_model=None)
 
     async def label(self, request: Request, sample: str) -> Response:
-        """Label a sample, and go on to the next one. An empty label takes the one that is there back, and stays."""
+        """Label a sample, and go on to the next one. An empty label takes the one that is there back, and stays.
+
+        Where the form says which label its page showed, one that somebody else gave since is not written over: the sample is shown as it is now.
+        """
         visitor, form = await self._door.sender(request)
         chosen, sample_id = wanted(request.query_params), checked(sample)
         label = form.get("label", "").strip()
@@ -47,8 +51,11 @@ class SampleForms:
         try:
             if not label and "take_back" not in form:
                 raise InvalidArgumentError("Type the new label first.")
+            checked_label(label)
             asked = chosen.filter()
-            before, older = await self._hub.call(_label, self._hub.plane, sample_id, label, actor, asked)
+            before, older = await self._hub.call(
+                _label, self._hub.plane, sample_id, (form.get("seen"), label), actor, asked
+            )
         except InvalidArgumentError as error:
             if is_live(request):
                 raise
@@ -56,6 +63,8 @@ class SampleForms:
             return await self._pages.page(
                 request, visitor, sample_id, chosen, problem=error.message, typed=typed, status=400
             )
+        except FailedPreconditionError as error:
+            return await self._pages.page(request, visitor, sample_id, chosen, problem=error.message, status=409)
         if before != label:
             visitor.session.labelling.deeds.append(Deed(sample_id, before, label))
         said = f"Labelled {label}." if label else "The label was taken back."
@@ -98,9 +107,23 @@ def _onward(request: Request, visitor: Visitor, to: str, said: str) -> Response:
     return RedirectResponse(to, status_code=303, headers=HEADERS)
 
 
-def _label(plane: ControlPlane, sample_id: str, label: str, actor: Actor, asked: SampleFilter) -> tuple[str, str]:
-    """Returns: the label that was there, and the next sample."""
+def _label(
+    plane: ControlPlane, sample_id: str, labels: tuple[str | None, str], actor: Actor, asked: SampleFilter
+) -> tuple[str, str]:
+    """Label a sample.
+
+    Args:
+        labels: the one that the page showed, None where it did not say, and the new one.
+    Returns: the label that was there, and the next sample.
+    Raises: FailedPreconditionError: it has neither of the two now.
+    """
+    seen, label = labels
     sample = plane.samples.one(sample_id)
+    if seen is not None and sample.label not in {seen, label}:
+        raise FailedPreconditionError(
+            f"Somebody else was there since this page was loaded: the sample is {_labelled(sample.label)} now, and nothing was changed. "
+            "Send it again if that is wrong."
+        )
     plane.samples.label({sample_id: label}, actor)
     return sample.label, plane.samples.beside(asked, sample)[1]
 
@@ -111,6 +134,11 @@ def _take_back(plane: ControlPlane, deed: Deed, actor: Actor) -> None:
     except NotFoundError:
         raise NotFoundError("The sample that you labelled last has gone; there is nothing to take back.") from None
     if now != deed.after:
-        is_now = f"labelled {now}" if now else "without a label"
-        raise FailedPreconditionError(f"Somebody else was there since: the sample is {is_now} now, and stays so.")
+        raise FailedPreconditionError(
+            f"Somebody else was there since: the sample is {_labelled(now)} now, and stays so."
+        )
     plane.samples.label({deed.sample: deed.before}, actor)
+
+
+def _labelled(label: str) -> str:
+    return f"labelled {label}" if label else "without a label"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import APIRouter
@@ -108,6 +109,7 @@ class SamplePages:
 
         Args:
             problem, typed: with a label that could not be given.
+            status: 400 where that is the fault of what was typed.
         """
         found = await self._hub.call(look, self._hub.plane, sample_id, chosen.filter())
         one = found.sample
@@ -124,6 +126,7 @@ class SamplePages:
             "undo": bool(visitor.session.labelling.deeds),
             "problem": problem,
             "typed": typed,
+            "mistyped": status == HTTPStatus.BAD_REQUEST,
         }
         return await self._door.page(request, visitor, "sample.html", values, status=status)
 

@@ -1,7 +1,9 @@
 """What the hub knows of samples. Called on the control plane's thread; each call that changes something is one transaction."""
 
+import contextlib
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -10,13 +12,15 @@ from sqlalchemy import Connection
 from edgewise.core.errors import InvalidArgumentError, NotFoundError
 from edgewise.hub.control.actors import Actor
 from edgewise.hub.control.books import Books
+from edgewise.hub.control.change import Change
 from edgewise.hub.store import samples as rows
 from edgewise.hub.store.samples import KeptSample, LabelChange, SampleFilter, SegmentDone
 
 MOST_LISTED: Final = 1000
-SEGMENT_MEMORY_S: Final = 30 * 86400.0
+SEGMENT_MEMORY_S: Final = 365 * 86400.0
+"""Far longer than samples are kept by default: a segment that an agent brings again would bring back what was deleted."""
 _LABEL: Final = re.compile(r"[A-Za-z0-9_-](?:[A-Za-z0-9 _.-]{0,62}[A-Za-z0-9_.-])?")
-_CURSOR: Final = re.compile(r"([0-9.e+]{1,32})~([A-Za-z0-9-]{1,80})")
+_CURSOR: Final = re.compile(r"([0-9.e+-]{1,32})~([A-Za-z0-9-]{1,80})")
 _MOST_NAMED: Final = 3
 
 
@@ -46,9 +50,12 @@ class SampleBooks:
 
     def __init__(self, books: Books) -> None:
         self._books = books
+        # Every page shows labels, and a database counts a million samples one by one. None until somebody asks.
+        self._counts: Counter[str] | None = None
 
     def take(self, samples: Sequence[KeptSample], segment: SegmentDone) -> SegmentDone:
-        """Take in a segment: its samples, and that it has come, together. Their blobs are there already.
+        """Take in a segment: its samples, and that it has come, together. Their blobs are there already; those that
+        no sample names in the end go again.
 
         Args:
             samples: all of the segment's site. Those whose names are known are left as they are.
@@ -61,7 +68,9 @@ class SampleBooks:
         by_id = {sample.id: self._with_digest(sample) for sample in samples}
         with self._books.reading() as connection:
             known = rows.known_samples(connection, by_id)
-        fresh = [sample for sample in by_id.values() if sample.id not in known]
+            fresh = [sample for sample in by_id.values() if sample.id not in known]
+            spare = {sample.blob_sha256 for sample in samples} - {sample.blob_sha256 for sample in fresh}
+            spare -= rows.named_blobs(connection, spare)
         of_others = sum(1 for site in known.values() if site != segment.site)
         done = replace(
             segment,
@@ -73,8 +82,9 @@ class SampleBooks:
         def write(connection: Connection) -> None:
             rows.insert_samples(connection, fresh)
             rows.insert_segment(connection, done)
+            rows.let_go(connection, spare, done.done_s)
 
-        with self._books.change(done.done_s) as change:
+        with self._change(done.done_s, Counter(sample.label for sample in fresh)) as change:
             change.also(write)
         return done
 
@@ -95,7 +105,7 @@ class SampleBooks:
                 self.label({same.id: sample.label}, actor)
             return self.one(same.id), False
         sample = self._with_digest(sample)
-        with self._books.change(sample.received_s) as change:
+        with self._change(sample.received_s, Counter([sample.label])) as change:
             change.also(lambda connection: _insert_brought(connection, sample, actor))
             change.audit(actor, "sample.import", sample.id, label=sample.label, source=sample.source)
         return self.one(sample.id), True
@@ -156,7 +166,9 @@ class SampleBooks:
             details = (
                 {"label": changes[0].after, "before": changes[0].before} if len(changes) == 1 else _summed(changes)
             )
-            with self._books.change(now_s) as change:
+            moved = Counter(change.after for change in changes)
+            moved.subtract(change.before for change in changes)
+            with self._change(now_s, moved) as change:
                 change.also(lambda connection: rows.set_labels(connection, changes))
                 change.audit(actor, "sample.label", subject, **details)
         return len(changes)
@@ -167,10 +179,12 @@ class SampleBooks:
             return rows.label_history(connection, sample_id)
 
     def counts(self) -> LabelCounts:
-        """By label."""
-        with self._books.reading() as connection:
-            found = rows.count_labels(connection)
-        return LabelCounts({label: count for label, count in found.items() if label}, found.get("", 0))
+        """By label. They are counted once, and kept in memory from then on."""
+        if self._counts is None:
+            with self._books.reading() as connection:
+                self._counts = Counter(rows.count_labels(connection))
+        labels = {label: count for label, count in sorted(self._counts.items()) if label and count}
+        return LabelCounts(labels, self._counts[""])
 
     def delete(self, sample_id: str, actor: Actor) -> None:
         """Let one go; its picture goes after it, unless something else names it.
@@ -179,7 +193,7 @@ class SampleBooks:
         """
         sample = self.one(sample_id)
         now_s = self._books.clock()
-        with self._books.change(now_s) as change:
+        with self._change(now_s, Counter({sample.label: -1})) as change:
             change.also(lambda connection: rows.delete_samples(connection, [sample_id], now_s))
             change.audit(actor, "sample.delete", sample_id, label=sample.label, site=sample.site)
 
@@ -194,7 +208,9 @@ class SampleBooks:
                 connection, unlabelled_before_s=unlabelled_before_s, labelled_before_s=labelled_before_s, limit=limit
             )
         if over:
-            with self._books.change(now_s) as change:
+            moved = Counter[str]()
+            moved.subtract(over.values())
+            with self._change(now_s, moved) as change:
                 change.also(lambda connection: rows.delete_samples(connection, over, now_s))
         return len(over)
 
@@ -204,11 +220,11 @@ class SampleBooks:
             digests = rows.leaving_blobs(connection, before_s=before_s, limit=limit)
             return digests, rows.named_blobs(connection, digests)
 
-    def left(self, digests: Collection[str]) -> None:
-        """These blobs have been looked at."""
+    def left(self, digests: Collection[str], before_s: float) -> None:
+        """These blobs have been looked at, as far as `leaving` told of them: with the same `before_s`."""
         if digests:
             with self._books.change(self._books.clock()) as change:
-                change.also(lambda connection: rows.forget_leaving(connection, digests))
+                change.also(lambda connection: rows.forget_leaving(connection, digests, before_s))
 
     def named(self, digests: Collection[str]) -> set[str]:
         """Those of these blobs that samples name."""
@@ -219,6 +235,17 @@ class SampleBooks:
         """Those that came before that."""
         with self._books.change(self._books.clock()) as change:
             change.also(lambda connection: rows.forget_segments(connection, before_s))
+
+    @contextlib.contextmanager
+    def _change(self, now_s: float, moved: Counter[str]) -> Iterator[Change]:
+        """A change after which there are so many more samples of each label."""
+        # Should the database not say whether it committed, they are counted anew.
+        counts, self._counts = self._counts, None
+        with self._books.change(now_s) as change:
+            yield change
+        if counts is not None:
+            counts.update(moved)
+            self._counts = counts
 
     def _all_of(self, ids: Collection[str]) -> dict[str, KeptSample]:
         with self._books.reading() as connection:

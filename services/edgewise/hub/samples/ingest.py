@@ -1,4 +1,6 @@
-"""Takes a segment of a site's spool in: one record after the other, so that memory holds one of them."""
+"""Takes a segment of a site's spool in: one record after the other, so that memory holds one of them. It is read twice: what is refused leaves
+no pictures behind.
+"""
 
 import re
 from collections.abc import Callable, Iterator
@@ -40,24 +42,25 @@ def take_segment(file: BinaryIO, site: str, keep: Callable[[bytes], str], now_s:
     """Read a segment and keep its pictures.
 
     Args:
+        file: at its start.
         site: that sends it; its samples are of no other one.
         keep: has bytes kept, and returns what names them.
     Raises:
-        InvalidArgumentError: it is no segment, is damaged, or holds samples of another site.
+        InvalidArgumentError: it is no segment, is damaged, or holds samples of another site; nothing was kept.
         UnavailableError: there is no room for a picture.
     """
-    taken = Taken()
-    for record in records_of(file):
-        try:
-            sample = decode_sample(record)
-        except InvalidArgumentError:
-            taken.refused += 1
-            continue
-        if sample.site not in {"", site}:
+    for sample in _samples(file):
+        if sample is not None and sample.site not in {"", site}:
             raise InvalidArgumentError(
                 f"the segment's samples say that they were captured at {sample.site[:100]!r}, and the token is that of {site!r}: let "
                 f"the gateway's [capture] site be {site!r}"
             )
+    file.seek(0)
+    taken = Taken()
+    for sample in _samples(file):
+        if sample is None:
+            taken.refused += 1
+            continue
         for kept, content in _kept(sample, site, now_s):
             if len(taken.samples) >= MAX_SAMPLES:
                 taken.refused += 1
@@ -67,6 +70,17 @@ def take_segment(file: BinaryIO, site: str, keep: Callable[[bytes], str], now_s:
             taken.samples.append(KeptSample(**kept))
             taken.size_bytes += len(content)
     return taken
+
+
+def _samples(file: BinaryIO) -> Iterator[Sample | None]:
+    """Of each record; None for one that is no sample."""
+    for record in records_of(file):
+        try:
+            sample = decode_sample(record)
+        except InvalidArgumentError:
+            yield None
+        else:
+            yield sample
 
 
 def _kept(sample: Sample, site: str, now_s: float) -> Iterator[tuple[dict[str, Any], bytes]]:

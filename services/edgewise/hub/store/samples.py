@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Tuple, delete, func, insert, select, tuple_, update
 
 from edgewise.hub.store.schema import (
     NAME_LENGTH,
@@ -156,9 +156,7 @@ def select_samples(
     query = select(SAMPLES).order_by(SAMPLES.c.captured_s.desc(), SAMPLES.c.id.desc()).limit(limit)
     query = query.where(*_conditions(asked))
     if after is not None:
-        at_s, name = after
-        same = and_(SAMPLES.c.captured_s == at_s, SAMPLES.c.id < name)
-        query = query.where(or_(SAMPLES.c.captured_s < at_s, same))
+        query = query.where(_place() < after)
     return [_sample(row) for row in connection.execute(query)]
 
 
@@ -169,12 +167,11 @@ def nearest_sample(connection: Connection, asked: SampleFilter, beside: KeptSamp
         newer: the next one towards the newest; otherwise towards the oldest.
     """
     at, name = SAMPLES.c.captured_s, SAMPLES.c.id
+    there = (beside.captured_s, beside.id)
     if newer:
-        further = or_(at > beside.captured_s, and_(at == beside.captured_s, name > beside.id))
-        order = (at.asc(), name.asc())
+        further, order = _place() > there, (at.asc(), name.asc())
     else:
-        further = or_(at < beside.captured_s, and_(at == beside.captured_s, name < beside.id))
-        order = (at.desc(), name.desc())
+        further, order = _place() < there, (at.desc(), name.desc())
     query = select(name).where(*_conditions(asked), further).order_by(*order).limit(1)
     return str(connection.execute(query).scalar_one_or_none() or "")
 
@@ -207,27 +204,28 @@ def delete_samples(connection: Connection, ids: Collection[str], now_s: float) -
     for some in _batches(ids):
         query = select(SAMPLES.c.blob_sha256).where(SAMPLES.c.id.in_(some)).distinct()
         blobs = [row.blob_sha256 for row in connection.execute(query)]
-        _let_go(connection, blobs, now_s)
+        let_go(connection, blobs, now_s)
         connection.execute(delete(SAMPLE_LABELS).where(SAMPLE_LABELS.c.sample.in_(some)))
         connection.execute(delete(SAMPLES).where(SAMPLES.c.id.in_(some)))
 
 
 def expired_samples(
     connection: Connection, *, unlabelled_before_s: float | None, labelled_before_s: float | None, limit: int
-) -> list[str]:
-    """Names of samples whose time is over.
+) -> dict[str, str]:
+    """Names of samples whose time is over, and the label of each.
 
     Args:
         unlabelled_before_s: without a label and received before; None for none of them.
         labelled_before_s: labelled before; None for none of them.
     """
-    found: list[str] = []
+    found: dict[str, str] = {}
+    names = select(SAMPLES.c.id, SAMPLES.c.label)
     if unlabelled_before_s is not None:
-        over = and_(SAMPLES.c.label == "", SAMPLES.c.received_s < unlabelled_before_s)
-        found += connection.execute(select(SAMPLES.c.id).where(over).limit(limit)).scalars()
+        over = names.where(SAMPLES.c.label == "", SAMPLES.c.received_s < unlabelled_before_s)
+        found.update((row.id, row.label) for row in connection.execute(over.limit(limit)))
     if labelled_before_s is not None and len(found) < limit:
-        over = and_(SAMPLES.c.label != "", SAMPLES.c.labelled_at_s < labelled_before_s)
-        found += connection.execute(select(SAMPLES.c.id).where(over).limit(limit - len(found))).scalars()
+        over = names.where(SAMPLES.c.label != "", SAMPLES.c.labelled_at_s < labelled_before_s)
+        found.update((row.id, row.label) for row in connection.execute(over.limit(limit - len(found))))
     return found
 
 
@@ -247,10 +245,19 @@ def leaving_blobs(connection: Connection, *, before_s: float, limit: int) -> lis
     return list(connection.execute(query).scalars())
 
 
-def forget_leaving(connection: Connection, digests: Iterable[str]) -> None:
-    """They have gone, or are named again."""
+def forget_leaving(connection: Connection, digests: Iterable[str], before_s: float) -> None:
+    """They have gone, or are named again; but for those whose samples went at that moment or later."""
+    leaving = SAMPLE_BLOBS_LEAVING.c
+    for some in _batches(digests):
+        over = delete(SAMPLE_BLOBS_LEAVING).where(leaving.sha256.in_(some), leaving.since_s < before_s)
+        connection.execute(over)
+
+
+def let_go(connection: Connection, digests: Collection[str], now_s: float) -> None:
+    """Of these blobs samples went, or never came: they are to be looked at."""
     for some in _batches(digests):
         connection.execute(delete(SAMPLE_BLOBS_LEAVING).where(SAMPLE_BLOBS_LEAVING.c.sha256.in_(some)))
+        connection.execute(insert(SAMPLE_BLOBS_LEAVING), [{"sha256": one, "since_s": now_s} for one in some])
 
 
 def find_segment(connection: Connection, site: str, name: str, sha256: str = "") -> SegmentDone | None:
@@ -274,10 +281,11 @@ def forget_segments(connection: Connection, before_s: float) -> None:
     connection.execute(delete(SAMPLE_SEGMENTS).where(SAMPLE_SEGMENTS.c.done_s < before_s))
 
 
-def _let_go(connection: Connection, digests: Collection[str], now_s: float) -> None:
-    forget_leaving(connection, digests)
-    if digests:
-        connection.execute(insert(SAMPLE_BLOBS_LEAVING), [{"sha256": one, "since_s": now_s} for one in digests])
+def _place() -> Tuple:
+    """In the order of samples. Compared as a whole, so that a page far down is found by the index; PostgreSQL tries an "or" of two comparisons
+    row by row.
+    """
+    return tuple_(SAMPLES.c.captured_s, SAMPLES.c.id)
 
 
 def _conditions(asked: SampleFilter) -> Iterator[ColumnElement[bool]]:

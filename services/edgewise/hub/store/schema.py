@@ -238,8 +238,13 @@ SAMPLES: Final = Table(
     # What is not asked for: how the request was written, and who answered otherwise.
     Column("details", JSON, nullable=False),
     Index(None, "captured_s", "id"),
+    Index(None, "site", "captured_s", "id"),
+    Index(None, "source", "captured_s", "id"),
+    Index(None, "model", "captured_s", "id"),
     Index(None, "label", "captured_s"),
-    Index(None, "received_s"),
+    # For those whose time is over.
+    Index(None, "label", "received_s"),
+    Index(None, "labelled_at_s"),
     Index(None, "blob_sha256"),
 )
 
@@ -275,4 +280,5 @@ SAMPLE_BLOBS_LEAVING: Final = Table(
     METADATA,
     _digest("sha256", key=True),
     _time("since_s"),
+    Index(None, "since_s"),
 )

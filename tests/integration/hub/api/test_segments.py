@@ -122,6 +122,14 @@ def test_a_damaged_segment_is_refused_whole(site, content, said):
     assert state(site, name, content)["offset"] == 0
 
 
+def test_nothing_of_a_segment_that_is_refused_is_kept(world, site):
+    good = captured(440)
+    first, theirs = encode_sample(good), encode_sample(captured(441, site="beta"))
+    for number, content in enumerate((segment_of(first, theirs), segment_of(first, b"x")[:-1] + b"y"), 50):
+        assert patch(site, f"1-0-w0.5f3a9c01-{number:010d}", content).status_code == 400
+        assert not world.hub.blobs.has(sha256(good.request))
+
+
 def test_a_segment_that_came_damaged_is_asked_for_once_more(world, site):
     name, content = "1-0-w0.5f3a9c01-0000000006", segment_of(encode_sample(captured(220)))
     damaged = b"?" + content[1:]
@@ -220,6 +228,39 @@ def test_samples_go_when_their_time_is_over_and_their_pictures_after_them(world,
     assert blobs.has(sha256(kept.request))
     assert blobs.has(sha256(released))
     assert shown(world, kept.sample_id)["expires"] == ""
+
+
+def test_the_picture_of_a_sample_that_is_another_sites_goes_again(world, site, monkeypatch):
+    other, mine = world.site("epsilon"), captured(450)
+    theirs = captured(451, site="epsilon", sample_id=mine.sample_id)
+    patch(site, "1-0-w0.5f3a9c01-0000000052", segment_of(encode_sample(mine))).raise_for_status()
+    told = patch(other, "1-0-w0.5f3a9c01-0000000052", segment_of(encode_sample(theirs))).raise_for_status().json()
+    assert told["refused"] == 1
+    later_s = world.hub.clock() + sweeping.GRACE_S + 1.0
+    monkeypatch.setattr(world.hub, "clock", lambda: later_s)
+    world.run(sweeping.sweep(world.hub))
+    assert not world.hub.blobs.has(sha256(theirs.request))
+    assert world.hub.blobs.has(sha256(mine.request))
+
+
+def test_releases_are_read_once_a_sweep(world, site, monkeypatch):
+    samples = [captured(number) for number in (460, 461, 462)]
+    patch(site, "1-0-w0.5f3a9c01-0000000053", segment_of(*map(encode_sample, samples))).raise_for_status()
+    for each in samples:
+        world.operator.delete(f"/api/v1/samples/{each.sample_id}").raise_for_status()
+    asked, named_by_releases = [], sweeping.named_by_releases
+
+    async def noted(hub):
+        asked.append(hub)
+        return await named_by_releases(hub)
+
+    later_s = world.hub.clock() + sweeping.GRACE_S + 1.0
+    monkeypatch.setattr(world.hub, "clock", lambda: later_s)
+    monkeypatch.setattr(sweeping, "AT_ONCE", 1)
+    monkeypatch.setattr(sweeping, "named_by_releases", noted)
+    world.run(sweeping.sweep(world.hub))
+    assert len(asked) == 1
+    assert not any(world.hub.blobs.has(sha256(each.request)) for each in samples)
 
 
 def test_labelled_samples_go_as_well_where_that_is_wanted(world, site, monkeypatch):

@@ -102,6 +102,15 @@ def test_no_name_from_a_hub_leads_out_of_an_export(tmp_path, told):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_label_that_is_the_name_of_the_list_is_refused_before_its_picture_is_asked_for(tmp_path):
+    def never(sample_id):
+        raise AssertionError(sample_id)
+
+    with pytest.raises(FailedPreconditionError, match="labelled 'Samples.json', which is the name of the list"):
+        export([sample(ONE, "Samples.json")], never, FORMATS["folder"], tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_coco_has_one_box_of_the_whole_picture_for_each_label(tmp_path):
     out, _ = exported(tmp_path, "coco", sample(ONE, "dog"), sample(TWO), sample(THREE, "cat"))
     said = json.loads((out / "annotations.json").read_text())
@@ -182,6 +191,7 @@ def test_label_studios_short_export_is_read_too(tmp_path):
         ({**annotated("dog"), "data": []}, "data: found '[]', expected an object with image"),
         ({**annotated("dog"), "annotations": 3}, "annotations: found '3', expected a list"),
         (annotated("dog", image="https://example.org/dog.jpg"), "nothing is fetched from elsewhere"),
+        (annotated("dog", image="http://[x/a.jpg"), "data.image: found 'http://[x/a.jpg', which is no address"),
         (annotated("dog", image="../../etc/passwd"), 'leads out of the directory with ".."'),
         (annotated("dog", image="images/none.jpg"), "there is no file 'images/none.jpg' below"),
         (annotated("no/label"), "found the label 'no/label', expected 1 to 64"),

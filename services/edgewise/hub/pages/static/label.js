@@ -42,16 +42,20 @@
     return document.getElementById(held.id);
   }
 
-  async function go(url, words) {
-    const absolute = new URL(url, location.href).href;
-    const sample = await (coming?.url === absolute ? coming.page : page(absolute));
+  function show(sample) {
     const held = document.activeElement;
     const inside = place.contains(held);
     place.replaceChildren(sample);
-    history.replaceState(null, "", absolute);
     document.title = document.title.replace(/^.*?(?= · )/, sample.dataset.title);
-    wrong.hidden = true;
     if (inside) (same(held) ?? sample).focus({ preventScroll: true });
+  }
+
+  async function go(url, words) {
+    const absolute = new URL(url, location.href).href;
+    const sample = await (coming?.url === absolute ? coming.page : page(absolute));
+    show(sample);
+    history.replaceState(null, "", absolute);
+    wrong.hidden = true;
     const name = sample.querySelector("h1").textContent;
     said.textContent = `${words} ${name}, ${sample.querySelector("img")?.alt ?? "numbers, no picture"}`.trim();
     coming = null;
@@ -78,12 +82,16 @@
     const answer = await fetch(form.action, { method: "POST", body, cache: "no-store", redirect: "manual", headers: MARK });
     if (answer.status === 401) throw new Error("You are logged out. Load the page again to log in.");
     if (!answer.ok) {
-      const text = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main [role=alert].sentence, main .sentence");
+      const told = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const text = told.querySelector("main [role=alert].sentence, main .sentence");
+      // Somebody else labelled it meanwhile: as it is now.
+      const now = told.getElementById("sample");
+      if (now) show(document.adoptNode(now));
       throw new Error(text?.textContent || "The hub did not do that.");
     }
     const { to, said: words } = await answer.json();
-    // A label that was new, or one taken back, is not on the page that was fetched before.
-    if (submitter?.id === "give-new" || coming?.url !== new URL(to, location.href).href) coming = null;
+    // The page that was fetched before knows nothing of a label that was new, nor of what was taken back.
+    if (submitter?.name !== "label" || coming?.url !== new URL(to, location.href).href) coming = null;
     await go(to, words);
   }
 

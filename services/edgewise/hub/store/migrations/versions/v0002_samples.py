@@ -41,8 +41,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_samples")),
     )
     op.create_index(op.f("ix_samples_captured_s_id"), "samples", ["captured_s", "id"], unique=False)
+    op.create_index(op.f("ix_samples_site_captured_s_id"), "samples", ["site", "captured_s", "id"], unique=False)
+    op.create_index(op.f("ix_samples_source_captured_s_id"), "samples", ["source", "captured_s", "id"], unique=False)
+    op.create_index(op.f("ix_samples_model_captured_s_id"), "samples", ["model", "captured_s", "id"], unique=False)
     op.create_index(op.f("ix_samples_label_captured_s"), "samples", ["label", "captured_s"], unique=False)
-    op.create_index(op.f("ix_samples_received_s"), "samples", ["received_s"], unique=False)
+    op.create_index(op.f("ix_samples_label_received_s"), "samples", ["label", "received_s"], unique=False)
+    op.create_index(op.f("ix_samples_labelled_at_s"), "samples", ["labelled_at_s"], unique=False)
     op.create_index(op.f("ix_samples_blob_sha256"), "samples", ["blob_sha256"], unique=False)
     op.create_table(
         "sample_labels",
@@ -74,3 +78,4 @@ def upgrade() -> None:
         sa.Column("since_s", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("sha256", name=op.f("pk_sample_blobs_leaving")),
     )
+    op.create_index(op.f("ix_sample_blobs_leaving_since_s"), "sample_blobs_leaving", ["since_s"], unique=False)
