@@ -171,6 +171,7 @@ def test_versions_agree_and_are_ready_for_a_release(trained, drawn, tmp_path):
         trained.out, tmp_path, model="pets", version=3, thresholds={"dog": 0.6}, tensorflow=True, tell=said.append
     )
     assert done.difference < 1e-4
+    assert "9 of 9 test pictures go along as held-out examples, of 1 source" in said
     assert done.agreement.verdict_ratio >= 0.95
     assert done.release_command.startswith(
         f"edgewise release create pets 3 --cloud {tmp_path}/cloud/pets/3 --edge {tmp_path}/edge"
