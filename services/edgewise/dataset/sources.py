@@ -7,7 +7,7 @@ list.txt                          a line each: "where/one.jpg cat", as training 
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,8 @@ from edgewise.dataset.settings import BuildSettings
 from edgewise.protocols.dataset_manifest import CLASS_EXPECTED, MANIFEST, SPLITS, is_class_name
 from edgewise.protocols.documents import Document, check_format, read_document
 
+FILE: Final = "file:"
+"""How the origin of a picture begins that is known by its name alone."""
 SAMPLES: Final = "samples.json"
 SAMPLES_FORMAT: Final = "edgewise-samples/1"
 PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
@@ -37,8 +39,9 @@ class SourcePicture:
         name: below what was given, parts with / between them.
         label: its class.
         source: what it must not be parted from; "" where nobody said.
-        origin: "sample:<id>" or "file:<name>".
+        origin: "sample:<id>" or "file:<name>"; where several PATHs were given, <name> begins with what tells this one from the others.
         synthetic: drawn by a program.
+        below: the parts of the absolute name of the directory that `name` begins at.
     """
 
     path: Path
@@ -47,6 +50,7 @@ class SourcePicture:
     source: str
     origin: str
     synthetic: bool = False
+    below: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +77,12 @@ def find(paths: Iterable[Path], settings: BuildSettings) -> Found:
         FailedPreconditionError: a directory cannot be read, or is laid out otherwise.
     """
     found = Found([])
+    paths = list(paths)
+    tails = _tails({_root_parts(path) for path in paths})
     for path in paths:
+        root = _root_parts(path)
         for picture in _of_path(path, found):
-            read = _read_as(picture, settings)
+            read = _read_as(_placed_below(picture, root, tails[root]), settings)
             if not read.label:
                 _pass_over(found, "left out by [labels]")
             elif len(found.pictures) == MAX_PICTURES:
@@ -84,6 +91,33 @@ def find(paths: Iterable[Path], settings: BuildSettings) -> Found:
                 found.pictures.append(read)
     found.pictures.sort(key=lambda picture: (picture.origin, picture.label, str(picture.path)))
     return found
+
+
+def _root_parts(path: Path) -> tuple[str, ...]:
+    """Of the directory that names begin at; a list's names begin beside it."""
+    # Links keep their names: one that points elsewhere by now is still the same PATH.
+    parts = Path(os.path.normpath(path.absolute())).parts[1:]
+    return parts[:-1] if path.is_file() else parts
+
+
+def _tails(roots: Collection[tuple[str, ...]]) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """As many of the last parts of each root as tell it from the others; none where there is one alone."""
+    if len(roots) == 1:
+        return dict.fromkeys(roots, ())
+    found = {}
+    for root in roots:
+        others = [other for other in roots if other != root]
+        count = 1
+        while count < len(root) and any(other[-count:] == root[-count:] for other in others):
+            count += 1
+        found[root] = root[-count:]
+    return found
+
+
+def _placed_below(picture: SourcePicture, root: tuple[str, ...], tail: tuple[str, ...]) -> SourcePicture:
+    if not picture.origin.startswith(FILE) or picture.name.startswith("/"):
+        return picture
+    return replace(picture, origin=FILE + "/".join((*tail, picture.name)), below=root)
 
 
 def _of_path(path: Path, found: Found) -> Iterator[SourcePicture]:
@@ -122,7 +156,7 @@ def _of_folder(root: Path) -> Iterator[SourcePicture]:
             )
         for path in paths:
             name = path.relative_to(root).as_posix()
-            yield SourcePicture(path, name, folder.name, "", f"file:{name}")
+            yield SourcePicture(path, name, folder.name, "", FILE + name)
 
 
 def _entries(directory: Path) -> list[Path]:
@@ -200,7 +234,7 @@ def _of_list(path: Path) -> Iterator[SourcePicture]:
         there = path.parent / name
         if not there.exists():
             raise InvalidArgumentError(f"{path}, line {number}: there is no file {name[:200]!r} beside the list")
-        yield SourcePicture(there, name, label, "", f"file:{name}")
+        yield SourcePicture(there, name, label, "", FILE + name)
 
 
 def _content(path: Path, max_bytes: int) -> bytes:

@@ -49,7 +49,7 @@ class DatasetImage:
         label: its class.
         split: "train", "validation" or "test".
         source: what is never in two splits: camera and day, or as it was stated; "" where nobody said.
-        origin: "sample:<id>" or "file:<name>".
+        origin: "sample:<id>" or "file:<name>", its name below the PATH that it was found in; where there were several, with that PATH's.
         augmented_from: the `file` that it was made of, None for an original.
         augmentation: what was done to that one.
         synthetic: drawn by a program, no photograph.

@@ -1,6 +1,6 @@
 """What run.json says of a training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edgewise import __version__
 from edgewise.protocols.dataset_manifest import SPLITS, Dataset
 from edgewise.study import environment
+from edgewise.train.evaluation import Evaluation, Mistake
 from edgewise.train.pictures import View
 from edgewise.train.run_directory import FINISHED, FORMAT, RUNNING
 from edgewise.train.settings import TrainSettings
@@ -75,6 +76,23 @@ def finished(found: dict[str, Any], result: "TrainResult", files: Sequence[str])
             for one in result.evaluation.mistakes[:SHOWN_MISTAKES]
         ],
     }
+
+
+def evaluation_of(found: Mapping[str, Any], files: Sequence[str]) -> Evaluation:
+    """On the test split, as `finished` described it, which keeps the surest mistakes alone.
+
+    Args:
+        files: as there.
+    """
+    rows = {file: row for row, file in enumerate(files)}
+    return Evaluation(
+        classes=tuple(found["dataset"]["classes"]),
+        confusion=tuple(tuple(row) for row in found["test"]["confusion"]),
+        loss=found["test"]["loss"],
+        mistakes=tuple(
+            Mistake(rows[one["file"]], one["actual"], one["called"], one["sure"]) for one in found["mistakes"]
+        ),
+    )
 
 
 def code_version() -> str:

@@ -21,8 +21,8 @@ from edgewise.model_server.config.model_config import Layout
 from edgewise.model_server.images.transforms import VERDICT, label
 from edgewise.protocols.dataset_manifest import TEST, TRAIN, Dataset, DatasetImage, read_dataset
 from edgewise.train import networks, version_config
-from edgewise.train.held_out import add_held_out
-from edgewise.train.pictures import View
+from edgewise.train.held_out import HeldOut, add_held_out, evenly, held_out
+from edgewise.train.pictures import View, unlike_served
 from edgewise.train.run_directory import RunDirectory
 from edgewise.trust.durable_files import write_durably
 
@@ -122,6 +122,10 @@ def export(
     )
     _check(measured, difference, agreement)
     golden = _golden(answers, plan, content)
+    going = held_out(source, content.of_split(TEST))
+    tell(str(going))
+    if unlike := unlike_served(content, plan.view):
+        tell(unlike)
     written = {CLOUD: float32, EDGE: int8}
     directories = {}
     digest = hashlib.sha256(directory.model.read_bytes()).hexdigest()
@@ -132,7 +136,7 @@ def export(
 
         def fill(staged: Path, network_bytes: bytes = network_bytes) -> None:
             (staged / "model.onnx").write_bytes(network_bytes)
-            _add_files(staged, source, golden, answers.images, plan)
+            _add_files(staged, source, golden, going, plan)
 
         directories[tier] = _write(out / tier, model, version, config, fill, force=force, tell=tell)
     if tensorflow:
@@ -142,7 +146,7 @@ def export(
 
         def fill_saved(staged: Path) -> None:
             shutil.copytree(directory.saved_model, staged, dirs_exist_ok=True)
-            _add_files(staged, source, golden, answers.images, plan)
+            _add_files(staged, source, golden, going, plan)
 
         directories[TENSORFLOW] = _write(out / TENSORFLOW, model, version, config, fill_saved, force=force, tell=tell)
     lineage = _lineage(found, accuracy, measured)
@@ -173,7 +177,7 @@ def _converted(network: networks.Network, source: Path, content: Dataset, view: 
     from edgewise.train.onnx_conversion import convert, quantized  # noqa: PLC0415  (imports TensorFlow)
 
     model = convert(network)
-    calibration = _tensors(source, _some(content.of_split(TRAIN), MAX_CALIBRATION), view)
+    calibration = _tensors(source, evenly(content.of_split(TRAIN), MAX_CALIBRATION), view)
     return model.SerializeToString(), quantized(model, calibration, network)
 
 
@@ -182,17 +186,10 @@ def _asked(
 ) -> _Answers:
     from edgewise.train.stage_model import Examples, predict  # noqa: PLC0415  (imports TensorFlow)
 
-    images = _some(content.of_split(TEST), MAX_COMPARED)
+    images = evenly(content.of_split(TEST), MAX_COMPARED)
     inputs = _tensors(source, images, view)
     said = predict(network.model, Examples(inputs, lambda rows: np.ascontiguousarray(rows.transpose(0, 2, 3, 1))))
     return _Answers(images, said, run_network(models[0], inputs), run_network(models[1], inputs))
-
-
-def _some(images: tuple[DatasetImage, ...], most: int) -> tuple[DatasetImage, ...]:
-    """At most so many of them, evenly from all of the list, in which a class follows the other."""
-    if len(images) <= most:
-        return images
-    return tuple(images[int(at)] for at in np.linspace(0, len(images) - 1, most))
 
 
 def _tensors(source: Path, images: tuple[DatasetImage, ...], view: View) -> NDArray[np.float32]:
@@ -238,23 +235,27 @@ def _golden(answers: _Answers, plan: version_config.Plan, content: Dataset) -> l
         raise FailedPreconditionError(
             "no picture of the test split is called right by float32 and by int8; nothing was written: train longer, or on more pictures"
         )
-    return [
-        (image, f"{expected.replace(' ', '-')}{Path(image.file).suffix}", expected)
-        for expected, (_, image) in sorted(found.items())
-    ]
+    named: dict[str, tuple[DatasetImage, str, str]] = {}
+    for expected, (_, image) in sorted(found.items()):
+        stem, count = expected.replace(" ", "-"), 1
+        # The classes "a b" and "a-b" have a file each.
+        while (name := stem if count == 1 else f"{stem}-{count}") in named:
+            count += 1
+        named[name] = image, f"{name}{Path(image.file).suffix}", expected
+    return list(named.values())
 
 
 def _add_files(
     staged: Path,
     source: Path,
     golden: list[tuple[DatasetImage, str, str]],
-    held_out: tuple[DatasetImage, ...],
+    going: HeldOut,
     plan: version_config.Plan,
 ) -> None:
     (staged / "labels.txt").write_text("\n".join(plan.output.labels) + "\n", encoding="utf-8")
     for image, name, _ in golden:
         copy_file(source / image.file, staged / f"golden-{name}")
-    add_held_out(staged, source, held_out, plan.verdict_of)
+    add_held_out(staged, source, going, plan.verdict_of)
 
 
 def _write(

@@ -1,8 +1,11 @@
 """The test split goes along with the versions, so that a rollout's gate `accuracy` can ask old and new version for it at the site."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import numpy as np
 
 from edgewise.model_server.building.version_directory import copy_file
 from edgewise.protocols.dataset_manifest import DatasetImage
@@ -12,24 +15,72 @@ MOST_EXAMPLES: Final = 400
 """Sites ask two versions for each of them before anybody else may ask the new one."""
 
 
-def add_held_out(staged: Path, source: Path, images: Sequence[DatasetImage], verdict_of: Callable[[str], str]) -> int:
-    """Write `heldout/` into the directory of a version.
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """What of a test split goes along.
+
+    Attributes:
+        images: that do.
+        tested: how many pictures the split has.
+        too_large: how many of those are over 1 MiB.
+    """
+
+    images: tuple[DatasetImage, ...]
+    tested: int
+    too_large: int
+
+    def __str__(self) -> str:
+        """For people."""
+        large = f"; {self.too_large:,} are over 1 MiB" if self.too_large else ""
+        if not self.images:
+            return (
+                f"none of {self.tested:,} test pictures goes along as a held-out example{large}: "
+                "a rollout's gate `accuracy` has nothing to ask"
+            )
+        return f"{len(self.images):,} of {self.tested:,} test pictures go along as held-out examples, {self._sources()}{large}"
+
+    def _sources(self) -> str:
+        """Pictures of one source are alike, so many of few sources prove less than their number says."""
+        stated = {image.source for image in self.images if image.source}
+        unstated = sum(not image.source for image in self.images)
+        if not stated:
+            return "of sources that nobody stated"
+        more = f", {unstated:,} of sources that nobody stated" if unstated else ""
+        return f"of {len(stated):,} source{'' if len(stated) == 1 else 's'}{more}"
+
+
+def held_out(source: Path, images: Sequence[DatasetImage]) -> HeldOut:
+    """Choose what goes along.
 
     Args:
         source: the dataset's directory.
         images: of the test split.
-        verdict_of: what the version is to say of a class.
-    Returns: how many; pictures of over 1 MiB stay out.
     """
-    small = [image for image in images if (source / image.file).stat().st_size <= MAX_EXAMPLE_BYTES][:MOST_EXAMPLES]
-    if not small:
-        return 0
+    small = tuple(image for image in images if (source / image.file).stat().st_size <= MAX_EXAMPLE_BYTES)
+    return HeldOut(evenly(small, MOST_EXAMPLES), len(images), len(images) - len(small))
+
+
+def evenly(images: tuple[DatasetImage, ...], most: int) -> tuple[DatasetImage, ...]:
+    """At most so many of them, evenly from all of the list, in which a class follows the other."""
+    if len(images) <= most:
+        return images
+    return tuple(images[int(at)] for at in np.linspace(0, len(images) - 1, most))
+
+
+def add_held_out(staged: Path, source: Path, going: HeldOut, verdict_of: Callable[[str], str]) -> None:
+    """Write `heldout/` into the directory of a version, unless nothing goes along.
+
+    Args:
+        source: the dataset's directory.
+        verdict_of: what the version is to say of a class.
+    """
+    if not going.images:
+        return
     folder = staged / FOLDER
     folder.mkdir()
     examples = []
-    for number, image in enumerate(small, start=1):
+    for number, image in enumerate(going.images, start=1):
         name = f"{number:04}{Path(image.file).suffix}"
         copy_file(source / image.file, folder / name)
         examples.append(Example(name, verdict_of(image.label)))
     (folder / NAME).write_bytes(heldout_bytes(Heldout(tuple(examples))))
-    return len(small)

@@ -1,11 +1,11 @@
 """A dataset's pictures as arrays, seen as the model server will see them: decoded, resized and cropped by its own code."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +14,17 @@ from edgewise.core.errors import EdgewiseError, FailedPreconditionError, Invalid
 from edgewise.model_server.config.model_config import ImageInput, Layout
 from edgewise.model_server.images.transforms import decode_image
 from edgewise.protocols.dataset_manifest import SPLITS, TRAIN, Dataset, DatasetImage
+from edgewise.train.mapped_arrays import new_array
 from edgewise.train.networks import INPUT, NetworkKind
-from edgewise.train.settings import FROM_SCRATCH, TrainSettings
+from edgewise.train.run_directory import RunDirectory
+from edgewise.train.settings import FROM_SCRATCH, PUBLISHED, TrainSettings
 
 MIN_TRAINED: Final = 2
 """Pictures of a class without which nothing can be learned of it."""
 
 _MAX_PICTURE_BYTES: Final = 32 << 20
 _THREADS: Final = 2
+_FITS: Final = {"pad": "have black bars (--fit pad)", "stretch": "are stretched (--fit stretch)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +67,48 @@ class View:
 
 
 def view(kind: NetworkKind, settings: TrainSettings, dataset: Dataset) -> View:
-    """What a network is shown of a dataset's pictures."""
+    """What a network is shown of a dataset's pictures.
+
+    A network that is trained on sees the mean that it was trained with, out of the run.json beside its weights.
+    """
     size = settings.size or kind.size_px
-    own_mean = kind.dataset_mean and settings.weights == FROM_SCRATCH
-    return View(kind.resize_for(size), size, dataset.mean if own_mean else kind.mean, kind.scale)
+    mean = kind.mean
+    if kind.dataset_mean:
+        mean = _mean_before(kind, settings) or dataset.mean
+    return View(kind.resize_for(size), size, mean, kind.scale)
+
+
+def view_of(found: Mapping[str, Any]) -> View:
+    """What the network of a training was shown, by its run.json."""
+    seen = found["view"]
+    return View(seen["resize_px"], seen["size_px"], tuple(seen["mean"]), tuple(seen["scale"]))
+
+
+def _mean_before(kind: NetworkKind, settings: TrainSettings) -> tuple[float, float, float] | None:
+    """The mean that the weights were trained with; None where nothing beside them says so."""
+    if settings.weights in {FROM_SCRATCH, PUBLISHED}:
+        return None
+    try:
+        found = RunDirectory(Path(settings.weights).parent).read()
+    except (NotFoundError, FailedPreconditionError):
+        return None
+    return view_of(found).mean if found["settings"]["network"] == kind.name else None
+
+
+def unlike_served(dataset: Dataset, shown: View) -> str:
+    """How a dataset's build made its pictures other than those that apps send; "" where it did not."""
+    found = []
+    if bars := _FITS.get(str(dataset.build.get("fit", ""))):
+        found.append(bars)
+    if dataset.size is not None and min(dataset.size) < shown.resize_px:
+        height, width = dataset.size
+        found.append(f"are {width} × {height} pixels and enlarged to {shown.resize_px}")
+    if not found:
+        return ""
+    return (
+        f"the dataset's pictures {' and '.join(found)}; what apps send is not, so the accuracy may not hold for it: "
+        f"`edgewise data build` with --fit crop and --size {shown.resize_px}x{shown.resize_px} or more makes what the model server shows"
+    )
 
 
 def check(dataset: Dataset, settings: TrainSettings) -> None:
@@ -117,6 +158,7 @@ def load(
     Raises:
         NotFoundError: a picture is missing.
         FailedPreconditionError: a picture was changed since the dataset was built, or cannot be decoded.
+        OSError: there is no room for the cache.
     """
     images = dataset.of_split(split, augmented=split == TRAIN)
     labels = np.array([dataset.classes.index(image.label) for image in images], np.int64)
@@ -133,7 +175,7 @@ def _decode_all(directory: Path, images: Sequence[DatasetImage], shown: View, pa
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".part")
     shape = (len(images), shown.size_px, shown.size_px, 3)
-    made = np.lib.format.open_memmap(beside, mode="w+", dtype=np.uint8, shape=shape)
+    made = new_array(beside, np.uint8, shape)
     plain = View(shown.resize_px, shown.size_px, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)).spec()
 
     def fill(row: int) -> None:

@@ -1,5 +1,6 @@
 """The plots of a training, in the looks of the studies' reports."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _WIDTH_IN: Final = 6.2
 _HEIGHT_IN: Final = 2.5
 _LOOKS: Final = dict(zip(("training", "validation"), series((CLOUD, EDGE)).values(), strict=True))
+_AROUND: Final = 1.2
 _MARKED: Final = 40
 """Epochs from which on their points are no longer marked one by one."""
 
@@ -59,8 +61,12 @@ def drawings(shown: Shown) -> list[Drawing]:
 def _learning_rate(shown: Shown) -> Drawing:
     def draw() -> "Figure":
         figure, ((axes,),) = panels(1, 1, width_in=_WIDTH_IN, height_in=1.9, top_in=0.05)
-        _line(axes, shown.epochs, [one.learning_rate for one in shown.epochs], "training")
-        logarithmic(axes, "y")
+        rates = [one.learning_rate for one in shown.epochs]
+        _line(axes, shown.epochs, rates, "training")
+        if span := _decade(rates):
+            axes.set_yscale("log")
+            axes.set_ylim(*span)
+            logarithmic(axes, "y", scale=False)
         axes.set_ylabel("learning rate")
         _epochs_below(axes, shown)
         return figure
@@ -74,6 +80,16 @@ def _learning_rate(shown: Shown) -> Drawing:
         draw,
         Table(("epoch", "stage", "learning rate"), rows),
     )
+
+
+def _decade(rates: Sequence[float]) -> tuple[float, float] | None:
+    """What an axis shows of learning rates: a decade at least, in which there are three ticks; None where all are 0."""
+    rates = [rate for rate in rates if rate > 0]
+    if not rates:
+        return None
+    low, high = min(rates) / _AROUND, max(rates) * _AROUND
+    wider = math.sqrt(max(10.0 * low / high, 1.0))
+    return low / wider, high * wider
 
 
 def _curves(shown: Shown, name: str, title: str, caption: str) -> Drawing:

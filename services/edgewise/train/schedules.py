@@ -1,8 +1,11 @@
 """The learning rate at each step of a stage."""
 
 import math
+from typing import Final
 
 from edgewise.train.settings import Schedule, Stage
+
+_ROUNDING: Final = 1e-9
 
 
 def learning_rate(stage: Stage, epoch: float) -> float:
@@ -16,18 +19,20 @@ def learning_rate(stage: Stage, epoch: float) -> float:
     """
     if epoch < stage.warmup:
         return stage.learning_rate * epoch / stage.warmup
-    return stage.learning_rate * _share(stage, epoch)
+    return stage.learning_rate * _share(stage, epoch - stage.warmup)
 
 
-def _share(stage: Stage, epoch: float) -> float:
+def _share(stage: Stage, passed: float) -> float:
+    """What is left of the rate so many epochs after the warmup."""
     match stage.schedule:
         case Schedule.STEP:
-            return float(stage.decay ** math.floor(epoch / stage.every))
+            # A part of an epoch, as 2.3 - 0.3, may come a little short of the whole number that it stands for.
+            return float(stage.decay ** math.floor(passed / stage.every + _ROUNDING))
         case Schedule.EXPONENTIAL:
-            return float(stage.decay**epoch)
+            return float(stage.decay**passed)
         case Schedule.COSINE:
-            passed = (epoch - stage.warmup) / max(stage.epochs - stage.warmup, 1e-9)
-            return stage.decay + (1.0 - stage.decay) * (1.0 + math.cos(math.pi * min(passed, 1.0))) / 2.0
+            ratio = min(passed / max(stage.epochs - stage.warmup, _ROUNDING), 1.0)
+            return stage.decay + (1.0 - stage.decay) * (1.0 + math.cos(math.pi * ratio)) / 2.0
         case Schedule.CONSTANT:
             return 1.0
 

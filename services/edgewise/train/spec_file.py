@@ -72,12 +72,15 @@ def load(path: Path) -> Spec:
 def _settings(top: Table, path: Path) -> TrainSettings:
     network = top.choice("network", tuple(NETWORKS))
     stopping = top.table("early_stopping", _STOPPING)
-    stages = tuple(_stage(one, network) for one in top.tables("stage", _STAGE))
+    weights = _weights(top, network, path)
+    # Drawn layers that are left as they are would be all that a head has to learn from.
+    unfreeze = ALL_GROUPS if weights == FROM_SCRATCH else 0
+    stages = tuple(_stage(one, network, unfreeze) for one in top.tables("stage", _STAGE))
     if not 1 <= len(stages) <= MAX_STAGES:
         raise top.error("stage", f"found {len(stages)} stages, expected 1 to {MAX_STAGES} tables [[stage]]")
     return TrainSettings(
         network=network,
-        weights=_weights(top, network, path),
+        weights=weights,
         stages=stages,
         name=top.name_of("name") if "name" in top else path.stem,
         batch_size=top.integer("batch_size", 1, 4096, 16),
@@ -93,7 +96,7 @@ def _settings(top: Table, path: Path) -> TrainSettings:
     )
 
 
-def _stage(table: Table, network: str) -> Stage:
+def _stage(table: Table, network: str, unfreeze: int) -> Stage:
     schedule = Schedule(table.choice("schedule", _words(Schedule), Schedule.CONSTANT))
     epochs = table.integer("epochs", 1, MAX_EPOCHS)
     warmup = table.number("warmup", 0.0, float(epochs), 0.0)
@@ -104,17 +107,17 @@ def _stage(table: Table, network: str) -> Stage:
         decay=table.number("decay", 0.0, 1.0, _DECAY[schedule]),
         every=table.integer("every", 1, MAX_EPOCHS, 10),
         warmup=warmup,
-        unfreeze=_unfreeze(table, network),
+        unfreeze=_unfreeze(table, network, unfreeze),
         name=table.text("name", ""),
     )
 
 
-def _unfreeze(table: Table, network: str) -> int:
+def _unfreeze(table: Table, network: str, default: int) -> int:
     most = NETWORKS[network].groups
     expected = f'a whole number in 0..{most} (groups of layers of {network} from the top) or "all"'
     value = table.get("unfreeze", required=False, expected=expected)
     if value is None:
-        return 0
+        return default
     if value == "all":
         return ALL_GROUPS
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewise.train.keras_runtime import keras
+from edgewise.train.mapped_arrays import new_array
 from edgewise.train.networks import Network
 from edgewise.train.pictures import Pictures, View
 from edgewise.train.settings import ALL_GROUPS, FROM_SCRATCH, Optimizer, Stage, TrainSettings
@@ -53,11 +54,13 @@ class StageModel:
 
         Args:
             cache: file for what the frozen part makes; written anew.
+
+        Raises: OSError: there is no room for it.
         """
         if self.below is None:
             return Examples(pictures.pixels, self.shown.tensor)
         shape = tuple(self.below.output.shape[1:])
-        made = np.lib.format.open_memmap(cache, mode="w+", dtype=np.float32, shape=(len(pictures.pixels), *shape))
+        made = new_array(cache, np.float32, (len(pictures.pixels), *shape))
         for rows in in_turn(len(made), PREDICTED_AT_ONCE):
             made[rows] = self.below.predict_on_batch(self.shown.tensor(pictures.pixels[rows]))
         return Examples(made, lambda rows: np.asarray(rows, np.float32))

@@ -7,7 +7,7 @@ stopped and goes on sees what it would have seen.
 import resource
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,9 +19,9 @@ from edgewise.core.errors import FailedPreconditionError
 from edgewise.protocols.dataset_manifest import SPLITS, TEST, TRAIN, VALIDATION, Dataset, read_dataset
 from edgewise.train import describing, networks, pictures
 from edgewise.train.checkpoints import Checkpoint, Checkpoints
-from edgewise.train.curves import Epoch, TimeLeft, Watch, csv_text, duration, parted
+from edgewise.train.curves import Epoch, TimeLeft, Watch, csv_text, duration, epoch_of, parted
 from edgewise.train.evaluation import Evaluation, evaluate
-from edgewise.train.run_directory import RunDirectory, check_new, check_same, held
+from edgewise.train.run_directory import FINISHED, RunDirectory, check_new, check_same, held
 from edgewise.train.settings import FROM_SCRATCH, Stage, TrainSettings
 from edgewise.train.stage_model import Examples, StageModel, predict, stage_model
 from edgewise.train.steps import Lesson, train_epoch
@@ -95,7 +95,7 @@ def train(
         dataset: a directory that `edgewise data build` made.
         out: made when it is not there.
         tell: a line for what is worth keeping: each epoch, each stage.
-        resume: go on with the training in `out`.
+        resume: go on with the training in `out`; one that has finished is left as it is.
         spec: the specification's text, kept as spec.toml.
         progress: where it stands, called often.
 
@@ -111,11 +111,17 @@ def train(
     pictures.check(found, settings)
     with held(out) as directory:
         if resume:
-            check_same(directory, settings.digest, found.digest)
+            before = check_same(directory, settings.digest, found.digest)
+            if before["state"] == FINISHED and directory.model.is_file() and directory.saved_model.is_dir():
+                tell(f"the training in {out} has finished already")
+                return _result_before(before, found, out)
+            # What the network was begun with, also where the weights that said so are gone.
+            shown = pictures.view_of(before)
         else:
             check_new(directory)
+            shown = pictures.view(networks.NETWORKS[settings.network], settings, found)
         try:
-            return _Training(settings, (dataset, found), directory, tell, progress or _nothing).run(spec)
+            return _Training(settings, (dataset, found), shown, directory, (tell, progress or _nothing)).run(spec)
         except OSError as error:
             raise FailedPreconditionError(
                 f"{error.filename or out} cannot be written or read: {error.strerror or error}; what was trained so far is kept, go on with --resume"
@@ -126,21 +132,37 @@ def _nothing(_text: str) -> None:
     """For who wants no progress."""
 
 
+def _result_before(found: Mapping[str, Any], dataset: Dataset, out: Path) -> TrainResult:
+    """The result of a training that had finished, by its run.json."""
+    return TrainResult(
+        epochs=tuple(epoch_of(one) for one in found["epochs"]),
+        evaluation=describing.evaluation_of(found, [image.file for image in dataset.of_split(TEST)]),
+        best_epoch=found["best_epoch"],
+        parted=found["parted"],
+        seconds=found["seconds"],
+        parameters=found["parameters"],
+        out=out,
+    )
+
+
 class _Training:
     """One training; see `train`."""
 
     def __init__(
-        self, settings: TrainSettings, data: tuple[Path, Dataset], directory: RunDirectory, tell: Tell, progress: Tell
+        self,
+        settings: TrainSettings,
+        data: tuple[Path, Dataset],
+        shown: pictures.View,
+        directory: RunDirectory,
+        tell: tuple[Tell, Tell],
     ) -> None:
         self._settings = settings
         self._source, dataset = data
         self._dataset = dataset
         self._directory = directory
-        self._tell = tell
-        self._progress = progress
+        self._tell, self._progress = tell
         self._checkpoints = Checkpoints(directory.checkpoints)
-        self._kind = networks.NETWORKS[settings.network]
-        self._shown = pictures.view(self._kind, settings, dataset)
+        self._shown = shown
         self._watch = Watch(settings.early_stopping)
         self._epochs: list[Epoch] = []
 
@@ -154,6 +176,8 @@ class _Training:
             write_durably(directory.spec, spec.encode())
         for split, names in pictures.missing_classes(self._dataset).items():
             self._tell(f"{split} has no picture of {', '.join(names)}: nothing can be said of it there")
+        if unlike := pictures.unlike_served(self._dataset, self._shown):
+            self._tell(unlike)
         network = networks.build(
             settings.network,
             len(self._dataset.classes),
@@ -193,6 +217,8 @@ class _Training:
             last.watch(self._watch)
             self._epochs = list(last.epochs)
             _assign(network.model.variables, last.weights)
+            # A process that was killed between the checkpoint and this left it a line short.
+            write_durably(self._directory.metrics, csv_text(self._epochs).encode())
             self._tell(f"going on after epoch {len(self._epochs)}")
         for number in range(first, len(self._settings.stages)):
             going_on = last if number == first else None

@@ -7,7 +7,7 @@ from typing import Any, Final
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.model_server.config.model_config import Group, LabelOutput
 from edgewise.train.networks import INPUT, NETWORKS, OUTPUT
-from edgewise.train.pictures import View
+from edgewise.train.pictures import View, view_of
 
 OTHER: Final = "other"
 """The verdict where no class is probable enough, and the class that is nothing in particular."""
@@ -58,11 +58,10 @@ def plan(found: Mapping[str, Any], classes: Sequence[str], thresholds: Mapping[s
     groups = tuple(
         Group(name, (at,), thresholds.get(name, _THRESHOLD)) for at, name in enumerate(classes) if name != OTHER
     )
-    seen = found["view"]
     return Plan(
         network=found["settings"]["network"],
         dataset=f"{found['dataset']['name']} {found['dataset']['digest'][:12]}",
-        view=View(seen["resize_px"], seen["size_px"], tuple(seen["mean"]), tuple(seen["scale"])),
+        view=view_of(found),
         output=LabelOutput(
             tensor=OUTPUT, labels=tuple(classes), top_k=min(5, len(classes)), groups=groups, otherwise=OTHER
         ),

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -40,8 +41,12 @@ class StoppedError(Exception):
 
 
 def stopping_after(epoch):
+    return stopping_at(f"epoch {epoch}:")
+
+
+def stopping_at(beginning):
     def tell(text):
-        if text.startswith(f"epoch {epoch}:"):
+        if text.startswith(beginning):
             raise StoppedError
 
     return tell
@@ -86,6 +91,50 @@ def test_stopped_training_goes_on_to_the_same_end(trained, drawn, tmp_path, epoc
         assert mine.validation_loss == pytest.approx(whole.validation_loss, rel=0.02, abs=1e-3)
 
 
+def test_finished_training_is_left_as_it_is(trained, drawn, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(trained.out, out)
+    shutil.rmtree(out / "checkpoints")
+    before = (out / "run.json").read_bytes()
+    said = []
+    again = train(SETTINGS, drawn, out, said.append, resume=True)
+    assert said == [f"the training in {out} has finished already"]
+    assert (out / "run.json").read_bytes() == before
+    assert (again.epochs, again.best_epoch, again.parameters) == (
+        trained.epochs,
+        trained.best_epoch,
+        trained.parameters,
+    )
+    assert again.evaluation.shown() == trained.evaluation.shown()
+    assert again.evaluation.mistakes == trained.evaluation.mistakes
+
+
+@pytest.mark.parametrize("epoch", [3, 6], ids=["within a stage", "after the last epoch"])
+def test_epoch_that_was_not_written_down_is_when_it_goes_on(trained, drawn, tmp_path, epoch):
+    out = tmp_path / "run"
+    with pytest.raises(StoppedError):
+        train(SETTINGS, drawn, out, stopping_after(epoch))
+    lines = (out / "metrics.csv").read_text().splitlines(keepends=True)
+    assert len(lines) == 1 + epoch
+    (out / "metrics.csv").write_text("".join(lines[:-1]))
+    with pytest.raises(StoppedError):
+        train(SETTINGS, drawn, out, stopping_at("going on after epoch"), resume=True)
+    assert (out / "metrics.csv").read_text() == "".join(lines)
+
+
+def test_training_that_goes_on_shows_what_it_showed_before(drawn, tmp_path):
+    out = tmp_path / "run"
+    settings = replace(SETTINGS, stages=(Stage(2, 0.01, unfreeze=ALL_GROUPS),))
+    with pytest.raises(StoppedError):
+        train(settings, drawn, out, stopping_after(1))
+    found = json.loads((out / "run.json").read_text())
+    # As when weights lay beside a run.json that is gone by now.
+    found["view"]["mean"] = [10.0, 20.0, 30.0]
+    (out / "run.json").write_text(json.dumps(found))
+    train(settings, drawn, out, lambda _text: None, resume=True)
+    assert json.loads((out / "run.json").read_text())["view"] == found["view"]
+
+
 def test_full_disk_is_named_and_what_was_trained_is_kept(drawn, tmp_path, monkeypatch):
     out = tmp_path / "run"
     kept = checkpoints.np.savez
@@ -122,6 +171,7 @@ def test_versions_agree_and_are_ready_for_a_release(trained, drawn, tmp_path):
         trained.out, tmp_path, model="pets", version=3, thresholds={"dog": 0.6}, tensorflow=True, tell=said.append
     )
     assert done.difference < 1e-4
+    assert "9 of 9 test pictures go along as held-out examples, of 1 source" in said
     assert done.agreement.verdict_ratio >= 0.95
     assert done.release_command.startswith(
         f"edgewise release create pets 3 --cloud {tmp_path}/cloud/pets/3 --edge {tmp_path}/edge"

@@ -204,6 +204,49 @@ def test_an_earlier_dataset_keeps_its_splits(tmp_path):
     assert len({image.split for image in second.images if image.source == "door"}) == 1
 
 
+SIZES = pytest.mark.parametrize("size", [(16, 16), (24, 24)], ids=["same size", "another size"])
+
+
+def splits_by_origin(dataset):
+    return {image.origin: image.split for image in dataset.images}
+
+
+@pytest.fixture
+def north_and_south(tmp_path):
+    """Two directories of one name, with files of the same names that are other pictures."""
+    counts = {"cat": 12, "dog": 12}
+    return [folder(tmp_path / side / "pictures", counts, first=at) for side, at in (("north", 0), ("south", 500))]
+
+
+@SIZES
+def test_pictures_of_one_name_below_several_paths_keep_each_its_split(north_and_south, tmp_path, size):
+    north, south = north_and_south
+    first = splits_by_origin(built([north, south], tmp_path / "first", size=(16, 16)).dataset)
+    assert len(first) == 48
+    words = {"keep": tmp_path / "first", "size": size, "seed": 9}
+    second = built([south, north], tmp_path / "second", **words).dataset
+    assert splits_by_origin(second) == first
+    alone = splits_by_origin(built(north, tmp_path / "alone", allow_missing=True, **words).dataset)
+    assert alone == {origin: first[origin.replace("file:", "file:north/pictures/")] for origin in alone}
+
+
+@SIZES
+def test_a_path_that_came_since_moves_no_picture(north_and_south, tmp_path, size):
+    first = splits_by_origin(built(north_and_south[0], tmp_path / "first", size=(16, 16)).dataset)
+    words = {"keep": tmp_path / "first", "size": size, "seed": 9}
+    second = splits_by_origin(built(north_and_south, tmp_path / "second", **words).dataset)
+    assert {origin: second[origin.replace("file:", "file:north/pictures/")] for origin in first} == first
+
+
+def test_a_picture_that_came_since_is_not_held_by_the_name_of_another(north_and_south, tmp_path):
+    north, south = north_and_south
+    first = splits_by_origin(built(north, tmp_path / "first").dataset)
+    cats = {split: origin[5:] for origin, split in first.items() if origin.startswith("file:cat/")}
+    (south / cats["test"]).write_bytes(content(nearly(Image.fromarray(pixels(north / cats["train"])))))
+    second = splits_by_origin(built([north, south], tmp_path / "second", keep=tmp_path / "first").dataset)
+    assert second[f"file:south/pictures/{cats['test']}"] == "train"
+
+
 def test_an_earlier_dataset_whose_splits_cannot_be_kept(tmp_path):
     old = folder(tmp_path / "old", {"cat": 10, "dog": 10})
     first = built(old, tmp_path / "first").dataset

@@ -48,6 +48,23 @@ def test_the_order_of_the_paths_does_not_matter(tmp_path):
     assert found(one, two) == found(two, one)
 
 
+def test_several_paths_are_told_apart_by_as_much_of_their_names_as_it_takes(tmp_path):
+    north, south, shelter = (
+        folder(tmp_path / name, {"cat": 1}) for name in ("north/pictures", "south/pictures", "shelter")
+    )
+    (tmp_path / "list.txt").write_text(f"shelter/cat/000.png cat\n{shelter}/cat/000.png cat\n")
+    origins = [each.origin for each in found(north, south, shelter, tmp_path / "list.txt").pictures]
+    assert origins == sorted(
+        [
+            "file:north/pictures/cat/000.png",
+            "file:south/pictures/cat/000.png",
+            "file:shelter/cat/000.png",
+            f"file:{tmp_path.name}/shelter/cat/000.png",
+            f"file:{shelter}/cat/000.png",
+        ]
+    )
+
+
 def test_a_source_is_found_in_the_name(tmp_path):
     (tmp_path / "cat").mkdir()
     for name in ("door1_07.png", "door2_08.png", "other.png"):

@@ -7,6 +7,7 @@ from edgewise.core.errors import FailedPreconditionError, InternalError, Invalid
 from edgewise.model_server.building.version_directory import Agreement
 from edgewise.protocols.dataset_manifest import Dataset, DatasetImage
 from edgewise.train import exporting, version_config
+from edgewise.train.held_out import evenly
 
 FOUND = {
     "settings": {"network": "efficientnet-lite0"},
@@ -74,6 +75,19 @@ def test_golden_inputs_are_those_both_are_right_about_and_surest_of():
         exporting._golden(exporting._Answers(images[3:4], float32[3:4], float32[3:4], int8[3:4]), plan(), dataset)
 
 
+def test_classes_whose_names_differ_by_a_space_have_a_golden_input_each():
+    classes = ("a b", "a-b", "a-b-2")
+    images = tuple(DatasetImage(f"test/{label}/0.jpg", "0" * 64, label, "test") for label in classes)
+    dataset = Dataset("pets", classes, 1, "2026-11-23T10:00:00Z", None, (0.0, 0.0, 0.0), images)
+    said = np.eye(3, dtype=np.float32)
+    found = exporting._golden(exporting._Answers(images, said, said, said), plan(classes=classes), dataset)
+    assert [(name, verdict) for _, name, verdict in found] == [
+        ("a-b.jpg", "a b"),
+        ("a-b-2.jpg", "a-b"),
+        ("a-b-2-2.jpg", "a-b-2"),
+    ]
+
+
 def test_name_that_is_no_models_is_refused(tmp_path):
     with pytest.raises(InvalidArgumentError, match=r"the model's name is 'a/b'"):
         exporting.export(tmp_path, tmp_path, model="a/b", version=1)
@@ -81,9 +95,9 @@ def test_name_that_is_no_models_is_refused(tmp_path):
 
 def test_some_of_many_are_taken_from_everywhere():
     images = tuple(DatasetImage(f"test/cat/{at}.jpg", "0" * 64, "cat", "test") for at in range(100))
-    picked = exporting._some(images, 5)
+    picked = evenly(images, 5)
     assert [image.file for image in picked] == [f"test/cat/{at}.jpg" for at in (0, 24, 49, 74, 99)]
-    assert exporting._some(images, 200) == images
+    assert evenly(images, 200) == images
 
 
 def test_command_to_type_next_is_quoted(tmp_path):

@@ -115,6 +115,11 @@ def test_what_limits_it_is_said(words, said):
     assert any(said in one.text for one in conclude(result(**words)) if one.caution)
 
 
+def test_what_was_made_small_is_said_where_anything_was():
+    assert any("Made small, to end soon: 2 epochs" in one.text for one in conclude(result()))
+    assert not any("Made small" in one.text for one in conclude(result(reduced=())))
+
+
 def test_nothing_is_said_of_drawn_pictures_where_there_are_none():
     assert not any("drawn by a program" in one.text for one in conclude(result(synthetic=False)))
 

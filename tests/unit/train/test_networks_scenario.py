@@ -1,5 +1,6 @@
 """The scenario of a comparison of networks is read strictly, before anything is trained."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,17 @@ def test_the_shipped_one_ends_within_a_quarter_of_an_hour():
     assert found.names == ("alexnet", "inception-v3", "resnet-50", "efficientnet-lite0")
     assert len(found.versions) == 12
     assert runner.expected_s(found, _profiles()) < 15 * 60
+
+
+def test_what_is_small_is_named_and_nothing_else(tmp_path):
+    found = read(tmp_path, SCENARIO)
+    assert runner._reduced(replace(found, size_px=96, epochs=2), 60) == (
+        "pictures of 96 px, where networks are made for 224 to 299",
+        "60 pictures in all",
+        "2 epochs of each network",
+    )
+    for size_px in (0, 224, 299):
+        assert runner._reduced(replace(found, size_px=size_px, epochs=40), 5000) == ()
 
 
 def test_other_scenarios_are_not_of_this_kind():

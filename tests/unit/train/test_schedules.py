@@ -36,6 +36,19 @@ def test_warmup_rises_in_a_line_to_where_the_schedule_begins():
     assert learning_rate(stage, 6) == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("schedule", Schedule)
+@pytest.mark.parametrize("warmup", [0.3, 1.0, 3.0])
+def test_every_schedule_begins_at_the_rate_when_the_warmup_is_over(schedule, warmup):
+    stage = Stage(9, 0.5, schedule, decay=0.1, every=2, warmup=warmup)
+    plain = Stage(9, 0.5, schedule, decay=0.1, every=2)
+    assert learning_rate(stage, warmup) == 0.5
+    assert max(step_rate(stage, epoch, batch, 10) for epoch in range(9) for batch in range(10)) == pytest.approx(0.5)
+    if schedule is not Schedule.COSINE:
+        # A cosine has less time for its way down.
+        for passed in (1.0, 2.0, 2.5, 4.0):
+            assert learning_rate(stage, warmup + passed) == pytest.approx(learning_rate(plain, passed))
+
+
 def test_no_step_has_a_rate_of_nothing_while_it_is_warmed_up():
     stage = Stage(4, 1.0, warmup=1.0)
     assert [step_rate(stage, 0, batch, 4) for batch in range(4)] == pytest.approx([0.25, 0.5, 0.75, 1.0])

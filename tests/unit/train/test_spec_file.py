@@ -66,6 +66,15 @@ def test_least_specification_trains_from_scratch_and_is_named_by_its_file(tmp_pa
     assert (settings.name, settings.weights, settings.class_weights) == ("mine", "none", ClassWeights.NONE)
 
 
+def test_drawn_weights_are_all_trained_unless_the_stage_says_otherwise(tmp_path):
+    stages = LEAST.replace("epochs = 1", "epochs = 1\n[[stage]]\nepochs = 1\nunfreeze = 0")
+    drawn = load(written(tmp_path, stages)).settings
+    assert [stage.unfreeze for stage in drawn.stages] == [ALL_GROUPS, 0]
+    (tmp_path / "specs" / "mine.toml").write_text(stages.replace("[[stage]]", 'weights = "a.keras"\n[[stage]]', 1))
+    given = load(tmp_path / "specs" / "mine.toml").settings
+    assert [stage.unfreeze for stage in given.stages] == [0, 0]
+
+
 def test_weights_of_classes_and_files_of_weights(tmp_path):
     text = LEAST.replace("[[stage]]", 'weights = "old/model.keras"\n[class_weights]\ncat = 2\ndog = 0.5\n[[stage]]')
     settings = load(written(tmp_path, text)).settings

@@ -162,9 +162,10 @@ def _cautions(result: NetworksResult) -> Iterator[Finding]:
             "The pictures were drawn by a program: accuracy says whether training, export and serving fit together, and nothing about which "
             "network sees better. Latency, memory and size do not depend on what is on the pictures."
         )
-    yield _caution(
-        f"Made small, to end soon: {listing(result.reduced)}. Figures in earnest take a dataset and epochs in earnest."
-    )
+    if result.reduced:
+        yield _caution(
+            f"Made small, to end soon: {listing(result.reduced)}. Figures in earnest take a dataset and epochs in earnest."
+        )
     drawn = [one.network for one in result.trainings if one.weights == "none"]
     published = [one.network for one in result.trainings if one.weights != "none"]
     if drawn and published:

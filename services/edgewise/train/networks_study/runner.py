@@ -26,6 +26,9 @@ from edgewise.train.networks_study.steps import Command, DrawDataset, Step, Step
 DEPLOYMENT: Final = "deployment"
 _PACKAGES: Final = ("tensorflow", "keras", "tf2onnx", "onnx")
 _MODEL_S: Final = 8.0
+_USUAL_PX: Final = 224
+_FEW_PICTURES: Final = 1000
+_FEW_EPOCHS: Final = 10
 """To serve a version of TensorFlow's beside what `planning` reckons with."""
 
 
@@ -283,9 +286,13 @@ def _about_pictures(scenario: NetworksScenario, made: Directory) -> tuple[bool, 
 
 
 def _reduced(scenario: NetworksScenario, pictures: int) -> tuple[str, ...]:
-    found = [f"{pictures} pictures in all", f"{plural(scenario.epochs, 'epoch')} of each network"]
-    if scenario.size_px:
-        found.insert(0, f"pictures of {scenario.size_px} px, where networks are made for 224 to 299")
+    found = []
+    if 0 < scenario.size_px < _USUAL_PX:
+        found.append(f"pictures of {scenario.size_px} px, where networks are made for {_USUAL_PX} to 299")
+    if 0 < pictures < _FEW_PICTURES:
+        found.append(f"{pictures} pictures in all")
+    if scenario.epochs < _FEW_EPOCHS:
+        found.append(f"{plural(scenario.epochs, 'epoch')} of each network")
     return tuple(found)
 
 
