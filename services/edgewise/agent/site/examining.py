@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -49,10 +49,15 @@ class Answering(Protocol):
 
 @dataclass(slots=True)
 class _Asked:
-    """A comparison that was begun."""
+    """A comparison that was begun.
+
+    Attributes:
+        ended: another rollout's took its place, and nobody waits for it.
+    """
 
     rollout: str
     comparison: Comparison = _UNDERWAY
+    ended: threading.Event = field(default_factory=threading.Event)
 
 
 class ModelExaminer:
@@ -62,7 +67,7 @@ class ModelExaminer:
         models: MODEL/VERSION/ below it.
         server: where both versions are loaded.
         wake: called when something came about.
-        pause: waits for so many seconds, and says whether to end.
+        pause: waits for so many seconds, or until the event is set.
         now_s: a monotonic clock.
     """
 
@@ -72,7 +77,7 @@ class ModelExaminer:
         server: Answering,
         *,
         wake: Callable[[], None] = lambda: None,
-        pause: Callable[[float], bool] = lambda seconds: threading.Event().wait(seconds),
+        pause: Callable[[threading.Event, float], object] = threading.Event.wait,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._models = models
@@ -93,12 +98,15 @@ class ModelExaminer:
         asked = self._asked.get(model)
         if asked is not None and asked.rollout == rollout:
             return
+        if asked is not None:
+            # Two at once would ask the model server twice as much as it was promised.
+            asked.ended.set()
         asked = self._asked[model] = _Asked(rollout)
         threading.Thread(target=self._work, args=(asked, model, old, new), name="examining", daemon=True).start()
 
     def _work(self, asked: _Asked, model: str, old: int, new: int) -> None:
         try:
-            asked.comparison = Comparison(paired=self.paired(asked.rollout, model, old, new))
+            asked.comparison = Comparison(paired=self.paired(asked.rollout, model, old, new, asked.ended))
         except EdgewiseError as error:
             asked.comparison = Comparison(problem=f"held-out examples: {error.message}")
         except Exception:  # noqa: BLE001  (a thread that dies in silence would be waited for)
@@ -106,25 +114,28 @@ class ModelExaminer:
             asked.comparison = Comparison(problem="held-out examples: a fault of the agent, whose log says more")
         self._wake()
 
-    def paired(self, rollout: str, model: str, old: int, new: int) -> Paired:
+    def paired(self, rollout: str, model: str, old: int, new: int, ended: threading.Event | None = None) -> Paired:
         """What both versions say; blocks until all are asked.
 
-        Raises: EdgewiseError: there are no examples, or a version does not answer.
+        Args:
+            ended: once it is set nothing more is asked.
+
+        Raises: EdgewiseError: there are no examples, a version does not answer, or it was ended.
         """
+        ended = threading.Event() if ended is None else ended
         directory = self._models / model
         heldout = _heldout(directory / str(new) / FOLDER)
         both = lost = gained = count = 0
         for picture, label in _examples(directory / str(new) / FOLDER, heldout):
             began_s = self._now_s()
             old_is_right, new_is_right = (
-                self._ask(model, version, picture, heldout.output) == label for version in (old, new)
+                self._ask(model, version, picture, heldout.output, ended) == label for version in (old, new)
             )
             count += 1
             both += not old_is_right and not new_is_right
             lost += old_is_right and not new_is_right
             gained += new_is_right and not old_is_right
-            if self._pause(self._now_s() - began_s):
-                raise UnavailableError("the agent ends")
+            self._pause(ended, self._now_s() - began_s)
         paired = Paired(_digest(directory, old, new), count, both, lost, gained)
         _log.info(
             "%s: of %d held-out examples %s/%d answers %d rightly, %s/%d %d",
@@ -132,16 +143,17 @@ class ModelExaminer:
         )
         return paired
 
-    def _ask(self, model: str, version: int, picture: bytes, output: str) -> str:
+    def _ask(self, model: str, version: int, picture: bytes, output: str, ended: threading.Event) -> str:
         until_s = self._now_s() + PATIENCE_S
         while True:
+            if ended.is_set():
+                raise UnavailableError(f"the comparison of {model} was ended: another rollout's took its place")
             try:
                 return self._server.answer(model, version, picture, picture_type(picture), output)
             except (UnavailableError, NotFoundError) as error:
                 if self._now_s() >= until_s:
                     raise UnavailableError(f"version {version} of {model} does not answer: {error.message}") from error
-            if self._pause(AGAIN_S):
-                raise UnavailableError("the agent ends")
+            self._pause(ended, AGAIN_S)
 
 
 def _heldout(folder: Path) -> Heldout:

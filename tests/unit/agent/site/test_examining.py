@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+import threading
 
 import pytest
 
@@ -50,7 +51,7 @@ def models(tmp_path):
 
 def examiner(models, server, clock=None):
     now_s = iter(clock or itertools.count()).__next__
-    return ModelExaminer(models, server, pause=lambda _: False, now_s=now_s)
+    return ModelExaminer(models, server, pause=lambda *_: None, now_s=now_s)
 
 
 def test_both_versions_answer_each_picture_once(models):
@@ -111,3 +112,52 @@ def test_it_returns_at_once_and_asks_once(models, monkeypatch):
     assert wait_for(lambda: at_work.look("s", "pets").problem) == (
         "held-out examples: a fault of the agent, whose log says more"
     )
+
+
+class SlowServer(Server):
+    """Answers of version 2 take until a test lets them through; those of version 3 do not."""
+
+    def __init__(self):
+        super().__init__(v1={}, v2={}, v3={})
+        self.is_asked, self.may_answer = threading.Event(), threading.Event()
+
+    def answer(self, model, version, picture, media_type, output):
+        if version == 2:
+            self.is_asked.set()
+            assert self.may_answer.wait(30)
+        return super().answer(model, version, picture, media_type, output)
+
+
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name == "examining"]
+
+
+def test_the_next_rollouts_comparison_ends_the_one_before(models):
+    shutil.copytree(models / "pets" / "2", models / "pets" / "3")
+    server = SlowServer()
+    at_work = examiner(models, server)
+    at_work.compare("r", "pets", 1, 2)
+    assert server.is_asked.wait(30)
+    at_work.compare("s", "pets", 1, 3)
+    assert wait_for(lambda: at_work.look("s", "pets").paired).count == 3
+    server.may_answer.set()
+    wait_for(lambda: not threads())
+    # It was in the midst of its first picture.
+    assert [version for _, version, _, _ in server.asked].count(2) == 1
+    assert at_work.look("s", "pets").paired is not None
+
+
+def test_a_comparison_that_waits_for_its_model_server_is_ended_at_once(models):
+    server = Server(v1={}, v2={})
+    server.away = 10**6
+    at_work = ModelExaminer(models, server, pause=lambda ended, seconds: seconds and ended.wait(30), now_s=lambda: 0.0)
+    at_work.compare("r", "pets", 1, 2)
+    wait_for(lambda: server.away < 10**6)
+    old = threads()
+    at_work.compare("s", "pets", 1, 2)
+    for thread in old:
+        thread.join(10)
+        assert not thread.is_alive()
+    server.away = 0
+    at_work.compare("t", "pets", 1, 2)
+    wait_for(lambda: at_work.look("t", "pets").paired)
