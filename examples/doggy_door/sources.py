@@ -3,6 +3,7 @@
 A source is asked for its next picture and says at once, or soon, whether there is one. OpenCV is needed for videos and cameras only, and imported then.
 """
 
+import contextlib
 import functools
 import importlib
 import threading
@@ -113,11 +114,12 @@ class WatchedFolder:
             # A memory card that was pulled out may come back.
             return None
         self._seen &= set(there)
-        written = [path for path in there if path not in self._seen and self._is_written(path)]
-        self._sizes = {path: size for path, size in self._sizes.items() if path in there}
+        sizes = {path: _size(path) for path in there if path not in self._seen}
+        written = [path for path, size in sizes.items() if self._sizes.get(path) == size]
+        self._seen.update(written)
+        self._sizes = {path: size for path, size in sizes.items() if path not in self._seen}
         if not written:
             return None
-        self._seen.update(written)
         newest = max(written, key=_written_at_s)
         picture = _read(newest)
         if picture is None:
@@ -128,11 +130,6 @@ class WatchedFolder:
 
     def close(self) -> None:
         """Nothing is held."""
-
-    def _is_written(self, path: Path) -> bool:
-        size = _size(path)
-        before, self._sizes[path] = self._sizes.get(path), size
-        return size == before
 
 
 class Capture(Protocol):
@@ -257,9 +254,7 @@ class CameraSource:
             encoded, taken_s = self._shoot(capture), time.monotonic()
             if encoded is None:
                 self.skipped += 1
-                capture.release()
-                self._stopped.wait(REOPEN_S)
-                capture = self._open(self._number)
+                capture = self._reopen(capture)
                 continue
             if encoded == last:
                 self.skipped += 1
@@ -267,7 +262,17 @@ class CameraSource:
             count, last = count + 1, encoded
             with self._lock:
                 self._newest = Frame(f"camera{self._number}#{count}", encoded, taken_s)
-        capture.release()
+        with contextlib.suppress(Exception):
+            capture.release()
+
+    def _reopen(self, capture: Capture) -> Capture:
+        """The camera anew; the old one where a driver raises, which gives no picture and comes here again."""
+        with contextlib.suppress(Exception):
+            capture.release()
+        self._stopped.wait(REOPEN_S)
+        with contextlib.suppress(Exception):
+            return self._open(self._number)
+        return capture
 
     def _shoot(self, capture: Capture) -> bytes | None:
         """A picture; None where the camera gives none, or one of which nothing can be made."""

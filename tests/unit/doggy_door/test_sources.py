@@ -2,6 +2,7 @@ import itertools
 import os
 import sys
 import time
+from pathlib import PurePath
 
 import pytest
 from doggy_door import sources
@@ -61,6 +62,18 @@ def test_a_watched_folder_that_goes_away_may_come_back(tmp_path):
     assert [bool(source.next()) for _ in range(2)] == [False, True]
 
 
+def test_a_look_at_a_watched_folder_takes_as_many_comparisons_as_there_are_pictures(tmp_path, monkeypatch):
+    source = WatchedFolder(tmp_path)
+    for number in range(300):
+        (tmp_path / f"{number}.jpg").write_bytes(b"x")
+    assert [bool(source.next()) for _ in range(3)] == [False, True, False]
+    compared = []
+    same = PurePath.__eq__
+    monkeypatch.setattr(PurePath, "__eq__", lambda one, other: compared.append(one) or same(one, other))
+    source.next()
+    assert len(compared) < 10 * 300
+
+
 class Shots:
     """A camera that gives what a test wants; None is a picture that failed."""
 
@@ -96,6 +109,33 @@ def test_a_camera_that_is_pulled_out_is_tried_again_and_one_that_froze_gives_not
     camera.close()
     assert opened[0].is_released
     assert opened[1].is_released
+
+
+class Rough(Shots):
+    """A camera whose driver raises when it is let go."""
+
+    def release(self):
+        super().release()
+        raise RuntimeError("the driver says no")
+
+
+def test_a_camera_whose_driver_raises_is_tried_again(monkeypatch):
+    monkeypatch.setattr(sources, "REOPEN_S", 0.001)
+    rough = Rough(b"a", None, None)
+    opened = iter([rough, OSError("no such device"), Rough()])
+
+    def open_camera(_number):
+        capture = next(opened)
+        if isinstance(capture, OSError):
+            raise capture
+        return capture
+
+    camera = CameraSource(0, open_camera=open_camera, encode=lambda shot: shot)
+    wait_for(lambda: (frame := camera.next()) and frame.picture == b"last")
+    assert rough.is_released
+    assert camera.skipped >= 2
+    camera.close()
+    wait_for(lambda: not camera._thread.is_alive())
 
 
 def test_without_opencv_it_says_what_to_install(tmp_path, monkeypatch):
