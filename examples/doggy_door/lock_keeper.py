@@ -1,8 +1,9 @@
 """Holds a lock open for as long as it is told to, over and over; falls shut when the telling stops.
 
 A process of its own, since a program that hangs or was killed can let go of nothing: what it wrote last would stay. It reads `open` and `shut`, a line
-each, and writes what stands for either to a file. It shuts when no line came for `--heartbeat-s`, at the end of its input, when it is told to stop, on
-whatever it does not understand, and before it does anything else. Needs the standard library alone, so that it starts at once.
+each, and writes what stands for either to a file; it answers with a byte when it is there, and with one for each line when that is done. It shuts when no
+line came for `--heartbeat-s`, at the end of its input, on whatever it does not understand, and before it does anything else. Signals that ask it to end it
+does not hear: they come to the door program as well, and its end is the end of the input. Needs the standard library alone, so that it starts at once.
 """
 
 import argparse
@@ -13,7 +14,6 @@ import signal
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 
 
 class Grip:
@@ -36,11 +36,12 @@ class Grip:
         return max(0.0, self._until_s - now_s)
 
 
-def keep(source: int, path: Path, *, opened: bytes, shut: bytes, heartbeat_s: float) -> None:
+def keep(source: int, answers: int, path: Path, *, opened: bytes, shut: bytes, heartbeat_s: float) -> None:
     """Follow what is told until the telling ends; the lock is shut before and after.
 
     Args:
         source: a file descriptor to read from.
+        answers: one to which a byte is written at the beginning, and one for each line.
         path: the file that the lock follows.
         opened, shut: what is written to it.
         heartbeat_s: see `Grip`.
@@ -52,30 +53,33 @@ def keep(source: int, path: Path, *, opened: bytes, shut: bytes, heartbeat_s: fl
     path.write_bytes(shut)
     is_open = False
     rest = b""
+    due = 1
     try:
         while True:
             left_s = grip.left_s(now_s=time.monotonic())
             if (left_s > 0) is not is_open:
                 is_open = left_s > 0
                 path.write_bytes(opened if is_open else shut)
+            _answer(answers, due)
+            due = 0
             if not select.select([source], [], [], left_s if is_open else None)[0]:
                 continue
             told = os.read(source, 4096)
             if not told:
                 return
             *lines, rest = (rest + told)[-4096:].split(b"\n")
+            due = len(lines)
             if lines:
                 grip.tell(lines[-1].strip(), now_s=time.monotonic())
     finally:
         path.write_bytes(shut)
 
 
-class _Stopped(BaseException):
-    """The keeper was told to stop."""
-
-
-def _stop(_number: int, _frame: FrameType | None) -> None:
-    raise _Stopped
+def _answer(answers: int, count: int) -> None:
+    """Say so many times that it is done; where nobody listens, holding on to the lock in order to say it would be wrong."""
+    if count and select.select([], [answers], [], 0)[1]:
+        with contextlib.suppress(BrokenPipeError):
+            os.write(answers, b"." * count)
 
 
 def main() -> int:
@@ -89,17 +93,15 @@ def main() -> int:
     parser.add_argument("--shut", default="0")
     parser.add_argument("--heartbeat-s", type=float, required=True)
     given = parser.parse_args()
-    # Ctrl-C is for the door; it ends the input, which ends the keeper.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGHUP, _stop)
+    # They are for the door, whose end ends the input, which ends the keeper; here they would come between it and its last word to the lock.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     words = {"opened": given.opened.encode(), "shut": given.shut.encode()}
-    with contextlib.suppress(_Stopped):
-        try:
-            keep(sys.stdin.fileno(), given.file, heartbeat_s=given.heartbeat_s, **words)
-        except OSError as error:
-            print(f"{given.file}: {error.strerror or error}", file=sys.stderr)
-            return 1
+    try:
+        keep(sys.stdin.fileno(), sys.stdout.fileno(), given.file, heartbeat_s=given.heartbeat_s, **words)
+    except OSError as error:
+        print(f"{given.file}: {error.strerror or error}", file=sys.stderr)
+        return 1
     return 0
 
 
