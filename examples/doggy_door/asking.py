@@ -8,6 +8,8 @@ from doggy_door.door import Seen
 from edgewise.client import Client, EdgewiseError, InvalidArgumentError, Prediction
 
 LABELS = Path(__file__).with_name("labels")
+ROUNDING = 0.02
+"""Probabilities of a network in int8 may come to so much more than 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +18,8 @@ class Confidences:
 
     Attributes:
         dog: at least so much of the probability is on dogs.
-        cat: from so much on cats on it counts as a cat, whatever else is on the picture. Far below `dog`: a cat that was taken for none is in.
+        cat: from so much on cats on it counts as a cat, whatever else is on the picture, and where so much may be on cats it is no dog. Far below `dog`:
+            a cat that was taken for none is in.
     """
 
     dog: float = 0.6
@@ -31,6 +34,7 @@ class Answer:
         seen: what it shows; None where there was no answer.
         verdict: the model's own word; "" without an answer.
         dog, cat: probabilities, of those labels that the model gave.
+        hidden: so much may be on cats among the labels that it did not give.
         confidence: the model's own, of its likeliest label; None where it says none.
         missed: why there was no answer; "" where there was one.
         is_spoiled: the picture itself cannot be used, so nobody failed.
@@ -40,6 +44,7 @@ class Answer:
     verdict: str = ""
     dog: float = 0.0
     cat: float = 0.0
+    hidden: float = 0.0
     confidence: float | None = None
     site: str = ""
     tier: str = ""
@@ -96,11 +101,13 @@ class Asker:
             )
         dog = _sum(labels, shares, self._dogs)
         cat = _sum(labels, shares, self._cats)
+        hidden = hidden_of(labels, shares, self._cats)
         return Answer(
-            seen_of(verdict, dog=dog, cat=cat, confidences=self._confidences),
+            seen_of(verdict, dog=dog, cat=cat, hidden=hidden, confidences=self._confidences),
             verdict=verdict or labels[0],
             dog=dog,
             cat=cat,
+            hidden=hidden,
             confidence=answer.confidence,
             site=answer.site,
             tier=answer.tier,
@@ -111,18 +118,34 @@ class Asker:
         )
 
 
-def seen_of(verdict: str, *, dog: float, cat: float, confidences: Confidences) -> Seen:
+def hidden_of(labels: list[str], shares: list[float], known: frozenset[str]) -> float:
+    """The most that can be on labels which the model did not give: none of them has more than the least of those that it gave.
+
+    Args:
+        labels, shares: the model's likeliest classes, and their probabilities.
+        known: the labels asked about; as many of them as there may be.
+
+    Returns: a probability; 1 where the shares are none of one whole.
+    """
+    is_whole = all(share >= 0 for share in shares) and sum(shares) < 1 + ROUNDING
+    if not shares or len(labels) != len(shares) or not is_whole:
+        return 1.0
+    return max(0.0, min(1.0 - sum(shares), len(known.difference(labels)) * min(shares)))
+
+
+def seen_of(verdict: str, *, dog: float, cat: float, hidden: float, confidences: Confidences) -> Seen:
     """What a picture shows, as far as the door is concerned; where dog and cat are both possible it is a cat.
 
     Args:
         verdict: the model's own word; "" where it has none.
         dog, cat: probabilities; anything but a number is taken for the worst.
+        hidden: see `Answer`. It makes no cat, but no dog either.
         confidences: from where on they count.
     """
     if verdict == "cat" or not cat < confidences.cat:
         return Seen.CAT
     if verdict in {"dog", ""} and dog >= confidences.dog:
-        return Seen.DOG
+        return Seen.DOG if cat + hidden < confidences.cat else Seen.UNSURE
     return Seen.UNSURE if verdict == "dog" else Seen.NEITHER
 
 

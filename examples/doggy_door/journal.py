@@ -54,6 +54,7 @@ class Journal:
                 "confidence": answer.confidence,
                 "dog": round(answer.dog, 3),
                 "cat": round(answer.cat, 3),
+                "hidden": round(answer.hidden, 3),
                 "site": answer.site,
                 "tier": answer.tier,
                 "version": answer.version,

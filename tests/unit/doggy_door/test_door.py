@@ -1,7 +1,29 @@
+import numpy as np
 import pytest
-from doggy_door.asking import Confidences, seen_of
+from doggy_door.asking import Asker, Confidences, seen_of
 from doggy_door.door import Door, Rules, Seen, State
 from doggy_door.lock_keeper import Grip
+
+from edgewise.client import Prediction
+
+
+class Answering:
+    """A gateway that gives always the same answer."""
+
+    def __init__(self, outputs):
+        self._outputs = {
+            name: np.array(values, np.float32 if name == "probabilities" else np.object_)
+            for name, values in outputs.items()
+        }
+
+    def predict(self, model, _picture, **_):
+        return Prediction(self._outputs, model)
+
+
+def asked(outputs):
+    """What the door knows of a picture for which a model gave this."""
+    asker = Asker(Answering(outputs), model="pets", deadline_s=1.0, route="", source="", confidences=Confidences())
+    return asker.ask(b"")
 
 
 def shown(door, *what, from_s, each_s=0.25):
@@ -105,7 +127,41 @@ def test_rules_that_are_not_safe_are_refused(rules, message):
     ],
 )
 def test_where_a_cat_is_possible_it_is_one(verdict, dog, cat, seen):
-    assert seen_of(verdict, dog=dog, cat=cat, confidences=Confidences()) is seen
+    assert seen_of(verdict, dog=dog, cat=cat, hidden=0.0, confidences=Confidences()) is seen
+
+
+BREEDS = ["Chihuahua", "Japanese spaniel", "Maltese dog", "Pekinese", "Shih-Tzu"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "shares", "hidden", "seen"),
+    [
+        # Cats at 12 % each may stand behind these five; the network names no more of them.
+        (BREEDS, [0.125] * 5, 0.375, Seen.UNSURE),
+        (BREEDS, [0.5, 0.04, 0.04, 0.03, 0.03], 0.18, Seen.UNSURE),
+        ([*BREEDS[:4], "tabby"], [0.6, 0.1, 0.05, 0.05, 0.03], 0.15, Seen.UNSURE),
+        # Six names with 0.4 % at the most, and then no more than is left.
+        (BREEDS, [0.9, 0.01, 0.005, 0.005, 0.004], 0.024, Seen.DOG),
+        (BREEDS, [0.9, 0.02, 0.02, 0.02, 0.02], 0.02, Seen.DOG),
+        # A network of one's own names all its classes.
+        (["dog", "other", "cat"], [0.65, 0.3, 0.05], 0.0, Seen.DOG),
+        (["dog", "other", "cat"], [0.65, 0.23, 0.12], 0.0, Seen.CAT),
+        # A cat stays one, and nothing of a dog stays nothing.
+        (["tabby", *BREEDS[:4]], [0.2] * 5, 0.0, Seen.CAT),
+        # What cannot be understood opens nothing.
+        (BREEDS, [float("nan"), 0.9, 0.0, 0.0, 0.0], 1.0, Seen.UNSURE),
+        (BREEDS, [0.9, 0.0, 0.0, 0.0, -0.1], 1.0, Seen.UNSURE),
+        (BREEDS, [0.9, 0.9, 0.0, 0.0, 0.0], 1.0, Seen.UNSURE),
+        (BREEDS, [0.9, 0.01], 1.0, Seen.UNSURE),
+        (BREEDS, [], 1.0, Seen.UNSURE),
+    ],
+)
+def test_where_a_cat_may_be_among_what_was_not_named_it_is_no_dog(labels, shares, hidden, seen):
+    answer = asked({"verdict": ["dog"], "labels": [labels], "probabilities": [shares]})
+    assert answer.hidden == pytest.approx(hidden, abs=1e-6)
+    assert answer.seen is seen
+    unnamed = asked({"labels": [labels], "probabilities": [shares]})
+    assert unnamed.seen is (seen if answer.dog >= 0.6 or seen is Seen.CAT else Seen.NEITHER)
 
 
 def test_a_grip_holds_for_one_heartbeat_and_lets_go_on_whatever_it_does_not_know():
