@@ -108,7 +108,7 @@ def test_a_camera_that_is_pulled_out_is_tried_again_and_one_that_froze_gives_not
     assert camera.next() is None
     camera.close()
     assert opened[0].is_released
-    assert opened[1].is_released
+    wait_for(lambda: opened[1].is_released)
 
 
 class Rough(Shots):
