@@ -187,7 +187,8 @@ class StreamServer(ABC, Generic[ConnectionT, ErrorKindT]):
         if self.open_connections:
             self._drained = self.loop.create_future()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._drained, timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self._drained
             self._drained = None
         return self.open_connections
 

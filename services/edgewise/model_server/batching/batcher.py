@@ -180,7 +180,8 @@ class Batcher:
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._drainers.append(waiter)
         try:
-            await asyncio.wait_for(waiter, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await waiter
         except TimeoutError:
             return False
         finally:

@@ -107,7 +107,9 @@ class GrpcAsker:
         """See `Asker`."""
         self._client.warm()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._tried.wait(), self._start_timeout_s)
+            # `wait_for` of Python 3.11 forgets that it was cancelled where what it waits for came in the same turn.
+            async with asyncio.timeout(self._start_timeout_s):
+                await self._tried.wait()
 
     def begin(self, row: int) -> bool:
         """See `Asker`."""

@@ -87,7 +87,8 @@ class HttpAsker:
         for _ in range(min(connections, self._max_connections)):
             self._connect()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._opened_all.wait(), self._start_timeout_s)
+            async with asyncio.timeout(self._start_timeout_s):
+                await self._opened_all.wait()
 
     def begin(self, row: int) -> bool:
         """See `Asker`."""
