@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from edgewise.core.rollout.events import Want
@@ -59,6 +59,8 @@ def carry_on(scene, happenings):
     return life, order
 
 
+# The next rollout comes before the first one has let its old version go.
+@example(happenings=[("first", Want.STAGE), "a turn", ("first", Want.RUN), "a turn", "some turns"])
 @given(happenings=HAPPENINGS)
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_it_serves_all_the_time_and_ends_where_it_is_told_to(scene, happenings):

@@ -294,7 +294,7 @@ class Follower:
             case Action.LOAD_PREVIOUS:
                 self._actuator.load(order.model, self.entry.previous)
             case Action.UNLOAD:
-                self._actuator.unload(order.model, order.version)
+                self._unload(order.model, (around.view.loaded | {order.version}) - {self.entry.previous})
             case Action.UNLOAD_PREVIOUS:
                 self._actuator.unload(order.model, self.entry.previous)
             case Action.ASK_GOLDEN:
@@ -344,7 +344,7 @@ class Follower:
 
     def _settle(self, view: View) -> None:
         """The new version answers everything by itself: first whoever asks for none is given it, then the gateway divides no more,
-        and last the old version is let go.
+        and last every other version is let go.
         """
         entry = self.entry
         model, version = entry.order.model, entry.order.version
@@ -354,5 +354,9 @@ class Follower:
             self._actuator.serve(model, version)
         elif view.division is not None:
             self._actuator.divide(model, None)
-        elif view.settled and entry.previous in view.loaded:
-            self._actuator.unload(model, entry.previous)
+        elif view.settled:
+            self._unload(model, view.loaded - {version})
+
+    def _unload(self, model: str, versions: frozenset[int]) -> None:
+        for version in sorted(versions):
+            self._actuator.unload(model, version)

@@ -134,10 +134,8 @@ def allowed(step: Step, entry: Entry, told: Told, hold: str) -> Step:
 
 
 def is_settled(entry: Entry, view: View) -> bool:
-    """Whether the new version answers everything by itself, and nothing of the way there is left."""
-    version, previous = entry.order.version, entry.previous
-    return (
-        view.serving == view.meant == version
-        and view.division is None
-        and (previous in (0, version) or previous not in view.loaded)
-    )
+    """Whether the new version answers everything by itself, and nothing of the way there is left, nor of a rollout that was overtaken
+    before it had let its old version go.
+    """
+    version = entry.order.version
+    return view.serving == view.meant == version and view.division is None and view.loaded <= {version}
