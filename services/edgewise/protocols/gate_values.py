@@ -4,6 +4,7 @@ import re
 from typing import Any, Final
 
 from edgewise.core.errors import InvalidArgumentError
+from edgewise.core.rollout.alike import Alike
 from edgewise.core.rollout.gates import AccuracyGate, Findings, Gate, GateName, Gates, Golden, LatencyGate
 from edgewise.core.rollout.paired import Paired
 from edgewise.core.rollout.sequential import Compared, Evidence, Observed
@@ -124,9 +125,9 @@ def _gate(table: Document, name: str) -> Gate | None:
     return None if gate is None else Gate(gate.number("margin", 0.0, 1.0), gate.number("confidence", 0.0, 1.0))
 
 
-def _evidence_value(evidence: Evidence) -> list[int | float | str]:
+def _evidence_value(evidence: Evidence) -> list[Any]:
     """[share, new, new hits, old, old hits] of two versions compared; [reference, count, hits] of one observed; [digest, count, both wrong, lost,
-    gained] of examples that both were asked.
+    gained] of examples that both were asked, and where several are of one source also [[sources, count, lost, gained], ...] by source.
     """
     match evidence:
         case Compared():
@@ -134,7 +135,9 @@ def _evidence_value(evidence: Evidence) -> list[int | float | str]:
         case Observed():
             return [evidence.reference, evidence.count, evidence.hits]
         case Paired():
-            return [evidence.of, evidence.count, evidence.both, evidence.lost, evidence.gained]
+            row: list[Any] = [evidence.of, evidence.count, evidence.both, evidence.lost, evidence.gained]
+            rows = [[one.sources, one.count, one.lost, one.gained] for one in evidence.rows]
+            return [*row, rows] if rows else row
 
 
 def _evidence(table: Document, name: str, row: object) -> Evidence:
@@ -156,14 +159,21 @@ def _evidence(table: Document, name: str, row: object) -> Evidence:
 
 
 def _paired(table: Document, name: str, row: object) -> Paired:
-    if isinstance(row, list) and len(row) == 5 and isinstance(row[0], str) and _OF.fullmatch(row[0]):
-        of, *counts = row
-        if all(map(_is_count, counts)):
+    if isinstance(row, list) and len(row) in (5, 6) and isinstance(row[0], str) and _OF.fullmatch(row[0]):
+        of, count, both, lost, gained = row[:5]
+        rows = row[5] if len(row) == 6 else []
+        if all(map(_is_count, row[1:5])) and isinstance(rows, list) and all(map(_is_row, rows)):
             try:
-                return Paired(of, *counts)
+                return Paired(of, count, both, lost, gained, tuple(Alike(*one) for one in rows))
             except InvalidArgumentError as error:
                 raise table.error(name, error.message) from None
-    raise table.wrong(name, row, "[digest, count, both wrong, lost, gained]")
+    raise table.wrong(
+        name, row, "[digest, count, both wrong, lost, gained] and, perhaps, [[sources, count, lost, gained], ...]"
+    )
+
+
+def _is_row(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 4 and all(map(_is_count, value))
 
 
 def _is_count(value: object) -> bool:

@@ -1,8 +1,8 @@
 """The examples that a release carries to be compared with what ran before: `heldout/heldout.json` in a version's directory, with their files beside it.
 
-{"format": "edgewise-heldout/1", "output": "verdict", "examples": [{"file": "0001.jpg", "label": "dog"}]}
+{"format": "edgewise-heldout/1", "output": "verdict", "examples": [{"file": "0001.jpg", "label": "dog", "source": "3"}]}
 
-They were held out: the version was not trained on them. They are part of the release, and signed with it, as every file of the directory is.
+They were held out: the version was not trained on them. Pictures of one source - a camera's night - are much alike, so each source is judged as one. They are part of the release, and signed with it, as every file of the directory is.
 """
 
 from dataclasses import dataclass
@@ -27,10 +27,12 @@ class Example:
     Attributes:
         file: JPEG, PNG or WebP beside the document; a name without folders.
         label: what the output is to be.
+        source: examples with the same one are alike; "" is like no other. Any name: sites that get the release read it.
     """
 
     file: str
     label: str
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,10 @@ def read_heldout(content: bytes) -> Heldout:
 
 def heldout_bytes(heldout: Heldout) -> bytes:
     """The document."""
-    examples = [{"file": example.file, "label": example.label} for example in heldout.examples]
+    examples = [
+        {"file": example.file, "label": example.label, **({"source": example.source} if example.source else {})}
+        for example in heldout.examples
+    ]
     return document_bytes({"format": FORMAT, "output": heldout.output, "examples": examples})
 
 
@@ -78,7 +83,10 @@ def _example(table: Document) -> Example:
     label = table.text("label", longest=_LONGEST)
     if not label or not label.isprintable():
         raise table.wrong("label", label, "what the model is to say, such as 'dog'")
-    return Example(file, label)
+    source = table.text("source", "", longest=_LONGEST)
+    if not source.isprintable():
+        raise table.wrong("source", source, "any name that is the same for pictures that are alike, such as '3'")
+    return Example(file, label, source)
 
 
 def check_heldout(content: bytes, sizes_bytes: dict[str, int]) -> Heldout:

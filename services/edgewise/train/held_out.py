@@ -79,8 +79,11 @@ def add_held_out(staged: Path, source: Path, going: HeldOut, verdict_of: Callabl
     folder = staged / FOLDER
     folder.mkdir()
     examples = []
+    # Numbers, since a source's name may tell of a place what the other sites need not know.
+    numbers: dict[str, int] = {}
     for number, image in enumerate(going.images, start=1):
         name = f"{number:04}{Path(image.file).suffix}"
         copy_file(source / image.file, folder / name)
-        examples.append(Example(name, verdict_of(image.label)))
+        number_of_source = numbers.setdefault(image.source, len(numbers) + 1) if image.source else ""
+        examples.append(Example(name, verdict_of(image.label), str(number_of_source)))
     (folder / NAME).write_bytes(heldout_bytes(Heldout(tuple(examples))))

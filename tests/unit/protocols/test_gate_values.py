@@ -3,6 +3,7 @@
 import pytest
 
 from edgewise.core.errors import InvalidArgumentError
+from edgewise.core.rollout.alike import Alike
 from edgewise.core.rollout.gates import AccuracyGate, Findings, GateName, Gates, Golden
 from edgewise.core.rollout.paired import Paired
 from edgewise.core.rollout.sequential import Compared, Observed
@@ -16,7 +17,7 @@ def read(value):
 
 def test_findings_come_back():
     evidence = (Compared(0.1, 10, 1, 90, 2), Observed(100, 3, 0.02))
-    pairs = (Paired("ab" * 32, 100, 3, 4, 16),)
+    pairs = (Paired("ab" * 32, 100, 3, 4, 16), Paired("cd" * 32, 13, 0, 4, 1, (Alike(1, 1, 0, 1), Alike(4, 3, 1, 0))))
     findings = Findings({GateName.ERRORS: evidence, GateName.ACCURACY: pairs}, Golden(2, 1, 0))
     assert read(findings_value(findings)) == findings
 
@@ -30,6 +31,12 @@ def test_findings_come_back():
         [0.5, 1, 0, 1, 0],
         ["ab" * 32, 10**6, 0, 0, 0],
         ["ab" * 32, 1, True, 0, 0],
+        ["ab" * 32, 4, 0, 1, 0, [[2, 2, 1, 0]]],
+        ["ab" * 32, 4, 0, 2, 0, [[2, 1, 1, 0]]],
+        ["ab" * 32, 4, 0, 2, 0, [[0, 2, 1, 0]]],
+        ["ab" * 32, 4, 0, 2, 0, [[2, 2, 1]]],
+        ["ab" * 32, 4, 0, 2, 0, [[2, 2, True, 0]]],
+        ["ab" * 32, 4, 0, 2, 0, {"2": 2}],
         "ab",
     ],
 )

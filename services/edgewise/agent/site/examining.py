@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from edgewise.agent.fetching.digests import digest_of_path
 from edgewise.agent.site.port import Comparison
 from edgewise.core.errors import EdgewiseError, FailedPreconditionError, NotFoundError, UnavailableError
+from edgewise.core.rollout.alike import alike
 from edgewise.core.rollout.paired import Paired
 from edgewise.protocols.heldout import (
     FOLDER,
@@ -126,7 +127,8 @@ class ModelExaminer:
         directory = self._models / model
         heldout = _heldout(directory / str(new) / FOLDER)
         both = lost = gained = count = 0
-        for picture, label in _examples(directory / str(new) / FOLDER, heldout):
+        by_source: dict[str, list[int]] = {}
+        for picture, label, source in _examples(directory / str(new) / FOLDER, heldout):
             began_s = self._now_s()
             old_is_right, new_is_right = (
                 self._ask(model, version, picture, heldout.output, ended) == label for version in (old, new)
@@ -135,11 +137,17 @@ class ModelExaminer:
             both += not old_is_right and not new_is_right
             lost += old_is_right and not new_is_right
             gained += new_is_right and not old_is_right
+            sums = by_source.setdefault(source, [0, 0, 0])
+            sums[0] += 1
+            sums[1] += old_is_right and not new_is_right
+            sums[2] += new_is_right and not old_is_right
             self._pause(ended, self._now_s() - began_s)
-        paired = Paired(_digest(directory, old, new), count, both, lost, gained)
+        rows = alike((sums[0], sums[1], sums[2]) for sums in by_source.values()) if len(by_source) < count else ()
+        paired = Paired(_digest(directory, old, new), count, both, lost, gained, rows)
         _log.info(
-            "%s: of %d held-out examples %s/%d answers %d rightly, %s/%d %d",
-            *(rollout, count, model, old, count - paired.old_hits, model, new, count - paired.new_hits),
+            "%s: of %d held-out examples of %d sources %s/%d answers %d rightly, %s/%d %d",
+            *(rollout, count, len(by_source)),
+            *(model, old, count - paired.old_hits, model, new, count - paired.new_hits),
         )
         return paired
 
@@ -167,8 +175,8 @@ def _heldout(folder: Path) -> Heldout:
         raise FailedPreconditionError(f"{FOLDER}/{NAME} cannot be read: {error.strerror}") from error
 
 
-def _examples(folder: Path, heldout: Heldout) -> Iterator[tuple[bytes, str]]:
-    """Pictures and labels; one that is there twice under two names counts once."""
+def _examples(folder: Path, heldout: Heldout) -> Iterator[tuple[bytes, str, str]]:
+    """(picture, label, source), the last one like no other where none is stated; a picture that is there twice under two names counts once."""
     seen: set[bytes] = set()
     for example in heldout.examples:
         try:
@@ -183,7 +191,7 @@ def _examples(folder: Path, heldout: Heldout) -> Iterator[tuple[bytes, str]]:
         digest = hashlib.sha256(picture).digest()
         if digest not in seen:
             seen.add(digest)
-            yield picture, example.label
+            yield picture, example.label, example.source or f"/{example.file}"
 
 
 def _digest(directory: Path, old: int, new: int) -> str:

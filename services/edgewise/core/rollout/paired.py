@@ -7,6 +7,8 @@ d = p_lost - p_gained. Whether d is at least the margin is decided by how likely
 That depends on how many examples are discordant at all, p_lost + p_gained, which nobody knows. A confidence interval says how many there may be, the
 probability that it misses is added, and the least favourable share within it counts. Nothing is approximated by a normal distribution.
 
+That holds for examples that are independent of each other. Where several are of one source, sources are judged, by `alike`.
+
 Source: R. L. Berger and D. D. Boos, "P Values Maximized over a Confidence Set for the Nuisance Parameter", JASA 89 (1994); Q. McNemar, Psychometrika 12
 (1947); C. J. Clopper and E. S. Pearson, Biometrika 26 (1934), for the interval.
 """
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgewise.core.errors import InvalidArgumentError
+from edgewise.core.rollout.alike import Alike, log_evidence_below
 
 MAX_EXAMPLES: Final = 10_000
 _MISSED: Final = 0.1
@@ -37,6 +40,7 @@ class Paired:
         count: examples, at most `MAX_EXAMPLES`.
         both: how many of them both versions answered wrongly.
         lost, gained: how many only the new one, and only the old one.
+        rows: these three by source, where several examples are of one; () where each is of a source of its own.
     """
 
     of: str
@@ -44,6 +48,7 @@ class Paired:
     both: int
     lost: int
     gained: int
+    rows: tuple[Alike, ...] = ()
 
     def __post_init__(self) -> None:
         if self.count > MAX_EXAMPLES:
@@ -52,6 +57,16 @@ class Paired:
             raise InvalidArgumentError(
                 f"of {self.count} examples {self.both}, {self.lost} and {self.gained} cannot be wrong"
             )
+        if self.rows and (self.count, self.lost, self.gained) != tuple(
+            sum(row.sources * number for row, number in zip(self.rows, numbers, strict=True))
+            for numbers in zip(*((row.count, row.lost, row.gained) for row in self.rows), strict=True)
+        ):
+            raise InvalidArgumentError(f"sources that do not add up to {self.count} examples")
+
+    @property
+    def sources(self) -> int:
+        """How many there are."""
+        return sum(row.sources for row in self.rows) if self.rows else self.count
 
     @property
     def new_hits(self) -> int:
@@ -65,7 +80,9 @@ class Paired:
 
     @property
     def excess(self) -> float:
-        """The new version's share of wrong answers less the old one's, as it was seen."""
+        """The new version's share of wrong answers less the old one's, as it was seen; of a source, on average, where there are `rows`."""
+        if self.rows:
+            return math.fsum(row.sources * row.excess for row in self.rows) / self.sources
         return (self.lost - self.gained) / self.count if self.count else 0.0
 
     def is_proven_below(self, margin: float, alpha: float) -> bool:
@@ -74,38 +91,45 @@ class Paired:
         Args:
             margin: of the share of wrong answers, -1 < margin < 1.
         """
+        if self.rows:
+            return log_evidence_below(self.rows, margin) >= -math.log(alpha)
         return _p_below(self.count, self.lost, self.gained, margin, alpha) <= alpha
 
     def is_proven_above(self, margin: float, alpha: float) -> bool:
         """Whether the new version is worse by more than a margin, with an error of at most alpha."""
-        # The same question with the versions exchanged.
-        return _p_below(self.count, self.gained, self.lost, -margin, alpha) <= alpha
+        return self._exchanged().is_proven_below(-margin, alpha)
 
     def bounds(self, alpha: float) -> tuple[float, float]:
         """By how much the new version is worse: (low, high), each of them wrong with a probability of at most alpha."""
-        high = _least_proven(self.count, self.lost, self.gained, alpha)
-        return -_least_proven(self.count, self.gained, self.lost, alpha), high
+        return -self._exchanged()._least_proven(alpha), self._least_proven(alpha)  # noqa: SLF001  (one of its own kind)
 
     def outcomes(self) -> tuple[tuple[float, int], ...]:
         """(x, how often) of each value that may occur, as `sequential` bets on it: right as well, and slower to be sure."""
+        if self.rows:
+            # The extreme values bound the stakes, whether or not they occur.
+            return ((1.0, 0), (-1.0, 0), *((row.excess, row.sources) for row in self.rows))
         return ((1.0, self.lost), (-1.0, self.gained), (0.0, self.count - self.lost - self.gained))
+
+    def _exchanged(self) -> "Paired":
+        """The old version held against the new one."""
+        rows = tuple(Alike(row.sources, row.count, row.gained, row.lost) for row in self.rows)
+        return Paired(self.of, self.count, self.both, self.gained, self.lost, rows)
+
+    def _least_proven(self, alpha: float) -> float:
+        """The smallest margin below which the new version is proven to be; 1 where nothing is."""
+        low, high = -1.0, 1.0
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2.0
+            if self.is_proven_below(middle, alpha):
+                high = middle
+            else:
+                low = middle
+        return high
 
 
 def worst(pairs: Iterable[Paired]) -> Paired:
     """The comparison that speaks most against the new version, the same one in whatever order they are given."""
-    return max(pairs, key=lambda one: (one.excess, -one.count, one.lost, one.both, one.of))
-
-
-def _least_proven(count: int, lost: int, gained: int, alpha: float) -> float:
-    """The smallest margin below which the new version is proven to be; 1 where nothing is."""
-    low, high = -1.0, 1.0
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2.0
-        if _p_below(count, lost, gained, middle, alpha) <= alpha:
-            high = middle
-        else:
-            low = middle
-    return high
+    return max(pairs, key=lambda one: (one.excess, -one.count, one.lost, one.both, one.of, one.rows))
 
 
 @functools.lru_cache(maxsize=4096)

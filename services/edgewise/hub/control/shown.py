@@ -206,4 +206,5 @@ def _gate(name: GateName, gate: Gate, evidence: tuple[Evidence, ...], *, judged:
         + sum(one.hits for one in observed),
         old_count=sum(one.old_count for one in compared) + sum(one.count for one in paired),
         old_hits=sum(one.old_hits for one in compared) + sum(one.old_hits for one in paired),
+        sources=sum(one.sources for one in paired if one.rows),
     )

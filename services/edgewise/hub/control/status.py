@@ -94,6 +94,7 @@ class GateStatus:
         margin, confidence: as it was asked; None of golden inputs.
         low, high: the new version's share of hits less the old one's lies between them, with that confidence; None where it is not known.
         new_count, new_hits, old_count, old_hits: requests, and how many of them hit. Of accuracy: held-out examples, and wrong answers. Of golden inputs: sites that were asked, and wrong answers.
+        sources: of how many sources the examples are, where several are of one, so that it is sources that are judged; 0 otherwise.
     """
 
     gate: str
@@ -106,6 +107,7 @@ class GateStatus:
     new_hits: int
     old_count: int
     old_hits: int
+    sources: int = 0
 
 
 @dataclass(frozen=True, slots=True)

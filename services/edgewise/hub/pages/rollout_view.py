@@ -313,12 +313,13 @@ def _counts(gate: GateStatus) -> str:
 
 
 def _accuracy(gate: GateStatus) -> str:
-    """Right answers, which is how people speak of it: old 81 of 100, new 93 of 100 (+12 %)."""
+    """Right answers, which is how people speak of it: old 81 of 100, new 93 of 100 (+12 %), and of how many sources, which are what is judged."""
     if not gate.new_count:
         return "no examples asked yet"
     old, new = gate.old_count - gate.old_hits, gate.new_count - gate.new_hits
     gain = points((new - old) / gate.new_count)
-    return f"right: old {old:,} of {gate.old_count:,}, new {new:,} of {gate.new_count:,} ({gain})"
+    sources = f" of {counted(gate.sources, 'source')}" if gate.sources else ""
+    return f"right: old {old:,} of {gate.old_count:,}, new {new:,} of {gate.new_count:,} ({gain}){sources}"
 
 
 def _interval(gate: GateStatus) -> Interval | None:

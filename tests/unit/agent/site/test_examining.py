@@ -3,14 +3,16 @@
 import itertools
 import shutil
 import threading
+from dataclasses import replace
 
 import pytest
 
 from edgewise.agent.site import examining
 from edgewise.agent.site.examining import ModelExaminer
 from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
+from edgewise.core.rollout.alike import Alike
 from edgewise.core.rollout.paired import Paired
-from edgewise.protocols.heldout import Example, Heldout, heldout_bytes
+from edgewise.protocols.heldout import Example, Heldout, heldout_bytes, read_heldout
 from support.waiting import wait_for
 
 JPEG = b"\xff\xd8\xff"
@@ -49,6 +51,15 @@ def models(tmp_path):
     return tmp_path
 
 
+def stated(models, **sources):
+    """Say of which source pictures are."""
+    path = models / "pets" / "2" / "heldout" / "heldout.json"
+    examples = read_heldout(path.read_bytes()).examples
+    path.write_bytes(
+        heldout_bytes(Heldout(tuple(replace(one, source=sources.get(one.file[0], "")) for one in examples)))
+    )
+
+
 def examiner(models, server, clock=None):
     now_s = iter(clock or itertools.count()).__next__
     return ModelExaminer(models, server, pause=lambda *_: None, now_s=now_s)
@@ -63,6 +74,14 @@ def test_both_versions_answer_each_picture_once(models):
     assert examiner(models, server).paired("other", "pets", 1, 2).of == paired.of
     (models / "pets" / "1" / "model.onnx").write_bytes(b"else")
     assert examiner(models, server).paired("r", "pets", 1, 2).of != paired.of
+
+
+def test_pictures_of_one_source_are_counted_together_and_others_by_themselves(models):
+    server = Server(v1={"a": "dog", "b": "dog", "c": "dog"}, v2={"a": "other", "b": "cat"})
+    stated(models, a="1", b="1")
+    assert examiner(models, server).paired("r", "pets", 1, 2).rows == (Alike(1, 1, 0, 0), Alike(1, 2, 1, 1))
+    stated(models, a="1", b="2")
+    assert examiner(models, server).paired("r", "pets", 1, 2).rows == ()
 
 
 def test_a_model_server_that_is_started_anew_is_waited_for_and_one_that_stays_away_is_not(models):
