@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from edgewise.core.rollout.alike import Alike
 from edgewise.core.rollout.gates import AccuracyGate, Findings, Gate, GateName, Gates
 from edgewise.core.rollout.paired import Paired
 from edgewise.core.rollout.site_state import SiteState
@@ -231,6 +232,10 @@ def test_accuracy_is_told_in_right_answers():
     # The comparison that decides, and no picture twice.
     assert "right: old 81 of 100, new 93 of 100 (+12 %)" in line
     assert "at most 2 % more of the held-out examples are answered wrongly than by the old version" in line
+    nights = Paired("f" * 64, 100, 3, 0, 40, (Alike(20, 5, 0, 2),))
+    (found,) = shown._gates(gates, Findings({GateName.ACCURACY: (nights,)}), judged=True, bounded=True)
+    (view, _) = rollout_view.waves(rollout(site(), gates=(found,)), specification)
+    assert "right: old 57 of 100, new 97 of 100 (+40 %) of 20 sources" in gate_lines(view.gates, "")[1]
     (nothing,) = shown._gates(gates, Findings(), judged=True, bounded=True)
     (view, _) = rollout_view.waves(rollout(site(), gates=(nothing,)), specification)
     assert "no examples asked yet" in gate_lines(view.gates, "")[1]

@@ -3,7 +3,7 @@
 import pytest
 
 from edgewise.protocols.dataset_manifest import DatasetImage
-from edgewise.protocols.heldout import MAX_EXAMPLE_BYTES, check_heldout
+from edgewise.protocols.heldout import MAX_EXAMPLE_BYTES, check_heldout, read_heldout
 from edgewise.train.held_out import MOST_EXAMPLES, HeldOut, add_held_out, held_out
 
 LARGE = MAX_EXAMPLE_BYTES + 1
@@ -71,3 +71,16 @@ def test_without_a_small_picture_there_is_no_folder(tmp_path):
 )
 def test_what_goes_along_is_told(going, said):
     assert str(going) == said
+
+
+def test_sources_go_along_without_their_names(tmp_path):
+    images = of_sources("home/back door", "home/garage", "home/back door", "")
+    for image in images:
+        (tmp_path / image.file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / image.file).write_bytes(b"picture")
+    staged = tmp_path / "staged"
+    staged.mkdir()
+    add_held_out(staged, tmp_path, held_out(tmp_path, images), str.upper)
+    written = read_heldout((staged / "heldout" / "heldout.json").read_bytes())
+    assert [one.source for one in written.examples] == ["1", "2", "1", ""]
+    assert {one.label for one in written.examples} == {"CAT"}
