@@ -12,7 +12,7 @@ from random import Random
 from typing import Final, Protocol
 
 from edgewise.agent.site.allowance import DailyQuota, TokenBucket
-from edgewise.agent.site.sample_hub import SegmentState
+from edgewise.agent.site.sample_hub import SegmentFaultError, SegmentState
 from edgewise.agent.site.sample_turns import SampleTurns
 from edgewise.agent.site.transfer import Patience
 from edgewise.core.errors import EdgewiseError, InvalidArgumentError, NotFoundError, UnavailableError
@@ -165,9 +165,14 @@ class SampleUpload:
                 # The hub's word: it has no such path.
                 raise
             return False
-        except InvalidArgumentError as error:
+        except SegmentFaultError as error:
             _log.error("the segment %s of samples is set aside: %s", segment.name, error.message)
             self._spool.set_aside(segment)
+            return False
+        except InvalidArgumentError as error:
+            # Whose fault that is nobody has said: another hub may take it.
+            _log.warning("the segment %s of samples is sent again later: %s", segment.name, error.message)
+            self._turns.refused(segment.name)
             return False
         if state is None:
             return False
@@ -200,7 +205,7 @@ class SampleUpload:
             if not found.done and found.offset != end:
                 anew += is_last
                 if anew >= MOST_ANEW:
-                    raise InvalidArgumentError(f"it was sent {anew} times, and came as another one each time")
+                    raise SegmentFaultError(f"it was sent {anew} times, and came as another one each time")
                 if found.offset == state.offset and not is_last:
                     raise UnavailableError("the hub takes nothing of the next piece")
             state = found

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from edgewise.agent.site.allowance import DailyQuota, TokenBucket
-from edgewise.agent.site.sample_hub import SegmentState
+from edgewise.agent.site.sample_hub import SegmentFaultError, SegmentState
 from edgewise.agent.site.sample_turns import ASIDE_MOST_S, ASIDE_S, FRUITLESS, NEXT_S, SUSPECTS
 from edgewise.agent.site.sample_upload import MOST_ANEW, PIECE_BYTES, SampleUpload, Segments, Spool
 from edgewise.agent.site.state import StateDirectory
@@ -153,11 +153,29 @@ def test_a_segment_that_the_hub_calls_damaged_is_set_aside_and_the_next_one_goes
 
     def refuse(name):
         if name == "a":
-            raise InvalidArgumentError("record 0 of the segment has a wrong checksum")
+            raise SegmentFaultError("record 0 of the segment has a wrong checksum")
 
     world.hub.before_piece = refuse
     assert world.upload.once() == 1
     assert (world.spool.aside, world.hub.parts) == (["a"], {"b": b"4567"})
+
+
+@pytest.mark.parametrize("when", ["before", "before_piece"])
+def test_a_segment_that_the_hub_refuses_for_another_reason_is_kept_and_the_next_one_goes(make, when, caplog):
+    world = make(PlayedSpool(a=b"0123", b=b"4567"))
+
+    def refuse(name):
+        if name == "a":
+            raise InvalidArgumentError("Upload-Length: found 0, expected 1 or more")
+
+    setattr(world.hub, when, refuse)
+    assert world.upload.once() == 1
+    assert (world.spool.aside, list(world.spool.contents)) == ([], ["a"])
+    assert world.upload.backlog == SampleBacklog(1, 4, held_up=1)
+    assert "the segment a of samples is sent again later: Upload-Length" in caplog.text
+    setattr(world.hub, when, lambda _name: None)
+    world.now_s += ASIDE_S
+    assert world.upload.once() == 1
 
 
 def test_a_segment_that_comes_as_another_one_is_set_aside_after_some_tries(make):
