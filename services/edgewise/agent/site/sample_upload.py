@@ -28,6 +28,7 @@ MOST_ANEW: Final = 3
 PIECE_BYTES: Final = 256 << 10
 _LEAST_PIECE_BYTES: Final = 16 << 10
 _PATIENCE: Final = Patience(base_s=1.0, cap_s=60.0)
+_USED_UP: Final = "the quota of samples of this day is used up; it goes on tomorrow (UTC)"
 _log = logging.getLogger(__name__)
 
 
@@ -141,8 +142,13 @@ class SampleUpload:
         count = 0
         # What comes in meanwhile may be worth more: it is looked at anew after each.
         while not self._is_stopped() and (segment := self._next()) is not None:
-            count += self._arrived(segment)
+            try:
+                count += self._arrived(segment)
+            finally:
+                # A process that is killed forgets no more than a part of one segment.
+                self._quota.keep()
             self.failures = 0
+            self._told = ""
         return count
 
     def _next(self) -> Segment | None:
@@ -216,12 +222,18 @@ class SampleUpload:
         while not self._is_stopped():
             left = self._quota.left_bytes()
             if left == 0:
-                self._tell("the quota of samples of this day is used up; it goes on tomorrow (UTC)")
+                self._quota.keep()
+                self._tell(_USED_UP)
                 self._pause(QUOTA_LOOK_S)
+                # Others come meanwhile, and the spool's retention goes on.
+                self._next()
             elif self._is_fetching():
                 self._tell("samples wait while a release is fetched or checked", logging.INFO)
                 self._pause(1.0)
             else:
+                if self._told == _USED_UP:
+                    # Another day; it may be used up again before this segment has arrived.
+                    self._told = ""
                 return self._piece_bytes if left is None else min(self._piece_bytes, left)
         return 0
 

@@ -83,11 +83,13 @@ class World:
         self.fetching = []
         self.now_s = 0.0
         self.stopped = False
+        self.quota_bytes, self.quota_path = quota, tmp_path / "quota"
+        self.quota_words = (StateDirectory(tmp_path), quota, lambda: self.now_s)
         self.upload = SampleUpload(
             spool,
             hub,
             bucket=TokenBucket(rate, lambda: self.now_s),
-            quota=DailyQuota(StateDirectory(tmp_path), quota, lambda: self.now_s, path=tmp_path / "quota"),
+            quota=DailyQuota(*self.quota_words, path=self.quota_path),
             pause=self.pause,
             is_stopped=lambda: self.stopped,
             is_fetching=lambda: bool(self.fetching and self.fetching.pop()),
@@ -325,6 +327,55 @@ def test_what_was_sent_in_vain_counts_as_well(make):
     world.hub.before_piece = lambda _name: None
     assert world.upload.once() == 1
     assert world.now_s >= 86400.0
+
+
+def kept_bytes(world):
+    """What an agent that is started now knows to have been sent today."""
+    return world.quota_bytes - DailyQuota(*world.quota_words, path=world.quota_path).left_bytes()
+
+
+def test_what_was_sent_is_written_down_with_each_segment_and_whenever_one_fails(make):
+    world = make(PlayedSpool(a=b"x" * 1000, b=b"y" * 500), quota=10_000)
+    found = []
+    world.hub.before_piece = lambda _name: found.append(kept_bytes(world))
+    world.upload.once()
+    assert (found, kept_bytes(world)) == ([0, 1000], 1500)
+    world.spool.contents["c"] = b"z" * 200
+    world.hub.before_piece = failing("c")
+    with pytest.raises(UnavailableError):
+        world.upload.once()
+    assert kept_bytes(world) == 1700
+
+
+def test_a_quota_that_is_used_up_is_written_down_before_the_next_day_is_waited_for(make):
+    world = make(PlayedSpool(a=b"x" * 1000), quota=600)
+    found = []
+    pause = world.upload._pause
+    backlogs = []
+
+    def look(seconds):
+        found.append(kept_bytes(world))
+        backlogs.append(world.upload.backlog.segments)
+        world.spool.contents["b"] = b"comes meanwhile"
+        pause(seconds)
+
+    world.upload._pause = look
+    world.upload.once()
+    assert (found[0], backlogs[:2]) == (600, [1, 2])
+
+
+def test_what_is_so_again_is_told_again_after_it_went_well(make, caplog):
+    world = make(PlayedSpool(a=b"x" * 2500), quota=1000)
+    world.upload.once()
+    # Two days were used up, in the midst of one segment.
+    assert caplog.messages == ["the quota of samples of this day is used up; it goes on tomorrow (UTC)"] * 2
+    caplog.clear()
+    caplog.set_level("INFO")
+    world = make(PlayedSpool(a=b"0123", b=b"4567"))
+    waits = [False, True, True, False, True]
+    world.upload._is_fetching = lambda: bool(waits and waits.pop())
+    world.upload.once()
+    assert caplog.messages == ["samples wait while a release is fetched or checked"] * 2
 
 
 def test_releases_come_first_and_that_is_told_once(make, caplog):
