@@ -1,106 +1,16 @@
 """What an agent does with a spool and a hub, whatever those say."""
 
-import contextlib
 import hashlib
-import itertools
-from collections import Counter
-from random import Random
 
 import pytest
 
-from edgewise.agent.site.allowance import DailyQuota, TokenBucket
-from edgewise.agent.site.sample_hub import SegmentFaultError, SegmentState
-from edgewise.agent.site.sample_turns import ASIDE_MOST_S, ASIDE_S, FRUITLESS, NEXT_S, SUSPECTS
-from edgewise.agent.site.sample_upload import MOST_ANEW, PIECE_BYTES, SampleUpload, Segments, Spool
-from edgewise.agent.site.state import StateDirectory
+from edgewise.agent.site.allowance import DailyQuota
+from edgewise.agent.site.sample_hub import SegmentFaultError
+from edgewise.agent.site.sample_turns import ASIDE_S
+from edgewise.agent.site.sample_upload import MOST_ANEW, PIECE_BYTES
 from edgewise.core.errors import InvalidArgumentError, NotFoundError, UnavailableError
 from edgewise.core.rollout.reports import SampleBacklog
-from edgewise.spool import Segment
-
-
-class PlayedSpool(Spool):
-    def __init__(self, **contents):
-        self.contents = contents
-        self.aside = []
-        self.adopted = 0
-
-    def adopt(self):
-        self.adopted += 1
-        return 0
-
-    def segments(self):
-        return [Segment(name, 0, 0, number, len(self.contents[name])) for number, name in enumerate(self.contents)]
-
-    def read(self, segment, offset, count):
-        if segment.name not in self.contents:
-            raise NotFoundError("it is gone")
-        return self.contents[segment.name][offset : offset + count]
-
-    def digest(self, segment):
-        return hashlib.sha256(self.read(segment, 0, segment.size_bytes)).hexdigest()
-
-    def remove(self, segment):
-        del self.contents[segment.name]
-
-    def set_aside(self, segment):
-        self.aside.append(segment.name)
-        self.remove(segment)
-
-
-class PlayedHub(Segments):
-    def __init__(self):
-        self.parts = {}
-        self.done = {}
-        self.sent = []
-        self.before = lambda name: None
-        self.before_piece = lambda name: None
-
-    def state(self, name, sha256):
-        self.before(name)
-        return SegmentState(len(self.parts.get(name, b"")), self.done.get(name) == sha256)
-
-    def send(self, name, sha256, piece, *, offset, length):
-        self.before(name)
-        self.sent.append((name, offset, len(piece)))
-        self.before_piece(name)
-        here = self.parts.get(name, b"")
-        if offset != len(here):
-            return SegmentState(len(here), done=False)
-        here = self.parts[name] = here + piece
-        if len(here) < length:
-            return SegmentState(len(here), done=False)
-        if hashlib.sha256(here).hexdigest() != sha256:
-            del self.parts[name]
-            return SegmentState(0, done=False)
-        self.done[name] = sha256
-        return SegmentState(length, done=True, samples=1)
-
-
-class World:
-    def __init__(self, tmp_path, hub, spool, *, rate=None, quota=None):
-        self.hub, self.spool = hub, spool
-        self.pauses = []
-        self.fetching = []
-        self.now_s = 0.0
-        self.stopped = False
-        self.quota_bytes, self.quota_path = quota, tmp_path / "quota"
-        self.quota_words = (StateDirectory(tmp_path), quota, lambda: self.now_s)
-        self.upload = SampleUpload(
-            spool,
-            hub,
-            bucket=TokenBucket(rate, lambda: self.now_s),
-            quota=DailyQuota(*self.quota_words, path=self.quota_path),
-            pause=self.pause,
-            is_stopped=lambda: self.stopped,
-            is_fetching=lambda: bool(self.fetching and self.fetching.pop()),
-            random=Random(7),
-            now_s=lambda: self.now_s,
-        )
-
-    def pause(self, seconds):
-        self.pauses.append(seconds)
-        self.now_s += seconds
-        self.stopped = self.stopped or len(self.pauses) > 5000
+from support.played_upload import PlayedHub, PlayedSpool, World, failing
 
 
 @pytest.fixture
@@ -187,78 +97,6 @@ def test_a_segment_that_comes_as_another_one_is_set_aside_after_some_tries(make)
     assert world.spool.aside == ["a"]
     assert len([name for name, *_ in world.hub.sent if name == "a"]) == MOST_ANEW
     assert world.hub.parts["b"] == b"4567"
-
-
-def failing(*names):
-    """A hub that takes segments of these names to their end, and not in."""
-
-    def fail(name):
-        if name in names:
-            raise UnavailableError("the hub answered 500")
-
-    return fail
-
-
-def tried(world, times):
-    """Sends so often, as if each try came a second after the one before. Returns: how many segments have arrived."""
-    arrived = 0
-    for _ in range(times):
-        world.now_s += 1.0
-        with contextlib.suppress(UnavailableError):
-            arrived += world.upload.once()
-    return arrived
-
-
-@pytest.mark.parametrize("bad", ["a", "abc", "abcd"])
-def test_segments_that_the_hub_fails_for_good_hold_up_no_others(make, bad):
-    world = make(PlayedSpool(**{name: name.encode() for name in "abcdefgh"}))
-    world.hub.before_piece = failing(*bad)
-    for _ in range(5 * FRUITLESS):
-        tried(world, 1)
-    if len(bad) == SUSPECTS:
-        # Nothing has told yet that the hub takes others in.
-        assert world.hub.done == {}
-        world.now_s += NEXT_S
-        tried(world, 1)
-    assert set(world.hub.done) == set("abcdefgh") - set(bad)
-    assert world.upload.backlog == SampleBacklog(len(bad), len(bad), held_up=len(bad))
-    world.hub.before_piece = failing()
-    world.now_s += ASIDE_S
-    assert world.upload.once() == len(bad)
-    assert world.upload.backlog == SampleBacklog(0, 0, held_up=0)
-
-
-def test_a_segment_that_stays_bad_is_sent_less_and_less_often_and_waited_for_by_nobody(make):
-    world = make(PlayedSpool(a=b"bad"))
-    world.hub.before_piece = failing("a")
-    sent = []
-    # A day on which another segment comes each minute.
-    for minute in range(1440):
-        world.now_s = 60.0 * minute
-        world.spool.contents[f"b{minute}"] = b"good"
-        tries = len(world.hub.sent)
-        tried(world, 4)
-        assert list(world.spool.contents) == ["a"]
-        sent += [minute] * [name for name, *_ in world.hub.sent[tries:]].count("a")
-    assert len(sent) < 20
-    assert max(later - sooner for sooner, later in itertools.pairwise(sent)) >= ASIDE_MOST_S / 60.0
-
-
-def test_only_a_few_take_turns_while_the_hub_takes_nothing_in(make):
-    # It keeps four of a site that have begun: were there more, each would have to be sent again from its start.
-    contents = {name: name.encode() for name in "abcdefgh"}
-    world = make(PlayedSpool(**contents))
-    world.hub.before_piece = failing(*contents)
-    assert tried(world, 50) == 0
-    assert {name for name, *_ in world.hub.sent} == set("abcd")
-    assert max(Counter(name for name, *_ in world.hub.sent).values()) < 20
-    # After a long time, another one: those may be at fault.
-    world.now_s += NEXT_S
-    tried(world, 50)
-    assert {name for name, *_ in world.hub.sent} == set("abcde")
-    world.hub.before_piece = failing()
-    # What had failed arrives, so it was the hub; nobody steps aside for that.
-    assert world.upload.once() == len(contents)
 
 
 def test_what_dead_writers_left_is_looked_for_while_there_is_a_backlog(make):
