@@ -82,7 +82,6 @@ class SegmentTaking:
         except SegmentFaultError as error:
             _log.warning("segment %s of %s is refused: %s", piece.name, piece.site, error.message)
             hub.metrics.sample_segments.labels("refused").inc()
-            await _let_go(hub, kept)
             await hub.in_files(self.files.remove, piece.site, piece.name, piece.sha256)
             raise
         except EdgewiseError:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final
 
-from edgewise.core.errors import InvalidArgumentError
+from edgewise.core.errors import InvalidArgumentError, UnavailableError
 from edgewise.hub.samples.answer_scores import NOTHING, Answered, answered_rows
 from edgewise.hub.samples.pictures import Picture
 from edgewise.hub.samples.request_pictures import pictures_of
@@ -59,9 +59,8 @@ def take_segment(file: BinaryIO, site: str, keep: Callable[[bytes], str], now_s:
         site: that sends it; its samples are of no other one.
         keep: has bytes kept, and returns what names them.
     Raises:
-        SegmentFaultError: it is no segment, is damaged, or holds samples of another site. Nothing was kept, unless the disk gave other
-            bytes the second time.
-        UnavailableError: there is no room for a picture.
+        SegmentFaultError: it is no segment, is damaged, or holds samples of another site; nothing was kept.
+        UnavailableError: there is no room for a picture, or the disk gave other bytes the second time.
     """
     for sample in _samples(file):
         if sample is not None and sample.site not in {"", site}:
@@ -71,6 +70,14 @@ def take_segment(file: BinaryIO, site: str, keep: Callable[[bytes], str], now_s:
                 SegmentFault.OF_ANOTHER_SITE,
             )
     file.seek(0)
+    try:
+        return _taken(file, site, keep, now_s)
+    except SegmentFaultError:
+        # It was none before.
+        raise UnavailableError("the hub's disk did not give the segment as it came") from None
+
+
+def _taken(file: BinaryIO, site: str, keep: Callable[[bytes], str], now_s: float) -> Taken:
     taken = Taken()
     for sample in _samples(file):
         if sample is None:
