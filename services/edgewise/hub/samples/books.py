@@ -214,6 +214,12 @@ class SampleBooks:
                 change.also(lambda connection: rows.delete_samples(connection, over, now_s))
         return len(over)
 
+    def let_go(self, digests: Collection[str]) -> None:
+        """Blobs of samples that did not come after all: they are to be looked at, as those are whose samples went."""
+        now_s = self._books.clock()
+        with self._books.change(now_s) as change:
+            change.also(lambda connection: rows.let_go(connection, digests, now_s))
+
     def leaving(self, *, before_s: float, limit: int) -> tuple[Sequence[str], set[str]]:
         """Blobs whose samples went before that: their names, and which of them other samples name."""
         with self._books.reading() as connection:
