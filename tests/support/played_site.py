@@ -162,7 +162,7 @@ class Life:
         played: see `Played`.
     """
 
-    def __init__(self, scene, wall_s=time.time):
+    def __init__(self, scene, wall_s=time.time, *, examiner=None):
         self.clock_s = 0.0
         self.problems = []
         self.played = Played(scene.now / "agent", scene.memory, scene.errors)
@@ -204,7 +204,13 @@ class Life:
             self.board, near, trust, store, site="edge-1", poll_s=0.0, random=random.Random(1), now_s=self.now_s
         )
         self.acting = Acting(
-            self.board, self.journal, actuator, self.staging, models=self.config.models, now_s=self.now_s
+            self.board,
+            self.journal,
+            actuator,
+            self.staging,
+            models=self.config.models,
+            examiner=examiner,
+            now_s=self.now_s,
         )
         self.listening.say()
 

@@ -17,7 +17,7 @@ from typing import Final
 from tuf.api.exceptions import DownloadHTTPError
 
 from edgewise.agent.fetching.archives import BoundedReads, broken
-from edgewise.agent.fetching.disk import check_room, disk_errors, sync_directory
+from edgewise.agent.fetching.disk import check_room, disk_errors
 from edgewise.agent.fetching.progress import shown_bytes
 from edgewise.agent.fetching.tar_archives import unpack_tar
 from edgewise.agent.fetching.tree import Tree, Written
@@ -28,7 +28,7 @@ from edgewise.core.errors import EdgewiseError, FailedPreconditionError, NotFoun
 from edgewise.core.releases import Release
 from edgewise.protocols.bundles import BLOBS, DESIRED, INDEX, MAX_INDEX_BYTES, TARGETS, blob_of, decode_index
 from edgewise.protocols.desired_state import MAX_DESIRED_BYTES
-from edgewise.trust.durable_files import make_directory
+from edgewise.trust.durable_files import make_directory, sync_directory
 
 BASE_URL: Final = "bundle:"
 """Where metadata of a bundle are, for who takes them for a hub's."""

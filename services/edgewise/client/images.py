@@ -5,6 +5,7 @@ from os import PathLike
 from pathlib import Path
 
 from edgewise.core.errors import InvalidArgumentError
+from edgewise.protocols.image_header import picture_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,17 +14,6 @@ class EncodedImage:
 
     content: bytes
     media_type: str
-
-
-def media_type_of(content: bytes) -> str | None:
-    """The media type that the first bytes tell: JPEG, PNG or WebP; None for anything else."""
-    if content.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if content.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return "image/webp"
-    return None
 
 
 def read_image(source: bytes | bytearray | memoryview | str | PathLike[str]) -> EncodedImage:
@@ -41,7 +31,7 @@ def read_image(source: bytes | bytearray | memoryview | str | PathLike[str]) -> 
             content = path.read_bytes()
         except OSError as error:
             raise InvalidArgumentError(f"cannot read the image {name}: {error.strerror or error}") from None
-    media_type = media_type_of(content)
-    if media_type is None:
+    media_type = picture_type(content)
+    if not media_type:
         raise InvalidArgumentError(f"{name} is not a JPEG, PNG or WebP file")
     return EncodedImage(content, media_type)

@@ -1,10 +1,11 @@
-"""How far a command is: one line that is written again on a terminal, a line for each step elsewhere."""
+"""How far a command is: one line that is written again on a terminal, a line now and then elsewhere."""
 
 import time
 from collections.abc import Callable
 from typing import Final, TextIO
 
-_REWRITE_INTERVAL_S: Final = 0.2
+from edgewise.study.progress import Progress as Lines
+
 _PLAIN_INTERVAL_S: Final = 10.0
 
 
@@ -17,37 +18,23 @@ class Progress:
     """
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stream = stream
+        self._lines = Lines(stream, clock, plain_interval_s=_PLAIN_INTERVAL_S)
         self._clock = clock
-        self._terminal = stream.isatty()
         self._step = ""
-        self._began_s = self._written_s = clock()
+        self._began_s = 0.0
 
     def __call__(self, step: str, done: int, total: int) -> None:
         """Tell how far a step is."""
         now_s = self._clock()
         if step != self._step:
             self._step, self._began_s = step, now_s
-        elif now_s - self._written_s < (_REWRITE_INTERVAL_S if self._terminal else _PLAIN_INTERVAL_S):
-            return
-        elif not self._terminal and done == total:
-            # What follows says so.
-            return
-        elif not self._terminal:
-            self._written_s = now_s
-            self._stream.write(f"edgewise: {self._text(done, total, now_s)}\n")
-            self._stream.flush()
-            return
-        if self._terminal:
-            self._written_s = now_s
-            self._stream.write(f"\r\x1b[K{self._text(done, total, now_s)}")
-            self._stream.flush()
+            self._lines.begin(self._text(done, total, now_s))
+        elif self._lines.terminal or done < total:  # elsewhere what follows says that all are done
+            self._lines.update(self._text(done, total, now_s))
 
     def end(self) -> None:
         """Take the line away."""
-        if self._terminal and self._step:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
+        self._lines.close()
 
     def _text(self, done: int, total: int, now_s: float) -> str:
         took_s = now_s - self._began_s

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from edgewise.core.errors import AlreadyExistsError, FailedPreconditionError
+from edgewise.trust.durable_files import sync_directory
 
 _FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
@@ -41,14 +42,14 @@ def staged(out: Path, what: str) -> Iterator[Path]:
         try:
             _empty(stage)
             yield stage
-            _sync(stage)
+            sync_directory(stage)
             stage.rename(out)
         except OSError as error:
             raise _explained(error, out, what) from None
         finally:
             # After the rename there is nothing here to remove.
             shutil.rmtree(stage, ignore_errors=True)
-        _sync(out.parent)
+        sync_directory(out.parent)
     finally:
         os.close(holder)
 
@@ -83,14 +84,6 @@ def _empty(stage: Path) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _explained(error: OSError, out: Path, what: str) -> FailedPreconditionError:

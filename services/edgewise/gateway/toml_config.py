@@ -31,7 +31,6 @@ models = ["pets"]
 """
 
 import ipaddress
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +44,7 @@ from edgewise.gateway.capture_config import read_capture
 from edgewise.gateway.config import DNS, KUBERNETES, NOTHING, GatewayConfig, SiteConfig, SiteTls
 from edgewise.gateway.endpoints import service_of
 from edgewise.gateway.toml_tables import Table, boolean, file_in, label, number, one_of, table, text, whole
+from edgewise.protocols.toml_files import parse_toml
 
 if TYPE_CHECKING:
     from edgewise.gateway.options import GatewayOptions
@@ -106,11 +106,7 @@ def parse_config(
         options: what of the command line goes before the file.
     Raises: InvalidArgumentError: it is not TOML, or says what cannot be used.
     """
-    try:
-        document = tomllib.loads(content)
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidArgumentError(f"{file}: not TOML: {error}") from None
-    top = Table(document, str(file))
+    top = Table(parse_toml(content, str(file)), str(file))
     tables = top.take("site", _tables, ())
     found = [*sites, *(_site(values, file, place) for place, values in enumerate(tables, start=1))]
     if len(found) > MAX_SITES:

@@ -10,6 +10,7 @@ from typing import Final
 
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.protocols.documents import Document, check_format, document_bytes, read_document
+from edgewise.protocols.image_header import picture_type as picture_type  # noqa: PLC0414 - who reads examples asks it here
 
 FORMAT: Final = "edgewise-heldout/1"
 FOLDER: Final = "heldout"
@@ -108,12 +109,3 @@ def check_heldout(content: bytes, sizes_bytes: dict[str, int]) -> Heldout:
                 f"{FOLDER}/{example.file} has {size_bytes} bytes; expected a picture of at most {MAX_EXAMPLE_BYTES}"
             )
     return heldout
-
-
-def picture_type(content: bytes) -> str:
-    """The media type that the first bytes tell: JPEG, PNG or WebP; "" for anything else."""
-    if content.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if content.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    return "image/webp" if content[:4] == b"RIFF" and content[8:12] == b"WEBP" else ""

@@ -58,6 +58,15 @@ class ImageHeader:
     alpha: bool = False
 
 
+def picture_type(content: bytes) -> str:
+    """The media type that the first bytes tell: JPEG, PNG or WebP; "" for anything else."""
+    if content.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if content.startswith(_PNG_MAGIC):
+        return "image/png"
+    return "image/webp" if content[:4] == b"RIFF" and content[8:12] == b"WEBP" else ""
+
+
 def read_header(data: bytes, max_pixels: int) -> ImageHeader:
     """Read the header of an encoded image.
 

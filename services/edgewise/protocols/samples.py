@@ -18,6 +18,8 @@ from edgewise.protocols.documents import SHA256, SHA256_EXPECTED, Document, docu
 FORMAT: Final = b"edgewise-sample/1\n"
 SAMPLE_ID: Final = re.compile(r"[0-9a-f]{32}")
 SAMPLE_ID_EXPECTED: Final = "32 hexadecimal digits in lower case"
+LABEL: Final = re.compile(r"[A-Za-z0-9_-](?:[A-Za-z0-9 _.-]{0,62}[A-Za-z0-9_.-])?")
+"""What people say of a sample; it is the name of a folder as well."""
 FORMS: Final = ("rest-image", "tfs-rest", "oip-rest", "tfs-grpc", "oip-grpc")
 REASONS: Final = ("all", "sampled", "low-confidence", "disagreement", "drift")
 HIGHEST_PRIORITY: Final = 3

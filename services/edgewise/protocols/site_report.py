@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from edgewise.core.rollout.events import Want
-from edgewise.core.rollout.reports import Inventory, Progress, Served, SiteReport
+from edgewise.core.rollout.reports import Inventory, Progress, SampleBacklog, Served, SiteReport
 from edgewise.core.rollout.site_state import SiteState
 from edgewise.core.toml_table import is_integer
 from edgewise.core.versions import MAX_VERSION
@@ -69,6 +69,7 @@ def inventory_value(inventory: Inventory) -> dict[str, Any]:
         "serving": dict(inventory.serving),
         "cloud": {model: _served_value(served) for model, served in inventory.cloud.items()},
         "edge": {model: _served_value(served) for model, served in inventory.edge.items()},
+        "samples": _backlog_value(inventory.samples),
     }
 
 
@@ -91,6 +92,7 @@ def read_inventory(table: Document) -> Inventory:
         serving={model: serving.integer(model, 0, MAX_VERSION) for model in serving},
         cloud={model: _served(served) for model, served in table.entries("cloud").items()},
         edge={model: _served(served) for model, served in table.entries("edge").items()},
+        samples=_backlog(table.optional_table("samples")),
     )
 
 
@@ -127,6 +129,18 @@ def _versions(table: Document, model: str) -> tuple[int, ...]:
     if not all(is_integer(version, 0, MAX_VERSION) for version in versions):
         raise table.wrong(model, versions, "a list of whole numbers")
     return tuple(versions)
+
+
+def _backlog_value(backlog: SampleBacklog | None) -> dict[str, Any] | None:
+    if backlog is None:
+        return None
+    return {"segments": backlog.segments, "bytes": backlog.size_bytes, "held_up": backlog.held_up}
+
+
+def _backlog(table: Document | None) -> SampleBacklog | None:
+    if table is None:
+        return None
+    return SampleBacklog(*(table.integer(name, 0, _MOST_BYTES) for name in ("segments", "bytes", "held_up")))
 
 
 def _served_value(served: Served) -> dict[str, Any]:

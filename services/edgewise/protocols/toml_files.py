@@ -17,12 +17,22 @@ def read_toml(path: Path, what: str) -> tuple[str, dict[str, Any]]:
     Raises: InvalidArgumentError: it is no regular file, cannot be read, is larger than 1 MiB, or is not TOML.
     """
     text = _read(path, what)
+    return text, parse_toml(text, str(path))
+
+
+def parse_toml(text: str, name: str) -> dict[str, Any]:
+    """What a text says.
+
+    Args:
+        name: of its file, for messages.
+    Raises: InvalidArgumentError: it is not TOML.
+    """
     try:
-        return text, tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InvalidArgumentError(f"{path}: not TOML: {error}") from None
+        raise InvalidArgumentError(f"{name}: not TOML: {error}") from None
     except RecursionError:
-        raise InvalidArgumentError(f"{path}: nested too deep") from None
+        raise InvalidArgumentError(f"{name}: nested too deep") from None
 
 
 def _read(path: Path, what: str) -> str:

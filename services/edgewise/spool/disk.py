@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from edgewise.core.errors import EdgewiseError, FailedPreconditionError
 from edgewise.spool.records import count_frames, whole_bytes
+from edgewise.trust.durable_files import sync_directory
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 UNREADABLE: Final = frozenset({errno.EIO, errno.EBADMSG, errno.EUCLEAN})
@@ -244,11 +245,7 @@ class PosixDisk:
 
     def sync_names(self) -> None:
         """Have the disk hold the names."""
-        number = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
+        sync_directory(self.directory)
 
     def lock(self, name: str, wait_s: float) -> PosixLock | None:
         """Take a lock; None where another one holds it for that long."""

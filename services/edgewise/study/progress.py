@@ -1,4 +1,4 @@
-"""What a study says while it runs: one line that is written again and again on a terminal, plain lines elsewhere."""
+"""What a command says while it runs: one line that is written again and again on a terminal, plain lines elsewhere."""
 
 import shutil
 import time
@@ -33,19 +33,30 @@ class TimeLeft:
 
 
 class Progress:
-    """Writes a study's progress.
+    """Writes the progress of what takes a while: a study, a training, a dataset.
 
     Args:
         stream: standard error.
         clock: seconds, monotonic.
+        plain_interval_s: off a terminal, at least so long is between two lines that tell where it stands.
+
+    Attributes:
+        terminal: whether one line is written again and again.
     """
 
-    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        plain_interval_s: float = _PLAIN_INTERVAL_S,
+    ) -> None:
         self._stream = stream
         self._clock = clock
-        self._terminal = stream.isatty()
+        self.terminal = stream.isatty()
+        self._interval_s = _REWRITE_INTERVAL_S if self.terminal else plain_interval_s
         # Off a terminal the first line about a run can wait: there is one when it has ended.
-        self._written_s = clock() if not self._terminal else -1e9
+        self._written_s = clock() if not self.terminal else -1e9
         self._rewriting = False
 
     def say(self, text: str) -> None:
@@ -55,26 +66,31 @@ class Progress:
 
     def step(self, text: str) -> None:
         """A line for what takes a while; on a terminal the next one takes its place."""
-        if self._terminal:
+        if self.terminal:
             self._rewrite(text)
         else:
             self.say(text)
 
+    def begin(self, text: str) -> None:
+        """Where what begins stands: shown at once on a terminal; elsewhere its first line can wait."""
+        if self.terminal:
+            self._rewrite(text)
+            self._written_s = self._clock()
+
     def update(self, text: str) -> None:
         """Where it stands; called as often as one likes, and shown when it is due."""
         now_s = self._clock()
-        interval_s = _REWRITE_INTERVAL_S if self._terminal else _PLAIN_INTERVAL_S
-        if now_s - self._written_s < interval_s:
+        if now_s - self._written_s < self._interval_s:
             return
         self._written_s = now_s
-        if self._terminal:
+        if self.terminal:
             self._rewrite(text)
         else:
             self._write(f"edgewise: {text}\n")
 
     def ended(self, text: str) -> None:
         """A run has ended: the line that stays of it, off a terminal."""
-        if self._terminal:
+        if self.terminal:
             self._rewrite(text)
         else:
             self._write(f"edgewise: {text}\n")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from edgewise.study.engine.job import OTHER_ANSWER, Recording, State
+from edgewise.trust.durable_files import sync_directory
 
 VERSION: Final = "1"
 MAX_ROWS: Final = 100_000_000
@@ -130,11 +131,7 @@ def whole_file(path: Path, *, needed_bytes: int = 0) -> Iterator[BinaryIO]:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
             raise
-        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_directory(path.parent)
     except OSError as error:
         raise FailedPreconditionError(_why_not_written(path, needed_bytes, error)) from error
 

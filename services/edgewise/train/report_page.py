@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, Final
 
-from edgewise.study.report import palette
 from edgewise.study.report.drawings import Plot
-from edgewise.study.report.html_document import CSS, POLICY
+from edgewise.study.report.html_document import framed
 from edgewise.study.report.html_parts import definitions, figure, folded, folded_table, paragraph, section
 from edgewise.train.curves import Epoch, duration
 from edgewise.train.plots import epochs_table
@@ -56,34 +55,15 @@ def page(
             section("method", "How it was done", _method(found, spec)),
         )
     )
-    title = f"{found['name']}: {found['settings']['network']}"
-    light = "".join(f" --{colour.name}: {colour.light};" for colour in palette.ALL)
-    dark = "".join(f" --{colour.name}: {colour.dark};" for colour in palette.ALL)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">
-<title>{escape(title)} – Edgewise training</title>
-<style>
-:root {{ --ground: #f5f6f8;{light} }}
-@media screen and (prefers-color-scheme: dark) {{ :root {{ --ground: #0f1216;{dark} }} }}
-{CSS.read_text(encoding="utf-8")}{_STYLE}</style>
-</head>
-<body>
-<a class="skip" href="#result">To what came out</a>
-<header>
-<h1>{escape(title)}</h1>
-{paragraph(headline(found), "soft")}
-</header>
-<main>
-{body}
-</main>
-<footer>{paragraph("Edgewise training. The plots are also in the folder plots beside this file, the epochs in metrics.csv, all else in run.json.")}</footer>
-</body>
-</html>
-"""
+    return framed(
+        f"{found['name']}: {found['settings']['network']}",
+        headline(found),
+        body,
+        "Edgewise training. The plots are also in the folder plots beside this file, the epochs in metrics.csv, all else in run.json.",
+        made_by="Edgewise training",
+        skip=("result", "To what came out"),
+        style=_STYLE,
+    )
 
 
 def headline(found: Mapping[str, Any]) -> str:

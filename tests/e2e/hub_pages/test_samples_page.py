@@ -132,7 +132,18 @@ def test_pictures_are_labelled_by_keys_on_every_screen_and_without_a_script(brow
     browser.wait("return document.querySelector('#wrong').textContent.includes('the sample is labelled fox now')")
     browser.wait("return document.querySelector('#name').textContent === 'fox'")
     assert label(2) == "fox"
+    # So it is with what was typed, which stays where it was typed.
+    world.serving.asked(world.serving.hub.plane.samples.label, {sample_id(2): "owl"}, HUB)
+    browser.run("document.querySelector('#new').select()")
+    browser.press(*"wolf", ENTER)
+    browser.wait("return document.querySelector('#name').textContent === 'owl'")
+    browser.wait("return document.activeElement.id === 'new' && document.activeElement.value === 'wolf'")
+    assert label(2) == "owl"
+    browser.press(ENTER)
+    on(1)
+    assert label(2) == "wolf"
     world.serving.asked(world.serving.hub.plane.samples.label, {sample_id(2): ""}, HUB)
+    browser.open(f"{world.url}/samples/{sample_id(2)}")
 
     for width, scheme in ((360, "light"), (360, "dark"), (1200, "dark"), (1200, "light")):
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}

@@ -2,11 +2,11 @@
 
 import os
 import signal
-import subprocess
 
 import pytest
 
 from edgewise.study import journal, records, summary
+from support import mounting
 from support.waiting import wait_for
 
 
@@ -125,15 +125,8 @@ def test_the_second_signal_ends_at_once(study, scenario, tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=17m", "none", str(disk)], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    with mounting.small_disk(tmp_path / "disk", "17m") as disk:
+        yield disk
 
 
 def test_a_full_disk_keeps_what_was_measured_and_the_report_says_what_is_missing(study, scenario, small_disk):

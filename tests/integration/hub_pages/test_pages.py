@@ -8,7 +8,7 @@ import pytest
 
 from edgewise.core.rollout.events import Want
 from edgewise.core.rollout.gates import Findings, GateName, Golden
-from edgewise.core.rollout.reports import Inventory, Progress, Served
+from edgewise.core.rollout.reports import Inventory, Progress, SampleBacklog, Served
 from edgewise.core.rollout.sequential import Compared
 from edgewise.core.rollout.site_state import SiteState
 from edgewise.hub.control.actors import Role
@@ -129,12 +129,14 @@ def test_a_site_shows_what_it_has_and_how_cloud_and_edge_compare(small_world):
         serving={"pets": 1},
         cloud={"pets": Served(1200, 0, 42.0, 88.0)},
         edge={"pets": Served(1180, 3, 11.2, 31.0)},
+        samples=SampleBacklog(9, 12_000_000, 2),
     )
     alpha.report(time.time())
     text = small_world.browser(Role.VIEWER).page("/sites/alpha").text
     for words in ("Disk left 12.0 GB", "onnxruntime 1.24.1", "cloud 42 ms 88 ms 1,200 0", "edge 11 ms 31 ms 1,180 3"):
         assert words in text
     assert "version 1" in text
+    assert "Samples that wait 12.0 MB; 2 of 9 segments held up" in text
 
 
 def test_a_site_shows_the_rollouts_it_took_part_in_also_those_that_are_over(small_world):

@@ -137,7 +137,12 @@ def test_what_somebody_else_did_since_is_not_undone(world, browser):
 
 
 @pytest.mark.parametrize(
-    ("form", "fields"), [("Labels", {"label": "dog"}), ("Take the label back", {"take_back": "1"})]
+    ("form", "fields"),
+    [
+        ("Labels", {"label": "dog"}),
+        ("Another label", {"label": "wolf 7"}),
+        ("Take the label back", {"take_back": "1"}),
+    ],
 )
 @pytest.mark.parametrize("headers", [{}, {"x-edgewise-live": "1"}])
 def test_what_somebody_else_did_since_is_not_written_over(world, browser, form, fields, headers):
@@ -154,6 +159,10 @@ def test_what_somebody_else_did_since_is_not_written_over(world, browser, form, 
     assert page.headings[0] == (1, "fox")
     assert not any("aria-invalid" in given for _, given in page.tags)
     assert label_of(world.serving, sample_id(10)) == "fox"
+    # Both are there: theirs, and what was sent, to be given again.
+    typed = next(found for given, found in page.forms if given.get("aria-label") == "Another label")
+    assert (typed["seen"], typed["label"]) == ("fox", fields.get("label", ""))
+    assert ("label" not in fields) or f"Your label {fields['label']} was not given" in answer.text
     # Who has seen that, or whose page did not say what it showed, may do it.
     seen = next(found for given, found in page.forms if given.get("aria-label") == form)
     assert browser.client.post(action, data={**seen, **fields}, headers=headers).status_code in {200, 303}

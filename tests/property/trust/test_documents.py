@@ -11,7 +11,7 @@ from edgewise.core.rollout.events import Want
 from edgewise.core.rollout.gates import Findings, Gate, GateName, Gates, Golden, LatencyGate
 from edgewise.core.rollout.orders import DesiredState, Order
 from edgewise.core.rollout.paired import Paired
-from edgewise.core.rollout.reports import Inventory, Progress, Served, SiteReport
+from edgewise.core.rollout.reports import Inventory, Progress, SampleBacklog, Served, SiteReport
 from edgewise.core.rollout.sequential import Compared, Observed
 from edgewise.core.rollout.site_state import SiteState
 from edgewise.core.rollout.specification import Canary
@@ -130,6 +130,8 @@ inventories = st.builds(
     serving=st.dictionaries(models, versions, max_size=3),
     cloud=st.dictionaries(models, served, max_size=2),
     edge=st.dictionaries(models, served, max_size=2),
+    samples=st.none()
+    | st.builds(SampleBacklog, *(st.integers(0, 1 << 40) for _ in ("segments", "size_bytes", "held_up"))),
 )
 progresses = st.builds(
     Progress,

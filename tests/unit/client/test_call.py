@@ -6,7 +6,7 @@ import pytest
 from edgewise.client.answer_headers import prediction, request_headers
 from edgewise.client.call import model_spec, predict_call, remaining_s
 from edgewise.client.endpoint import parse_endpoint
-from edgewise.client.images import media_type_of, read_image
+from edgewise.client.images import read_image
 from edgewise.core.errors import DeadlineExceededError, InvalidArgumentError
 from edgewise.core.requests import ModelSpec
 
@@ -50,10 +50,11 @@ def test_a_wrong_model_is_named(words, message):
 
 
 def test_images_are_known_by_their_first_bytes(tmp_path):
-    assert media_type_of(b"\xff\xd8\xff\xdb") == "image/jpeg"
-    assert media_type_of(PNG) == "image/png"
-    assert media_type_of(b"RIFF\0\0\0\0WEBPVP8 ") == "image/webp"
-    assert media_type_of(b"RIFF\0\0\0\0WAVE") is None
+    assert read_image(b"\xff\xd8\xff\xdb").media_type == "image/jpeg"
+    assert read_image(PNG).media_type == "image/png"
+    assert read_image(b"RIFF\0\0\0\0WEBPVP8 ").media_type == "image/webp"
+    with pytest.raises(InvalidArgumentError, match="the image is not a JPEG, PNG or WebP file"):
+        read_image(b"RIFF\0\0\0\0WAVE")
     named_wrong = tmp_path / "photo.jpg"
     named_wrong.write_bytes(PNG)
     assert read_image(named_wrong).media_type == "image/png"

@@ -166,6 +166,7 @@ SITE = '[[site]]\nname = "s"\ntier = "edge"\nrest = "http://h:1"\n'
     ("text", "parts"),
     [
         ("[[site", ["not TOML"]),
+        ("site = " + "[" * 5000, ["nested too deep"]),
         ("", ["there is no site", "[[site]]"]),
         (f"{SITE}[site.x]\ny = 1", ["[[site]] s", "there is no key 'x'", "api_key_file, ca, cert"]),
         (f"{SITE}\n[other]\n", ["there is no key 'other'", "route, routes, site"]),

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from edgewise.core.errors import InvalidArgumentError
-from edgewise.protocols.image_header import MAX_PARTS, ImageFormat, read_header
+from edgewise.protocols.image_header import MAX_PARTS, ImageFormat, picture_type, read_header
 
 LIMIT = 1_000_000
 
@@ -157,3 +157,8 @@ def test_an_image_of_many_real_chunks_is_read():
     header = read_header(png_header(10, 10) + pieces + png_chunk(b"IEND"), LIMIT)
     assert header.data == png_header(10, 10) + pieces + png_chunk(b"IEND")
     assert MAX_PARTS == 2000
+
+
+def test_pictures_are_known_by_their_first_bytes():
+    heads = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF....WEBP", b"RIFF....WAVE", b"GIF89a", b"")
+    assert [picture_type(head) for head in heads] == ["image/jpeg", "image/png", "image/webp", "", "", ""]

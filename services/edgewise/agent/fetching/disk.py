@@ -1,4 +1,4 @@
-"""The disk's own troubles in words, how much room it has, and what makes writes last."""
+"""The disk's own troubles in words, and how much room it has."""
 
 import contextlib
 import errno
@@ -56,12 +56,3 @@ def check_room(directory: Path, needed_bytes: int) -> None:
         raise ResourceExhaustedError(
             f"the disk that holds {directory} has {shown_bytes(free_bytes)} free, and {shown_bytes(needed_bytes)} are needed"
         )
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory last."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgewise.agent.fetching.digests import digest_of_file, digest_of_tree, files_below
-from edgewise.agent.fetching.disk import sync_directory
 from edgewise.agent.fetching.port import Kind
 from edgewise.agent.fetching.tree import Written
 from edgewise.agent.fetching.uris import check_filled
 from edgewise.core.errors import EdgewiseError, FailedPreconditionError, InvalidArgumentError
+from edgewise.trust.durable_files import sync_directory
 
 _RECORD_FORMAT = 1
 _MAX_RECORD_BYTES = 64 << 20

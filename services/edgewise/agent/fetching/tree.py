@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgewise.agent.fetching.disk import sync_directory
 from edgewise.agent.fetching.progress import shown_bytes
 from edgewise.core.errors import FailedPreconditionError
 from edgewise.core.file_names import MAX_FILES, checked_name
+from edgewise.trust.durable_files import sync_directory
 
 MAX_BYTES = 64 << 30
 """No version is larger, unpacked or not, unless the caller says so."""

@@ -116,7 +116,17 @@ class SiteAgent:
             poll_s=options.poll_s,
             random=random,
         )
-        reporter = Reporter(identity, state, trust, actuator, quota, Sequence(state), lambda: self._staging.bytes_per_s)
+        upload = None if options.samples is None else self._upload(options, options.samples, identity, state, random)
+        reporter = Reporter(
+            identity,
+            state,
+            trust,
+            actuator,
+            quota,
+            Sequence(state),
+            lambda: self._staging.bytes_per_s,
+            lambda: None if upload is None else upload.backlog,
+        )
         self._reporting = Reporting(
             board,
             hub.with_token(identity.token),
@@ -135,8 +145,8 @@ class SiteAgent:
             ("listening", self._listening.run),
             ("reporting", self._reporting.run),
         ]
-        if options.samples is not None:
-            runs.append(("samples", self._upload(options, options.samples, identity, state, random).run))
+        if upload is not None:
+            runs.append(("samples", upload.run))
         self._threads = [threading.Thread(target=run, name=name, daemon=True) for name, run in runs]
 
     def start(self) -> None:

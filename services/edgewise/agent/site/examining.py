@@ -53,7 +53,7 @@ class _Asked:
     """A comparison that was begun.
 
     Attributes:
-        ended: another rollout's took its place, and nobody waits for it.
+        ended: nobody waits for it: the rollout goes back, or another one's took its place.
     """
 
     rollout: str
@@ -105,6 +105,13 @@ class ModelExaminer:
         asked = self._asked[model] = _Asked(rollout)
         threading.Thread(target=self._work, args=(asked, model, old, new), name="examining", daemon=True).start()
 
+    def end(self, rollout: str, model: str) -> None:
+        """See `Examiner`."""
+        asked = self._asked.get(model)
+        if asked is not None and asked.rollout == rollout:
+            asked.ended.set()
+            del self._asked[model]
+
     def _work(self, asked: _Asked, model: str, old: int, new: int) -> None:
         try:
             asked.comparison = Comparison(paired=self.paired(asked.rollout, model, old, new, asked.ended))
@@ -155,7 +162,7 @@ class ModelExaminer:
         until_s = self._now_s() + PATIENCE_S
         while True:
             if ended.is_set():
-                raise UnavailableError(f"the comparison of {model} was ended: another rollout's took its place")
+                raise UnavailableError(f"the comparison of {model} was ended")
             try:
                 return self._server.answer(model, version, picture, picture_type(picture), output)
             except (UnavailableError, NotFoundError) as error:

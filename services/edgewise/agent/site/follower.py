@@ -167,9 +167,12 @@ class Follower:
 
     def _look(self, situation: Situation, *, overtaken: bool) -> Around:
         order = self.entry.order
+        told = self._told(Want.BACK if overtaken else order.want)
+        if self._examiner is not None and not self._compares(told):
+            # Also of a model server that cannot be seen: it would be asked for as long as there is patience.
+            self._examiner.end(order.rollout, order.model)
         view = self._actuator.look(order.model)
         stage = self._staging.look(order)
-        told = self._told(Want.BACK if overtaken else order.want)
         self._count(told)
         compared = self._compared(told)
         weights = weights_in_force(self.entry, told, view)
@@ -220,12 +223,16 @@ class Follower:
     def _compared(self, told: Told) -> Comparison:
         """How the held-out examples are answered, while that decides whether the new version may answer; once known, it is kept."""
         entry = self.entry
-        if self._examiner is None or entry.record.state != SiteState.ACTIVATING or goes_back(entry, told):
+        if self._examiner is None or not self._compares(told):
             return Comparison()
         compared = self._examiner.look(entry.order.rollout, entry.order.model)
         if compared.paired is not None and GateName.ACCURACY not in entry.tally.kept.sampled:
             self._keep(replace(entry, tally=entry.tally.with_comparison(compared.paired)))
         return compared
+
+    def _compares(self, told: Told) -> bool:
+        """Whether how the held-out examples are answered matters now."""
+        return self.entry.record.state == SiteState.ACTIVATING and not goes_back(self.entry, told)
 
     def _keep_counts(self) -> None:
         if self._now_s() - self._kept_s >= KEEP_COUNTS_S:

@@ -156,6 +156,10 @@ class Examiner(Protocol):
         """Begin. Asked again in the same rollout it does no harm."""
         ...
 
+    def end(self, rollout: str, model: str) -> None:
+        """Nobody wants to know any more: what is under way ends, and nothing is known of it. It does no harm where nothing is."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class StageView:

@@ -15,7 +15,7 @@ from edgewise.agent.site.identity import Identity
 from edgewise.agent.site.port import SiteActuator, Trust
 from edgewise.agent.site.state import StateDirectory
 from edgewise.core.errors import EdgewiseError
-from edgewise.core.rollout.reports import Inventory, Served, SiteReport
+from edgewise.core.rollout.reports import Inventory, SampleBacklog, Served, SiteReport
 from edgewise.protocols.documents import time_text
 from edgewise.protocols.site_report import PAYLOAD_TYPE, encode_report
 from edgewise.trust.envelopes import seal
@@ -57,6 +57,7 @@ class Reporter:
 
     Attributes:
         bytes_per_s: how fast releases came lately; None before any did.
+        samples: what waits to be sent; None where no samples are.
         wall_s: seconds since the epoch.
     """
 
@@ -67,6 +68,7 @@ class Reporter:
     quota: DailyQuota
     sequence: Sequence
     bytes_per_s: Callable[[], float | None]
+    samples: Callable[[], SampleBacklog | None] = lambda: None
     wall_s: Callable[[], float] = time.time
 
     def report(self, shown: Shown, generation: int) -> bytes:
@@ -101,6 +103,7 @@ class Reporter:
             serving=dict(shown.serving),
             cloud=dict(cloud),
             edge=dict(edge),
+            samples=self.samples(),
         )
 
     def _disk_free_bytes(self) -> int | None:

@@ -10,8 +10,9 @@ from urllib.parse import quote
 import httpx
 
 from edgewise.agent.site.hub_client import HubClient
-from edgewise.core.errors import InvalidArgumentError, UnavailableError
+from edgewise.core.errors import EdgewiseError, InvalidArgumentError, UnavailableError
 from edgewise.protocols.documents import Document, read_document
+from edgewise.protocols.segment_faults import SegmentFault
 
 _CONNECT_S: Final = 10.0
 _STALL_S: Final = 30.0
@@ -19,6 +20,11 @@ _TAKING_S: Final = 300.0
 """After the last piece the hub reads the whole segment and keeps its pictures before it answers."""
 _MAX_BYTES: Final = 65536
 _MOST: Final = 1 << 60
+_FAULTS: Final = frozenset(SegmentFault)
+
+
+class SegmentFaultError(InvalidArgumentError):
+    """The segment itself is at fault; to send it again is in vain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +62,12 @@ class SampleHub:
     def state(self, name: str, sha256: str) -> SegmentState:
         """How far a segment has come.
 
-        Raises: EdgewiseError: the hub refuses, or is away; never InvalidArgumentError, since none of the segment was sent.
+        Raises:
+            InvalidArgumentError: the hub refuses this one as it is.
+            EdgewiseError: it refuses, or is away.
         """
         with self._hub.stream("GET", self._path(name), headers={"Upload-SHA256": sha256}) as answer:
-            try:
-                self._hub.check(answer)
-            except InvalidArgumentError as error:
-                raise UnavailableError(error.message) from None
+            self._hub.check(answer)
             return self._state(answer)
 
     def send(self, name: str, sha256: str, piece: bytes, *, offset: int, length: int) -> SegmentState:
@@ -73,7 +78,8 @@ class SampleHub:
             length: of the whole segment, in bytes.
         Returns: how far it has come; elsewhere than behind the piece where the hub wants another one.
         Raises:
-            InvalidArgumentError: the hub calls the segment damaged, or none.
+            SegmentFaultError: the hub calls the segment damaged, or another site's.
+            InvalidArgumentError: it refuses this one as it is, and says nothing like that.
             EdgewiseError: it refuses, or is away.
         """
         headers = {
@@ -87,6 +93,8 @@ class SampleHub:
         with self._hub.stream("PATCH", self._path(name), content=piece, headers=headers, timeout=timeout) as answer:
             if answer.status_code == httpx.codes.CONFLICT:
                 return self._wanted(answer)
+            if answer.status_code == httpx.codes.BAD_REQUEST:
+                raise self._refusal(answer)
             self._hub.check(answer)
             return self._state(answer)
 
@@ -105,6 +113,14 @@ class SampleHub:
             return SegmentState(top.integer("offset", 0, _MOST), done=False)
         except InvalidArgumentError:
             raise self._hub.refusal(answer.status_code, content) from None
+
+    def _refusal(self, answer: httpx.Response) -> EdgewiseError:
+        """What a 400 means. Only what the hub itself says by `reason` is the segment's fault."""
+        content = self._hub.content(answer, _MAX_BYTES)
+        refusal, reason = self._hub.refusal(answer.status_code, content), ""
+        with contextlib.suppress(InvalidArgumentError):
+            reason = read_document(content, "the hub's answer", max_bytes=_MAX_BYTES).text("reason", "")
+        return SegmentFaultError(refusal.message) if reason in _FAULTS else refusal
 
     def _state(self, answer: httpx.Response) -> SegmentState:
         with self._readable():

@@ -7,15 +7,16 @@ there; the hub keeps each sample once, however often it is sent. Releases come f
 import logging
 import time
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Callable
 from random import Random
 from typing import Final, Protocol
 
 from edgewise.agent.site.allowance import DailyQuota, TokenBucket
-from edgewise.agent.site.sample_hub import SegmentState
+from edgewise.agent.site.sample_hub import SegmentFaultError, SegmentState
+from edgewise.agent.site.sample_turns import SampleTurns
 from edgewise.agent.site.transfer import Patience
 from edgewise.core.errors import EdgewiseError, InvalidArgumentError, NotFoundError, UnavailableError
+from edgewise.core.rollout.reports import SampleBacklog
 from edgewise.spool import Segment
 
 LOOK_S: Final = 5.0
@@ -24,13 +25,10 @@ ADOPT_S: Final = 10.0
 QUOTA_LOOK_S: Final = 60.0
 MOST_ANEW: Final = 3
 """So often a segment is sent whole and is another one at the hub; then it is set aside."""
-FRUITLESS: Final = 3
-"""A segment that was sent to its end so often in vain waits behind the others: what ails the hub with it may be in the segment."""
-OTHERS: Final = 2
-"""Behind so many others; the hub keeps four of a site that have begun, and the oldest gives way."""
 PIECE_BYTES: Final = 256 << 10
 _LEAST_PIECE_BYTES: Final = 16 << 10
 _PATIENCE: Final = Patience(base_s=1.0, cap_s=60.0)
+_USED_UP: Final = "the quota of samples of this day is used up; it goes on tomorrow (UTC)"
 _log = logging.getLogger(__name__)
 
 
@@ -86,6 +84,7 @@ class SampleUpload:
 
     Attributes:
         failures: in a row.
+        backlog: what waits, as it was seen last; None before that. Any thread may ask.
     """
 
     def __init__(
@@ -102,6 +101,7 @@ class SampleUpload:
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.failures = 0
+        self.backlog: SampleBacklog | None = None
         self._spool = spool
         self._hub = hub
         self._bucket = bucket
@@ -113,7 +113,7 @@ class SampleUpload:
         self._now_s = now_s
         self._adopted_s = float("-inf")
         self._told = ""
-        self._fruitless: Counter[str] = Counter()
+        self._turns = SampleTurns(now_s)
         rate = bucket.rate_bytes_per_s
         # What is under way when a connection ends was for nothing, and a slow link is others' as well.
         self._piece_bytes = PIECE_BYTES if rate is None else min(PIECE_BYTES, max(_LEAST_PIECE_BYTES, int(rate / 4)))
@@ -141,19 +141,25 @@ class SampleUpload:
         """
         count = 0
         # What comes in meanwhile may be worth more: it is looked at anew after each.
-        while not self._is_stopped() and (waiting := self._waiting()):
-            first = waiting[: 1 + OTHERS]
-            count += self._arrived(min(first, key=lambda each: self._fruitless[each.name] // FRUITLESS))
+        while not self._is_stopped() and (segment := self._next()) is not None:
+            try:
+                count += self._arrived(segment)
+            finally:
+                # A process that is killed forgets no more than a part of one segment.
+                self._quota.keep()
             self.failures = 0
-        self._fruitless.clear()
+            self._told = ""
         return count
 
-    def _waiting(self) -> list[Segment]:
-        """What is to be sent, with what dead writers left."""
+    def _next(self) -> Segment | None:
+        """What is to be sent now, with what dead writers left; None where that is nothing."""
         if self._now_s() - self._adopted_s >= ADOPT_S:
             self._spool.adopt()
             self._adopted_s = self._now_s()
-        return self._spool.segments()
+        waiting = self._spool.segments()
+        segment = self._turns.look(waiting)
+        self.backlog = SampleBacklog(len(waiting), sum(each.size_bytes for each in waiting), self._turns.held_up)
+        return segment
 
     def _arrived(self, segment: Segment) -> bool:
         """Whether a segment is at the hub now; otherwise it is not in the spool any more, or all ends."""
@@ -165,16 +171,21 @@ class SampleUpload:
                 # The hub's word: it has no such path.
                 raise
             return False
-        except InvalidArgumentError as error:
+        except SegmentFaultError as error:
             _log.error("the segment %s of samples is set aside: %s", segment.name, error.message)
             self._spool.set_aside(segment)
+            return False
+        except InvalidArgumentError as error:
+            # Whose fault that is nobody has said: another hub may take it.
+            _log.warning("the segment %s of samples is sent again later: %s", segment.name, error.message)
+            self._turns.refused(segment.name)
             return False
         if state is None:
             return False
         if state.refused:
             _log.warning("the hub could not take %d samples of the segment %s", state.refused, segment.name)
         self._spool.remove(segment)
-        del self._fruitless[segment.name]
+        self._turns.arrived(segment.name)
         return True
 
     def _send(self, segment: Segment, sha256: str) -> SegmentState | None:
@@ -188,8 +199,8 @@ class SampleUpload:
             piece = self._spool.read(segment, state.offset, count)
             end = state.offset + len(piece)
             is_last = end == segment.size_bytes
-            # Whatever becomes of it.
-            self._fruitless[segment.name] += is_last
+            if is_last:
+                self._turns.sent(segment.name)
             try:
                 found = self._hub.send(segment.name, sha256, piece, offset=state.offset, length=segment.size_bytes)
             finally:
@@ -200,7 +211,7 @@ class SampleUpload:
             if not found.done and found.offset != end:
                 anew += is_last
                 if anew >= MOST_ANEW:
-                    raise InvalidArgumentError(f"it was sent {anew} times, and came as another one each time")
+                    raise SegmentFaultError(f"it was sent {anew} times, and came as another one each time")
                 if found.offset == state.offset and not is_last:
                     raise UnavailableError("the hub takes nothing of the next piece")
             state = found
@@ -211,12 +222,18 @@ class SampleUpload:
         while not self._is_stopped():
             left = self._quota.left_bytes()
             if left == 0:
-                self._tell("the quota of samples of this day is used up; it goes on tomorrow (UTC)")
+                self._quota.keep()
+                self._tell(_USED_UP)
                 self._pause(QUOTA_LOOK_S)
+                # Others come meanwhile, and the spool's retention goes on.
+                self._next()
             elif self._is_fetching():
                 self._tell("samples wait while a release is fetched or checked", logging.INFO)
                 self._pause(1.0)
             else:
+                if self._told == _USED_UP:
+                    # Another day; it may be used up again before this segment has arrived.
+                    self._told = ""
                 return self._piece_bytes if left is None else min(self._piece_bytes, left)
         return 0
 

@@ -24,6 +24,20 @@ class Served:
 
 
 @dataclass(frozen=True, slots=True)
+class SampleBacklog:
+    """What waits in a site's spool of samples.
+
+    Attributes:
+        segments, size_bytes: all that is not at the hub.
+        held_up: how many of these segments were sent again and again, and the hub did not take them in.
+    """
+
+    segments: int
+    size_bytes: int
+    held_up: int
+
+
+@dataclass(frozen=True, slots=True)
 class Inventory:
     """A site as its agent sees it: what a plan asks about.
 
@@ -38,6 +52,7 @@ class Inventory:
         models: versions of each model that are loaded.
         serving: the version of each model that answers everything outside of a canary.
         cloud, edge: latencies by model as the gateway measured them at the two tiers.
+        samples: what waits to be sent; None where no samples are.
     """
 
     agent: str = ""
@@ -52,6 +67,7 @@ class Inventory:
     serving: Mapping[str, int] = field(default_factory=dict)
     cloud: Mapping[str, Served] = field(default_factory=dict)
     edge: Mapping[str, Served] = field(default_factory=dict)
+    samples: SampleBacklog | None = None
 
 
 @dataclass(frozen=True, slots=True)

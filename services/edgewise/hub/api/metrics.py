@@ -67,6 +67,12 @@ class HubMetrics:
         self._standing = Gauge(
             "edgewise_hub_site_states", "Sites by how far they are in a rollout.", ("state",), registry=self._registry
         )
+        self._samples_waiting = Gauge(
+            "edgewise_hub_site_sample_segments",
+            "Segments of samples that wait at sites, and how many of them are held up.",
+            ("state",),
+            registry=self._registry,
+        )
         self._rollouts = Gauge("edgewise_hub_rollouts", "Rollouts by state.", ("state",), registry=self._registry)
         self._metadata = Gauge(
             "edgewise_hub_metadata_version",
@@ -100,17 +106,22 @@ class HubMetrics:
         """
         self._waiting.set(waiting)
         links = {"online": 0, "offline": 0}
+        waiting_segments = {"waiting": 0, "held_up": 0}
         standing: dict[str, int] = dict.fromkeys(SiteState, 0)
         for site in sites:
             links["online" if site.online else "offline"] += 1
             for state in site.states.values():
                 standing[state] += 1
+            if site.inventory.samples is not None:
+                waiting_segments["waiting"] += site.inventory.samples.segments
+                waiting_segments["held_up"] += site.inventory.samples.held_up
         found: dict[str, int] = dict.fromkeys(RolloutState, 0)
         for rollout in rollouts:
             found[rollout.state] += 1
         measured: tuple[tuple[Gauge, Mapping[str, float]], ...] = (
             (self._sites, links),
             (self._standing, standing),
+            (self._samples_waiting, waiting_segments),
             (self._rollouts, found),
             (self._metadata, versions),
             (self._expires, expires_s),

@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from edgewise.hub.control.actors import Role
+from edgewise.protocols.segment_faults import SegmentFault
 
 Labels = Annotated[
     dict[Annotated[str, Field(max_length=63)], Annotated[str, Field(max_length=63)]],
@@ -204,6 +205,14 @@ class Refusal(BaseModel):
 
     error: str = Field(description="What was wrong and what would be right.", examples=["there is no site 'factory-9'"])
     code: str = Field(description="One of the canonical codes.", examples=["NOT_FOUND"])
+
+
+class SegmentRefusal(Refusal):
+    """A segment is not taken."""
+
+    reason: SegmentFault | None = Field(
+        None, description="What is wrong with the segment itself, so that it is in vain to send it again."
+    )
 
 
 class OffsetRefusal(Refusal):

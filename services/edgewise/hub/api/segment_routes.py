@@ -11,8 +11,9 @@ from edgewise.hub.api.access import GuardedRoute, needs
 from edgewise.hub.api.answers import PROBLEMS, answer
 from edgewise.hub.api.hub import TheHub
 from edgewise.hub.api.path_names import SITE
-from edgewise.hub.api.requests import OffsetRefusal, SegmentState
+from edgewise.hub.api.requests import OffsetRefusal, SegmentRefusal, SegmentState
 from edgewise.hub.api.segment_taking import Piece
+from edgewise.hub.samples.ingest import SegmentFaultError
 from edgewise.hub.samples.segment_files import MAX_SEGMENT_BYTES, OffsetError
 from edgewise.hub.store.samples import SegmentDone
 from edgewise.spool.segment_names import read_segment_name
@@ -47,7 +48,13 @@ async def get_segment(
     "/api/v1/sites/{site}/segments/{name}",
     response_model=SegmentState,
     summary="The next piece of a segment of samples",
-    responses={409: {"model": OffsetRefusal, "description": "The next piece has to begin at `offset`."}},
+    responses={
+        400: {
+            "model": SegmentRefusal,
+            "description": "With `reason`, the segment itself is at fault; none of it is kept.",
+        },
+        409: {"model": OffsetRefusal, "description": "The next piece has to begin at `offset`."},
+    },
     openapi_extra={"requestBody": {"required": True, "content": {_BYTES: {}}}},
 )
 @needs(sites=True, max_body_bytes=MAX_PIECE_BYTES)
@@ -64,7 +71,7 @@ async def patch_segment(
     upload_sha256: Annotated[str, Header(alias="Upload-SHA256", pattern=_DIGEST, description="Of the whole segment.")],
 ) -> Response:
     """With the last one its samples are taken in, all or none, and then it is done. A segment that is sent again changes nothing; an empty
-    piece at the end asks once more for what is all here. One that is damaged is refused with 400, and none of it is kept.
+    piece at the end asks once more for what is all here. One that is damaged is refused with 400 and a `reason`, and none of it is kept.
     """
     read_segment_name(name)
     content = await request.body()
@@ -76,6 +83,9 @@ async def patch_segment(
     except OffsetError as error:
         told = OffsetRefusal(error=str(error), code=Code.FAILED_PRECONDITION.value, offset=error.offset)
         return JSONResponse(told.model_dump(), 409, {"upload-offset": str(error.offset)})
+    except SegmentFaultError as error:
+        refusal = SegmentRefusal(error=error.message, code=error.code.value, reason=error.fault)
+        return JSONResponse(refusal.model_dump(), 400)
     return await answer(SegmentState, _state(here, done))
 
 

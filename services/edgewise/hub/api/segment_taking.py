@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from edgewise.core.errors import InvalidArgumentError
+from edgewise.core.errors import EdgewiseError, InvalidArgumentError, UnavailableError
 from edgewise.hub.api.hub import Hub
-from edgewise.hub.samples.ingest import Taken, take_segment
+from edgewise.hub.samples.ingest import SegmentFaultError, Taken, take_segment
 from edgewise.hub.samples.pictures import keep
 from edgewise.hub.samples.segment_files import SegmentFiles
 from edgewise.hub.store.samples import SegmentDone
@@ -61,7 +61,7 @@ class SegmentTaking:
         Returns: how much is here, and what became of the segment when it has come.
         Raises:
             OffsetError: another piece is wanted.
-            InvalidArgumentError: the segment is none; nothing of it is kept.
+            SegmentFaultError: the segment is none; nothing of it is kept.
             UnavailableError: the disk or the database fails; what is here stays.
         """
         async with self._one_of(piece.site):
@@ -76,25 +76,42 @@ class SegmentTaking:
 
     async def _finish(self, hub: Hub, piece: Piece) -> SegmentDone:
         """Pictures first, then their rows: should the hub be killed, no row is without its picture, and the segment is read again."""
-        async with self._reading:
-            try:
-                taken = await hub.in_files(self._read, hub, piece)
-            except InvalidArgumentError as error:
-                _log.warning("segment %s of %s is refused: %s", piece.name, piece.site, error.message)
-                hub.metrics.sample_segments.labels("refused").inc()
-                await hub.in_files(self.files.remove, piece.site, piece.name, piece.sha256)
-                raise
-        coming = SegmentDone(piece.site, piece.name, piece.sha256, 0, 0, taken.refused, hub.clock())
-        done = await hub.call(hub.plane.samples.take, taken.samples, coming)
+        kept = set[str]()
+        try:
+            done = await self._taken(hub, piece, kept)
+        except SegmentFaultError as error:
+            _log.warning("segment %s of %s is refused: %s", piece.name, piece.site, error.message)
+            hub.metrics.sample_segments.labels("refused").inc()
+            await hub.in_files(self.files.remove, piece.site, piece.name, piece.sha256)
+            raise
+        except EdgewiseError:
+            # It may never be sent again.
+            await _let_go(hub, kept)
+            raise
         await hub.in_files(self.files.remove, piece.site, piece.name, piece.sha256)
         hub.metrics.sample_segments.labels("taken").inc()
         for outcome in ("samples", "doubled", "refused"):
             hub.metrics.samples.labels("received" if outcome == "samples" else outcome).inc(getattr(done, outcome))
         return done
 
-    def _read(self, hub: Hub, piece: Piece) -> Taken:
+    async def _taken(self, hub: Hub, piece: Piece, kept: set[str]) -> SegmentDone:
+        async with self._reading:
+            taken = await hub.in_files(self._read, hub, piece, kept)
+        coming = SegmentDone(piece.site, piece.name, piece.sha256, 0, 0, taken.refused, hub.clock())
+        return await hub.call(hub.plane.samples.take, taken.samples, coming)
+
+    def _read(self, hub: Hub, piece: Piece, kept: set[str]) -> Taken:
+        def keep_picture(content: bytes) -> str:
+            try:
+                sha256 = keep(hub.blobs.upload, content)
+            except InvalidArgumentError:
+                # Not the segment's fault.
+                raise UnavailableError("the hub's store did not keep a picture as it is") from None
+            kept.add(sha256)
+            return sha256
+
         with self.files.open(piece.site, piece.name, piece.sha256) as file:
-            return take_segment(file, piece.site, partial(keep, hub.blobs.upload), hub.clock())
+            return take_segment(file, piece.site, keep_picture, hub.clock())
 
     @contextlib.asynccontextmanager
     async def _one_of(self, site: str) -> AsyncIterator[None]:
@@ -107,3 +124,12 @@ class SegmentTaking:
             self._waiting[site] -= 1
             if not self._waiting[site]:
                 del self._waiting[site], self._locks[site]
+
+
+async def _let_go(hub: Hub, kept: set[str]) -> None:
+    """Have pictures that no row names looked at by the sweep. Not removed here: the same one may be on its way into a sample of another site, or
+    into a release, at this moment.
+    """
+    if kept:
+        with contextlib.suppress(EdgewiseError):
+            await hub.call(hub.plane.samples.let_go, kept)

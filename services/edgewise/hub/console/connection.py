@@ -2,7 +2,6 @@
 
 import os
 import stat
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 
 from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError
 from edgewise.core.toml_table import TomlTable
+from edgewise.protocols.toml_files import parse_toml
 
 URL_VARIABLE: Final = "EDGEWISE_HUB"
 TOKEN_VARIABLE: Final = "EDGEWISE_HUB_TOKEN"  # noqa: S105  the name of a variable
@@ -120,11 +120,7 @@ def _read_token(path: Path) -> str:
 def _read(path: Path) -> _File:
     if not path.exists():
         return _File(str(path), "", {})
-    text = _read_private(path, "the file")
-    try:
-        return _File(str(path), "", tomllib.loads(text), _KEYS)
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidArgumentError(f"{path}: not TOML: {error}") from None
+    return _File(str(path), "", parse_toml(_read_private(path, "the file"), str(path)), _KEYS)
 
 
 def _read_private(path: Path, what: str) -> str:

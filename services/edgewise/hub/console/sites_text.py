@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from edgewise.core.rollout.reports import Served
+from edgewise.core.rollout.reports import SampleBacklog, Served
 from edgewise.hub.console.text_tables import columns, printable
 from edgewise.hub.control.status import SiteStatus
 from edgewise.hub.pages.words import ago, length, milliseconds, moment, rate, size
@@ -45,6 +45,7 @@ def _facts(site: SiteStatus, now_s: float) -> Iterator[tuple[str, str]]:
     yield "memory free", "" if inventory.memory_free_bytes is None else size(inventory.memory_free_bytes)
     yield "bandwidth", "" if inventory.bandwidth_bytes_per_s is None else rate(inventory.bandwidth_bytes_per_s)
     yield "quota left", "" if inventory.quota_left_bytes is None else f"{size(inventory.quota_left_bytes)} today"
+    yield "samples wait", "" if inventory.samples is None else _waiting(inventory.samples)
     yield "clock", "" if site.clock_ahead_s is None else _clock(site.clock_ahead_s)
     yield "runtimes", _pairs(inventory.runtimes)
     yield "certificate", inventory.certificate_expires and f"until {inventory.certificate_expires}"
@@ -52,6 +53,13 @@ def _facts(site: SiteStatus, now_s: float) -> Iterator[tuple[str, str]]:
     for tier, measured in (("cloud", inventory.cloud), ("edge", inventory.edge)):
         for model, served in measured.items():
             yield f"{model} at {tier}", _served(served)
+
+
+def _waiting(backlog: SampleBacklog) -> str:
+    if not backlog.segments:
+        return "none"
+    held_up = f"; {backlog.held_up} of them held up: the hub does not take them in" if backlog.held_up else ""
+    return f"{backlog.segments:,} segments, {size(backlog.size_bytes)}{held_up}"
 
 
 def _link(site: SiteStatus) -> str:

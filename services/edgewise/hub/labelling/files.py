@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from edgewise.core.errors import EdgewiseError, FailedPreconditionError, InvalidArgumentError
 from edgewise.core.file_names import checked_name
+from edgewise.protocols.image_header import picture_type
 
 MAX_LIST_BYTES: Final = 256 << 20
 """The longest file that lists pictures or labels."""
@@ -14,7 +15,6 @@ MAX_PICTURE_BYTES: Final = 32 << 20
 MAX_ENTRIES: Final = 1_000_000
 SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp")
 _TYPES: Final = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
-_MAGIC: Final = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image/png"))
 _PLACES: Final = ("", "images", "data")
 """Where the formats put pictures, below the directory of the file that lists them."""
 
@@ -22,13 +22,6 @@ _PLACES: Final = ("", "images", "data")
 def suffix_of(content_type: str) -> str:
     """Of a picture's file; "" for what is no picture that is known."""
     return _TYPES.get(content_type.partition(";")[0].strip().lower(), "")
-
-
-def picture_type(content: bytes) -> str:
-    """The content type of a picture, by its first bytes; "" for what is none that is known."""
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return "image/webp"
-    return next((kind for magic, kind in _MAGIC if content.startswith(magic)), "")
 
 
 def read_bytes(path: Path, most: int) -> bytes:

@@ -4,11 +4,12 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from edgewise.protocols.samples import LABEL
+
 PICTURE: Final = "picture"
 """The kind of a sample that is a picture; the other kind is "tensor"."""
 SAMPLE_ID: Final = re.compile(r"[0-9a-f]{32}(?:-[0-9]{1,4})?")
 """Of a request with several pictures, those behind the first are counted: ID-1, ID-2."""
-_LABEL: Final = re.compile(r"[A-Za-z0-9 _.-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class SamplePage:
 
 def label_fault(label: str) -> str:
     """Why a text is no label, and what would be one; "" when it is one."""
-    if _LABEL.fullmatch(label) and label == label.strip() and not label.startswith("."):
+    if LABEL.fullmatch(label):
         return ""
     return (
         f"found the label {label[:80]!r}, expected 1 to 64 letters, digits, spaces, '_', '.' or '-', "

@@ -42,7 +42,8 @@ class SampleForms:
     async def label(self, request: Request, sample: str) -> Response:
         """Label a sample, and go on to the next one. An empty label takes the one that is there back, and stays.
 
-        Where the form says which label its page showed, one that somebody else gave since is not written over: the sample is shown as it is now.
+        Where the form says which label its page showed, one that somebody else gave since is not written over: the sample is shown as it is now,
+        and the label that was sent stands where labels are typed.
         """
         visitor, form = await self._door.sender(request)
         chosen, sample_id = wanted(request.query_params), checked(sample)
@@ -64,7 +65,9 @@ class SampleForms:
                 request, visitor, sample_id, chosen, problem=error.message, typed=typed, status=400
             )
         except FailedPreconditionError as error:
-            return await self._pages.page(request, visitor, sample_id, chosen, problem=error.message, status=409)
+            return await self._pages.page(
+                request, visitor, sample_id, chosen, problem=error.message, typed=label, status=409
+            )
         if before != label:
             visitor.session.labelling.deeds.append(Deed(sample_id, before, label))
         said = f"Labelled {label}." if label else "The label was taken back."
@@ -120,9 +123,13 @@ def _label(
     seen, label = labels
     sample = plane.samples.one(sample_id)
     if seen is not None and sample.label not in {seen, label}:
+        sent = (
+            f"Your label {label} was not given: give it again if theirs is wrong."
+            if label
+            else "Send it again if that is wrong."
+        )
         raise FailedPreconditionError(
-            f"Somebody else was there since this page was loaded: the sample is {_labelled(sample.label)} now, and nothing was changed. "
-            "Send it again if that is wrong."
+            f"Somebody else was there since this page was loaded: the sample is {_labelled(sample.label)} now, and nothing was changed. {sent}"
         )
     plane.samples.label({sample_id: label}, actor)
     return sample.label, plane.samples.beside(asked, sample)[1]

@@ -15,11 +15,11 @@ from edgewise.hub.control.books import Books
 from edgewise.hub.control.change import Change
 from edgewise.hub.store import samples as rows
 from edgewise.hub.store.samples import KeptSample, LabelChange, SampleFilter, SegmentDone
+from edgewise.protocols.samples import LABEL
 
 MOST_LISTED: Final = 1000
 SEGMENT_MEMORY_S: Final = 365 * 86400.0
 """Far longer than samples are kept by default: a segment that an agent brings again would bring back what was deleted."""
-_LABEL: Final = re.compile(r"[A-Za-z0-9_-](?:[A-Za-z0-9 _.-]{0,62}[A-Za-z0-9_.-])?")
 _CURSOR: Final = re.compile(r"([0-9.e+-]{1,32})~([A-Za-z0-9-]{1,80})")
 _MOST_NAMED: Final = 3
 
@@ -37,7 +37,7 @@ def checked_label(text: str) -> str:
 
     Raises: InvalidArgumentError: it is none. A label is the name of a folder as well.
     """
-    if text and not _LABEL.fullmatch(text):
+    if text and not LABEL.fullmatch(text):
         raise InvalidArgumentError(
             f"found the label {text[:80]!a}, expected 1 to 64 letters, digits, spaces, '_', '.' or '-'; it begins with no '.', and neither "
             "begins nor ends with a space"
@@ -213,6 +213,12 @@ class SampleBooks:
             with self._change(now_s, moved) as change:
                 change.also(lambda connection: rows.delete_samples(connection, over, now_s))
         return len(over)
+
+    def let_go(self, digests: Collection[str]) -> None:
+        """Blobs of samples that did not come after all: they are to be looked at, as those are whose samples went."""
+        now_s = self._books.clock()
+        with self._books.change(now_s) as change:
+            change.also(lambda connection: rows.let_go(connection, digests, now_s))
 
     def leaving(self, *, before_s: float, limit: int) -> tuple[Sequence[str], set[str]]:
         """Blobs whose samples went before that: their names, and which of them other samples name."""

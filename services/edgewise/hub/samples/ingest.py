@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final
 
-from edgewise.core.errors import InvalidArgumentError
+from edgewise.core.errors import InvalidArgumentError, UnavailableError
 from edgewise.hub.samples.answer_scores import NOTHING, Answered, answered_rows
 from edgewise.hub.samples.pictures import Picture
 from edgewise.hub.samples.request_pictures import pictures_of
 from edgewise.hub.store.samples import PICTURE, TENSOR, KeptSample
 from edgewise.protocols.samples import Sample, decode_sample
+from edgewise.protocols.segment_faults import SegmentFault
 from edgewise.spool.records import records_of
 
 MAX_SAMPLES: Final = 20_000
@@ -21,6 +22,18 @@ _MOST_REASONS: Final = 7
 _REASON: Final = re.compile(r"[a-z0-9-]{1,32}")
 _JSON: Final = "application/json"
 _BYTES: Final = "application/octet-stream"
+
+
+class SegmentFaultError(InvalidArgumentError):
+    """The segment itself is at fault, and will be whenever it comes again.
+
+    Attributes:
+        fault: what is wrong, for the site's agent.
+    """
+
+    def __init__(self, message: str, fault: SegmentFault) -> None:
+        super().__init__(message)
+        self.fault = fault
 
 
 @dataclass(slots=True)
@@ -46,16 +59,25 @@ def take_segment(file: BinaryIO, site: str, keep: Callable[[bytes], str], now_s:
         site: that sends it; its samples are of no other one.
         keep: has bytes kept, and returns what names them.
     Raises:
-        InvalidArgumentError: it is no segment, is damaged, or holds samples of another site; nothing was kept.
-        UnavailableError: there is no room for a picture.
+        SegmentFaultError: it is no segment, is damaged, or holds samples of another site; nothing was kept.
+        UnavailableError: there is no room for a picture, or the disk gave other bytes the second time.
     """
     for sample in _samples(file):
         if sample is not None and sample.site not in {"", site}:
-            raise InvalidArgumentError(
+            raise SegmentFaultError(
                 f"the segment's samples say that they were captured at {sample.site[:100]!r}, and the token is that of {site!r}: let "
-                f"the gateway's [capture] site be {site!r}"
+                f"the gateway's [capture] site be {site!r}",
+                SegmentFault.OF_ANOTHER_SITE,
             )
     file.seek(0)
+    try:
+        return _taken(file, site, keep, now_s)
+    except SegmentFaultError:
+        # It was none before.
+        raise UnavailableError("the hub's disk did not give the segment as it came") from None
+
+
+def _taken(file: BinaryIO, site: str, keep: Callable[[bytes], str], now_s: float) -> Taken:
     taken = Taken()
     for sample in _samples(file):
         if sample is None:
@@ -74,13 +96,20 @@ def take_segment(file: BinaryIO, site: str, keep: Callable[[bytes], str], now_s:
 
 def _samples(file: BinaryIO) -> Iterator[Sample | None]:
     """Of each record; None for one that is no sample."""
-    for record in records_of(file):
+    for record in _records(file):
         try:
             sample = decode_sample(record)
         except InvalidArgumentError:
             yield None
         else:
             yield sample
+
+
+def _records(file: BinaryIO) -> Iterator[bytes]:
+    try:
+        yield from records_of(file)
+    except InvalidArgumentError as error:
+        raise SegmentFaultError(error.message, SegmentFault.DAMAGED) from None
 
 
 def _kept(sample: Sample, site: str, now_s: float) -> Iterator[tuple[dict[str, Any], bytes]]:

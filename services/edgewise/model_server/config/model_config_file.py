@@ -6,10 +6,9 @@ found and what is allowed.
 
 import os
 import re
-import tomllib
 from pathlib import Path, PurePosixPath
 
-from edgewise.core.errors import FailedPreconditionError
+from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError
 from edgewise.core.requests import DEFAULT_SIGNATURE
 from edgewise.core.tensors import DType, Method
 from edgewise.core.toml_table import is_integer
@@ -30,6 +29,7 @@ from edgewise.model_server.config.model_config import (
     Warmup,
 )
 from edgewise.model_server.config.toml_table import ModelConfigError, Table
+from edgewise.protocols.toml_files import parse_toml
 
 MAX_FILE_BYTES = 16 << 20
 MAX_BATCH_SIZE = 4096
@@ -129,11 +129,9 @@ def _read_text(path: Path, name: str) -> str:
 def _parse(path: Path, version_dir: Path) -> ModelConfig:
     name = "/".join(path.parts[-3:] if path.parent == version_dir else path.parts[-2:])
     try:
-        values = tomllib.loads(_read_text(path, name))
-    except tomllib.TOMLDecodeError as error:
-        raise ModelConfigError(f"{name}: not TOML: {error}") from error
-    except RecursionError as error:
-        raise ModelConfigError(f"{name}: nested too deep") from error
+        values = parse_toml(_read_text(path, name), name)
+    except InvalidArgumentError as error:
+        raise ModelConfigError(error.message) from error
     top = Table(name, "", values, _TOP_KEYS)
     backend, file = _model_file(top, version_dir)
     batching = _batching(top.table("batching", Batching.__slots__))

@@ -8,38 +8,67 @@ from typing import Final
 from edgewise.study.report import palette
 from edgewise.study.report.html_parts import paragraph, section
 
-POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """The page asks for nothing and runs nothing."""
 
-CSS: Final = Path(__file__).with_name("report.css")
+_CSS: Final = Path(__file__).with_name("report.css")
 
 
 def document(title: str, subtitle: str, parts: Mapping[str, tuple[str, Iterable[str]]], footer: str) -> str:
-    """The whole page.
+    """The whole page of a study.
 
     Args:
         parts: by heading: the name that the contents point to, and pieces of markup. The first is called "what".
     """
     contents = "".join(f'<li><a href="#{name}">{escape(heading)}</a></li>' for heading, (name, _) in parts.items())
-    body = "\n".join(section(name, heading, inner) for heading, (name, inner) in parts.items())
+    return framed(
+        title,
+        subtitle,
+        "\n".join(section(name, heading, inner) for heading, (name, inner) in parts.items()),
+        footer,
+        made_by="Edgewise study",
+        skip=("what", "To what to do"),
+        contents=f'<nav aria-label="Contents"><ul>{contents}</ul></nav>\n',
+    )
+
+
+def framed(
+    title: str,
+    subtitle: str,
+    body: str,
+    footer: str,
+    *,
+    made_by: str,
+    skip: tuple[str, str],
+    contents: str = "",
+    style: str = "",
+) -> str:
+    """The whole page.
+
+    Args:
+        body: markup, as are `contents`, which stand above it.
+        made_by: behind the title, in the browser's bar.
+        skip: the name of the first section, and the words of the link to it.
+        style: CSS of this kind of page alone.
+    """
+    first, words = skip
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">
-<title>{escape(title)} – Edgewise study</title>
+<meta http-equiv="Content-Security-Policy" content="{escape(_POLICY)}">
+<title>{escape(title)} – {made_by}</title>
 <style>
 {_variables()}
-{CSS.read_text(encoding="utf-8")}</style>
+{_CSS.read_text(encoding="utf-8")}{style}</style>
 </head>
 <body>
-<a class="skip" href="#what">To what to do</a>
+<a class="skip" href="#{first}">{words}</a>
 <header>
 <h1>{escape(title)}</h1>
 {paragraph(subtitle, "soft")}
-<nav aria-label="Contents"><ul>{contents}</ul></nav>
-</header>
+{contents}</header>
 <main>
 {body}
 </main>

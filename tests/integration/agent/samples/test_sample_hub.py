@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from edgewise.agent.site.sample_hub import SampleHub, SegmentState
+from edgewise.agent.site.sample_hub import SampleHub, SegmentFaultError, SegmentState
 from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
 from support.answering import answering_server, plain
 
-DAMAGED = json.dumps({"error": "record 0 has a wrong checksum", "code": "INVALID_ARGUMENT"}).encode()
+REFUSED = {"error": "record 0 has a wrong checksum", "code": "INVALID_ARGUMENT"}
 LATER = json.dumps({"error": "the hub is being restored", "code": "FAILED_PRECONDITION"}).encode()
 
 
@@ -29,9 +29,17 @@ def ask():
     return asked
 
 
-def test_only_the_hub_itself_calls_a_segment_damaged(ask):
-    with pytest.raises(InvalidArgumentError, match="wrong checksum"):
-        ask("send", 400, DAMAGED)
+@pytest.mark.parametrize("reason", ["SEGMENT_DAMAGED", "SEGMENT_OF_ANOTHER_SITE"])
+def test_the_hub_says_by_a_word_that_a_segment_is_at_fault(ask, reason):
+    with pytest.raises(SegmentFaultError, match="refuses: record 0 has a wrong checksum"):
+        ask("send", 400, json.dumps({**REFUSED, "reason": reason}).encode())
+
+
+@pytest.mark.parametrize("more", [{}, {"reason": None}, {"reason": "SOMETHING_OF_LATER"}, {"reason": 7}])
+def test_a_400_without_that_word_is_a_refusal_that_may_be_over_later(ask, more):
+    with pytest.raises(InvalidArgumentError, match="wrong checksum") as found:
+        ask("send", 400, json.dumps({**REFUSED, **more}).encode())
+    assert not isinstance(found.value, SegmentFaultError)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>400 Bad Request</html>", b'{"error": "plain HTTP to a TLS port"}'])
@@ -42,8 +50,9 @@ def test_a_400_of_a_proxy_says_nothing_of_the_segment(ask, what, content):
 
 
 def test_nothing_is_damaged_before_it_was_sent(ask):
-    with pytest.raises(UnavailableError, match="wrong checksum"):
-        ask("state", 400, DAMAGED)
+    with pytest.raises(InvalidArgumentError, match="wrong checksum") as found:
+        ask("state", 400, json.dumps({**REFUSED, "reason": "SEGMENT_DAMAGED"}).encode())
+    assert not isinstance(found.value, SegmentFaultError)
 
 
 def test_a_409_says_where_the_next_piece_begins(ask):

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from edgewise.model_server.building import tiny
+from support import mounting
 from support.rest_questions import RestQuestions
 from support.site_hub import SiteHub
 
@@ -162,12 +163,5 @@ def build_tiny(tmp_path):
 @pytest.fixture
 def small_disk(tmp_path):
     """A disk of three megabytes; needs root."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(place)], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        pytest.skip(f"no disk of a given size can be had here: {done.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
+    with mounting.small_disk(tmp_path / "disk", "3m") as place:
+        yield place

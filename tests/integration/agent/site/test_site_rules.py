@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 
 from edgewise.agent.site.journal import Journal
+from edgewise.agent.site.port import Comparison, Examiner
 from edgewise.agent.site.state import StateDirectory
-from edgewise.core.errors import EdgewiseError
+from edgewise.core.errors import EdgewiseError, UnavailableError
 from edgewise.core.rollout.events import Want
-from edgewise.core.rollout.gates import Gate, Gates
+from edgewise.core.rollout.gates import AccuracyGate, Gate, Gates
 from edgewise.core.rollout.site_state import SiteState
 from edgewise.core.rollout.specification import Canary
 from edgewise.protocols.trusted_documents import encode_policy
@@ -79,6 +80,46 @@ def test_a_site_does_not_go_back_below_the_floor(scene):
     life.turns()
     assert life.serves(2)
     assert life.state() == SiteState.ACTIVE
+
+
+class NeverDone(Examiner):
+    """Compares for as long as it may."""
+
+    def __init__(self):
+        self.underway = set()
+
+    def look(self, rollout, model):
+        return Comparison()
+
+    def compare(self, rollout, model, old, new):
+        self.underway.add((rollout, model))
+
+    def end(self, rollout, model):
+        self.underway.discard((rollout, model))
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_comparison_of_held_out_examples_ends_with_the_rollback(scene, seen):
+    order = replace(scene.order, gates=Gates(errors=None, latency=None, golden=False, accuracy=AccuracyGate(0.15)))
+    scene.hub.want(order)
+    examiner = NeverDone()
+    life = Life(scene, examiner=examiner)
+    life.until(lambda _life: examiner.underway)
+    life.turns(3)
+    assert examiner.underway == {(order.rollout, MODEL)}
+    scene.hub.want(replace(order, want=Want.BACK))
+    status = life.played.status
+    if not seen:
+        life.played.status = away
+    life.turn()
+    assert not examiner.underway
+    life.played.status = status
+    life.until_state(SiteState.ROLLED_BACK)
+    assert life.serves(1)
+
+
+def away(_model):
+    raise UnavailableError("the model server does not answer")
 
 
 def test_an_expired_desired_state_begins_nothing_and_takes_back_all(scene):

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from edgewise.core.rollout.reports import Inventory, SampleBacklog
 from edgewise.hub.control.actors import Role
 from support.control_world import QUIET
 from support.waiting import wait_for
@@ -129,11 +130,14 @@ def test_the_audit_log_is_read_from_the_newest_on(world):
 
 def test_metrics(world):
     site = world.site("measured")
+    site.inventory = Inventory(samples=SampleBacklog(5, 1000, 3))
     site.client.post("/api/v1/sites/measured/reports", content=site.sealed()).raise_for_status()
     text = world.viewer.get("/metrics").text
     for line in (
         'edgewise_hub_requests_total{method="POST",route="/api/v1/sites/{site}/reports",status="200"} ',
         'edgewise_hub_sites{link="online"} ',
+        'edgewise_hub_site_sample_segments{state="waiting"} 5.0',
+        'edgewise_hub_site_sample_segments{state="held_up"} 3.0',
         'edgewise_hub_rollouts{state="Completed"} ',
         'edgewise_hub_metadata_version{role="targets"} ',
         'edgewise_hub_metadata_expires_timestamp_seconds{role="root"} ',

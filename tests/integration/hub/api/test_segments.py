@@ -1,6 +1,7 @@
 """Segments of a site's spool come in, whole or not at all, once."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -9,7 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from edgewise.hub.api import sweeping
+from edgewise.core.errors import InvalidArgumentError, UnavailableError
+from edgewise.hub.api import segment_taking, sweeping
 from edgewise.hub.samples.shown import Retention
 from edgewise.protocols.samples import encode_sample
 from edgewise.spool.records import HEADER, frame_head
@@ -102,6 +104,7 @@ def test_a_site_sends_for_itself_alone(world, site):
     answer = patch(site, "1-0-w0.5f3a9c01-0000000004", content)
     assert answer.status_code == 400
     assert "captured at 'beta', and the token is that of 'alpha'" in answer.json()["error"]
+    assert answer.json()["reason"] == "SEGMENT_OF_ANOTHER_SITE"
     assert world.site("gamma").client.get(f"/api/v1/sites/alpha/segments/{NAME}").status_code == 403
 
 
@@ -118,6 +121,8 @@ def test_a_damaged_segment_is_refused_whole(site, content, said):
     name = "1-0-w0.5f3a9c01-0000000005"
     answer = patch(site, name, content)
     assert answer.status_code == 400
+    # Agents that know no reasons go by the code.
+    assert (answer.json()["reason"], answer.json()["code"]) == ("SEGMENT_DAMAGED", "INVALID_ARGUMENT")
     assert said in answer.json()["error"]
     assert state(site, name, content)["offset"] == 0
 
@@ -128,6 +133,72 @@ def test_nothing_of_a_segment_that_is_refused_is_kept(world, site):
     for number, content in enumerate((segment_of(first, theirs), segment_of(first, b"x")[:-1] + b"y"), 50):
         assert patch(site, f"1-0-w0.5f3a9c01-{number:010d}", content).status_code == 400
         assert not world.hub.blobs.has(sha256(good.request))
+
+
+class Changing(io.BytesIO):
+    """On a disk whose last byte is another one when it is read again."""
+
+    def seek(self, place):
+        self.getbuffer()[-1] ^= 0xFF
+        return super().seek(place)
+
+
+def other_bytes(patched, hub, content):
+    patched.setattr(hub.segments.files, "open", lambda *_: Changing(content))
+
+
+def failing_store(error):
+    """Which keeps two pictures."""
+
+    def fail(patched, _hub, _content):
+        keep, left = segment_taking.keep, [1, 2]
+
+        def failing(upload, picture):
+            if not left:
+                raise error
+            left.pop()
+            return keep(upload, picture)
+
+        patched.setattr(segment_taking, "keep", failing)
+
+    return fail
+
+
+def swept(world, monkeypatch):
+    later_s = world.hub.clock() + sweeping.GRACE_S + 1.0
+    with monkeypatch.context() as patched:
+        patched.setattr(world.hub, "clock", lambda: later_s)
+        world.run(sweeping.sweep(world.hub))
+
+
+@pytest.mark.parametrize(
+    ("number", "fail"),
+    [
+        (470, other_bytes),
+        (480, failing_store(UnavailableError("no room"))),
+        (490, failing_store(InvalidArgumentError("other bytes than the name promises"))),
+    ],
+)
+def test_pictures_of_a_segment_that_a_failing_disk_ends_go_with_the_next_sweep(world, site, monkeypatch, number, fail):
+    samples = [captured(number + each) for each in range(3)]
+    first, shared, _ = samples
+    theirs = captured(number, site=f"zeta-{number}", request=shared.request)
+    name, content = f"1-0-w0.5f3a9c01-{number:010d}", segment_of(*map(encode_sample, samples))
+    with monkeypatch.context() as patched:
+        fail(patched, world.hub, content)
+        refusal = patch(site, name, content)
+    # The segment is not to blame: it stays here, and is asked for once more.
+    assert (refusal.status_code, refusal.json().get("reason")) == (503, None)
+    assert world.hub.blobs.has(sha256(first.request))
+    patch(world.site(theirs.site), name, segment_of(encode_sample(theirs))).raise_for_status()
+    swept(world, monkeypatch)
+    assert not world.hub.blobs.has(sha256(first.request))
+    # A sample of another site names this one.
+    assert world.hub.blobs.has(sha256(shared.request))
+    # Taken in later all the same, it has all of its pictures.
+    assert patch(site, name, content, offset=len(content)).json()["samples"] == 3
+    swept(world, monkeypatch)
+    assert all(world.hub.blobs.has(sha256(each.request)) for each in samples)
 
 
 def test_a_segment_that_came_damaged_is_asked_for_once_more(world, site):
@@ -176,7 +247,8 @@ def test_names_lengths_and_digests_are_looked_at(site):
     assert patch(site, "..%2F..%2Fetc", content).status_code in {400, 404}
     assert patch(site, "1-0-w0-1", content).status_code == 400
     assert patch(site, NAME, content, length=1 << 40).status_code == 400
-    assert patch(site, NAME, content, digest="x").status_code == 400
+    refusal = patch(site, NAME, content, digest="x")
+    assert (refusal.status_code, refusal.json().get("reason")) == (400, None)
     assert patch(site, NAME, b"x" * ((1 << 20) + 1)).status_code == 413
     assert patch(site, "1-0-w0.5f3a9c01-0000000009", content, length=len(content) - 1).status_code == 409
 

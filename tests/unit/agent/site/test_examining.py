@@ -9,6 +9,7 @@ import pytest
 
 from edgewise.agent.site import examining
 from edgewise.agent.site.examining import ModelExaminer
+from edgewise.agent.site.port import Comparison
 from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
 from edgewise.core.rollout.alike import Alike
 from edgewise.core.rollout.paired import Paired
@@ -164,6 +165,27 @@ def test_the_next_rollouts_comparison_ends_the_one_before(models):
     # It was in the midst of its first picture.
     assert [version for _, version, _, _ in server.asked].count(2) == 1
     assert at_work.look("s", "pets").paired is not None
+
+
+def test_a_comparison_that_nobody_waits_for_is_ended_and_may_be_begun_anew(models):
+    server = Server(v1={}, v2={})
+    server.away = 10**6
+    at_work = ModelExaminer(models, server, pause=lambda ended, seconds: seconds and ended.wait(30), now_s=lambda: 0.0)
+    at_work.end("r", "pets")
+    at_work.compare("r", "pets", 1, 2)
+    wait_for(lambda: server.away < 10**6)
+    # Of another rollout, or model.
+    at_work.end("s", "pets")
+    at_work.end("r", "zoo")
+    (thread,) = threads()
+    assert thread.is_alive()
+    at_work.end("r", "pets")
+    thread.join(10)
+    assert not thread.is_alive()
+    assert at_work.look("r", "pets") == Comparison()
+    server.away = 0
+    at_work.compare("r", "pets", 1, 2)
+    assert wait_for(lambda: at_work.look("r", "pets").paired).count == 3
 
 
 def test_a_comparison_that_waits_for_its_model_server_is_ended_at_once(models):

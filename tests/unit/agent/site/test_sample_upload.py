@@ -1,99 +1,16 @@
 """What an agent does with a spool and a hub, whatever those say."""
 
 import hashlib
-from random import Random
 
 import pytest
 
-from edgewise.agent.site.allowance import DailyQuota, TokenBucket
-from edgewise.agent.site.sample_hub import SegmentState
-from edgewise.agent.site.sample_upload import MOST_ANEW, PIECE_BYTES, SampleUpload, Segments, Spool
-from edgewise.agent.site.state import StateDirectory
+from edgewise.agent.site.allowance import DailyQuota
+from edgewise.agent.site.sample_hub import SegmentFaultError
+from edgewise.agent.site.sample_turns import ASIDE_S
+from edgewise.agent.site.sample_upload import MOST_ANEW, PIECE_BYTES
 from edgewise.core.errors import InvalidArgumentError, NotFoundError, UnavailableError
-from edgewise.spool import Segment
-
-
-class PlayedSpool(Spool):
-    def __init__(self, **contents):
-        self.contents = contents
-        self.aside = []
-        self.adopted = 0
-
-    def adopt(self):
-        self.adopted += 1
-        return 0
-
-    def segments(self):
-        return [Segment(name, 0, 0, number, len(self.contents[name])) for number, name in enumerate(self.contents)]
-
-    def read(self, segment, offset, count):
-        if segment.name not in self.contents:
-            raise NotFoundError("it is gone")
-        return self.contents[segment.name][offset : offset + count]
-
-    def digest(self, segment):
-        return hashlib.sha256(self.read(segment, 0, segment.size_bytes)).hexdigest()
-
-    def remove(self, segment):
-        del self.contents[segment.name]
-
-    def set_aside(self, segment):
-        self.aside.append(segment.name)
-        self.remove(segment)
-
-
-class PlayedHub(Segments):
-    def __init__(self):
-        self.parts = {}
-        self.done = {}
-        self.sent = []
-        self.before = lambda name: None
-        self.before_piece = lambda name: None
-
-    def state(self, name, sha256):
-        self.before(name)
-        return SegmentState(len(self.parts.get(name, b"")), self.done.get(name) == sha256)
-
-    def send(self, name, sha256, piece, *, offset, length):
-        self.before(name)
-        self.sent.append((name, offset, len(piece)))
-        self.before_piece(name)
-        here = self.parts.get(name, b"")
-        if offset != len(here):
-            return SegmentState(len(here), done=False)
-        here = self.parts[name] = here + piece
-        if len(here) < length:
-            return SegmentState(len(here), done=False)
-        if hashlib.sha256(here).hexdigest() != sha256:
-            del self.parts[name]
-            return SegmentState(0, done=False)
-        self.done[name] = sha256
-        return SegmentState(length, done=True, samples=1)
-
-
-class World:
-    def __init__(self, tmp_path, hub, spool, *, rate=None, quota=None):
-        self.hub, self.spool = hub, spool
-        self.pauses = []
-        self.fetching = []
-        self.now_s = 0.0
-        self.stopped = False
-        self.upload = SampleUpload(
-            spool,
-            hub,
-            bucket=TokenBucket(rate, lambda: self.now_s),
-            quota=DailyQuota(StateDirectory(tmp_path), quota, lambda: self.now_s, path=tmp_path / "quota"),
-            pause=self.pause,
-            is_stopped=lambda: self.stopped,
-            is_fetching=lambda: bool(self.fetching and self.fetching.pop()),
-            random=Random(7),
-            now_s=lambda: self.now_s,
-        )
-
-    def pause(self, seconds):
-        self.pauses.append(seconds)
-        self.now_s += seconds
-        self.stopped = self.stopped or len(self.pauses) > 5000
+from edgewise.core.rollout.reports import SampleBacklog
+from support.played_upload import PlayedHub, PlayedSpool, World, failing
 
 
 @pytest.fixture
@@ -148,11 +65,29 @@ def test_a_segment_that_the_hub_calls_damaged_is_set_aside_and_the_next_one_goes
 
     def refuse(name):
         if name == "a":
-            raise InvalidArgumentError("record 0 of the segment has a wrong checksum")
+            raise SegmentFaultError("record 0 of the segment has a wrong checksum")
 
     world.hub.before_piece = refuse
     assert world.upload.once() == 1
     assert (world.spool.aside, world.hub.parts) == (["a"], {"b": b"4567"})
+
+
+@pytest.mark.parametrize("when", ["before", "before_piece"])
+def test_a_segment_that_the_hub_refuses_for_another_reason_is_kept_and_the_next_one_goes(make, when, caplog):
+    world = make(PlayedSpool(a=b"0123", b=b"4567"))
+
+    def refuse(name):
+        if name == "a":
+            raise InvalidArgumentError("Upload-Length: found 0, expected 1 or more")
+
+    setattr(world.hub, when, refuse)
+    assert world.upload.once() == 1
+    assert (world.spool.aside, list(world.spool.contents)) == ([], ["a"])
+    assert world.upload.backlog == SampleBacklog(1, 4, held_up=1)
+    assert "the segment a of samples is sent again later: Upload-Length" in caplog.text
+    setattr(world.hub, when, lambda _name: None)
+    world.now_s += ASIDE_S
+    assert world.upload.once() == 1
 
 
 def test_a_segment_that_comes_as_another_one_is_set_aside_after_some_tries(make):
@@ -162,39 +97,6 @@ def test_a_segment_that_comes_as_another_one_is_set_aside_after_some_tries(make)
     assert world.spool.aside == ["a"]
     assert len([name for name, *_ in world.hub.sent if name == "a"]) == MOST_ANEW
     assert world.hub.parts["b"] == b"4567"
-
-
-def test_a_segment_that_fails_the_hub_again_and_again_waits_behind_the_others(make):
-    world = make(PlayedSpool(a=b"0123", b=b"4567"))
-    send = world.hub.send
-
-    def failing(name, *words, **named):
-        if name == "a" and "b" in world.spool.contents:
-            raise UnavailableError("the hub answered 500")
-        return send(name, *words, **named)
-
-    world.hub.send = failing
-    for _ in range(3):
-        with pytest.raises(UnavailableError):
-            world.upload.once()
-    assert world.upload.once() == 2
-
-
-def test_only_the_first_few_take_turns_while_the_hub_takes_nothing_in(make):
-    # It keeps four of a site that have begun: were there more, each would have to be sent again from its start.
-    contents = {name: name.encode() for name in "abcdefgh"}
-    world = make(PlayedSpool(**contents))
-
-    def full(_name):
-        raise UnavailableError("the hub's database is away")
-
-    world.hub.before_piece = full
-    for _ in range(50):
-        with pytest.raises(UnavailableError):
-            world.upload.once()
-    assert {name for name, *_ in world.hub.sent} == {"a", "b", "c"}
-    world.hub.before_piece = lambda _name: None
-    assert world.upload.once() == len(contents)
 
 
 def test_what_dead_writers_left_is_looked_for_while_there_is_a_backlog(make):
@@ -263,6 +165,55 @@ def test_what_was_sent_in_vain_counts_as_well(make):
     world.hub.before_piece = lambda _name: None
     assert world.upload.once() == 1
     assert world.now_s >= 86400.0
+
+
+def kept_bytes(world):
+    """What an agent that is started now knows to have been sent today."""
+    return world.quota_bytes - DailyQuota(*world.quota_words, path=world.quota_path).left_bytes()
+
+
+def test_what_was_sent_is_written_down_with_each_segment_and_whenever_one_fails(make):
+    world = make(PlayedSpool(a=b"x" * 1000, b=b"y" * 500), quota=10_000)
+    found = []
+    world.hub.before_piece = lambda _name: found.append(kept_bytes(world))
+    world.upload.once()
+    assert (found, kept_bytes(world)) == ([0, 1000], 1500)
+    world.spool.contents["c"] = b"z" * 200
+    world.hub.before_piece = failing("c")
+    with pytest.raises(UnavailableError):
+        world.upload.once()
+    assert kept_bytes(world) == 1700
+
+
+def test_a_quota_that_is_used_up_is_written_down_before_the_next_day_is_waited_for(make):
+    world = make(PlayedSpool(a=b"x" * 1000), quota=600)
+    found = []
+    pause = world.upload._pause
+    backlogs = []
+
+    def look(seconds):
+        found.append(kept_bytes(world))
+        backlogs.append(world.upload.backlog.segments)
+        world.spool.contents["b"] = b"comes meanwhile"
+        pause(seconds)
+
+    world.upload._pause = look
+    world.upload.once()
+    assert (found[0], backlogs[:2]) == (600, [1, 2])
+
+
+def test_what_is_so_again_is_told_again_after_it_went_well(make, caplog):
+    world = make(PlayedSpool(a=b"x" * 2500), quota=1000)
+    world.upload.once()
+    # Two days were used up, in the midst of one segment.
+    assert caplog.messages == ["the quota of samples of this day is used up; it goes on tomorrow (UTC)"] * 2
+    caplog.clear()
+    caplog.set_level("INFO")
+    world = make(PlayedSpool(a=b"0123", b=b"4567"))
+    waits = [False, True, True, False, True]
+    world.upload._is_fetching = lambda: bool(waits and waits.pop())
+    world.upload.once()
+    assert caplog.messages == ["samples wait while a release is fetched or checked"] * 2
 
 
 def test_releases_come_first_and_that_is_told_once(make, caplog):

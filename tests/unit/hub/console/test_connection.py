@@ -86,6 +86,7 @@ def test_a_secret_that_others_can_read_is_not_used(file, token_file, mode):
         ("url = 1", "hub.toml: url: found 1, expected a string"),
         ('urk = "x"', r"hub.toml: urk: unknown key \(did you mean 'url'\?\)"),
         ("url = ", "hub.toml: not TOML: "),
+        ("url = " + "[" * 5000, "hub.toml: nested too deep"),
     ],
 )
 def test_a_wrong_file_is_named(file, text, message):

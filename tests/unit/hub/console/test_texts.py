@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from edgewise.core.rollout.reports import Inventory
+from edgewise.core.rollout.reports import Inventory, SampleBacklog
 from edgewise.hub.console.plan_text import has_stops, plan_text, short_plan_text
 from edgewise.hub.console.rollout_text import history_line, rollout_text, rollouts_text
 from edgewise.hub.console.sites_text import site_text, sites_text
@@ -169,3 +169,16 @@ def test_one_site():
         "agent:0.1.0",
         "pets at edge:120 requests in the last minute, 1 of them errors, p50 8.4 ms, p99 30 ms",
     ]
+
+
+@pytest.mark.parametrize(
+    ("backlog", "said"),
+    [
+        (SampleBacklog(0, 0, 0), "none"),
+        (SampleBacklog(12, 40_000_000, 0), "12 segments, 40.0 MB"),
+        (SampleBacklog(12, 40_000_000, 3), "12 segments, 40.0 MB; 3 of them held up: the hub does not take them in"),
+    ],
+)
+def test_the_samples_that_wait_at_a_site(backlog, said):
+    lines = site_text(site(inventory=Inventory(samples=backlog)), NOW_S).splitlines()
+    assert [line.split(":", 1)[1].strip() for line in lines if line.startswith("samples wait:")] == [said]

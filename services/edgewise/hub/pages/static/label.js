@@ -35,9 +35,12 @@
     wrong.hidden = false;
   }
 
-  // Who has the focus on a button keeps it on the one that does the same; a text that was typed is done with.
+  // Who has the focus on a button keeps it on the one that does the same; a text that was typed is done with, unless it was not taken.
   function same(held) {
-    if (held.id === "new" || held.id === "give-new") return null;
+    if (held.id === "new" || held.id === "give-new") {
+      const typed = document.getElementById("new");
+      return typed?.value ? typed : null;
+    }
     if (held.name === "label") return [...place.querySelectorAll("button[name=label]")].find(one => one.value === held.value) ?? null;
     return document.getElementById(held.id);
   }

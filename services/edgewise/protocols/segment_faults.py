@@ -1,0 +1,13 @@
+"""What a hub finds wrong with a segment of samples itself: `reason` in its refusal, beside the `code` that every error has.
+
+Only what is named so is the segment's own fault for good, so that sending it again is in vain. Any other refusal may be over later.
+"""
+
+from enum import StrEnum
+
+
+class SegmentFault(StrEnum):
+    """In the refusal of a segment that is all at the hub."""
+
+    DAMAGED = "SEGMENT_DAMAGED"
+    OF_ANOTHER_SITE = "SEGMENT_OF_ANOTHER_SITE"
