@@ -10,7 +10,6 @@ from typing import Final
 
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.protocols.documents import Document, check_format, document_bytes, read_document
-from edgewise.protocols.image_header import picture_type as picture_type  # noqa: PLC0414 - who reads examples asks it here
 
 FORMAT: Final = "edgewise-heldout/1"
 FOLDER: Final = "heldout"

@@ -24,9 +24,9 @@ from edgewise.protocols.heldout import (
     MAX_HELDOUT_BYTES,
     NAME,
     Heldout,
-    picture_type,
     read_heldout,
 )
+from edgewise.protocols.image_header import picture_type
 
 PATIENCE_S: Final = 60.0
 """A model server that does not answer is asked again for so long: it may have been started anew."""
