@@ -41,7 +41,7 @@ def files(samples: Sequence[tuple[str, Shown]], _name: str) -> Mapping[str, byte
     for file, shown in samples:
         writer.writerow(
             (
-                *(shown.id, file, shown.label, _calm(shown.source), _calm(shown.site), shown.captured),
+                *(shown.id, file, _calm(shown.label), _calm(shown.source), _calm(shown.site), shown.captured),
                 *(_calm(shown.model), shown.version or "", _calm(shown.prediction)),
                 "" if shown.confidence is None else f"{shown.confidence:.6g}",
                 *(shown.width or "", shown.height or "", str(shown.synthetic).lower()),
@@ -88,7 +88,7 @@ def _add(found: Found, pictures: Pictures, head: Sequence[str], row: Sequence[st
         picture = pictures.find(name) if sample_id and name else pictures.needed(name) if name else None
         about = {key: _wild(said.get(key, "")) for key in ("source", "site", "model", "captured")}
         synthetic = said.get("synthetic", "").lower() in _TRUE
-        found.add(Entry(where, said["label"], sample_id, picture, **about, synthetic=synthetic))
+        found.add(Entry(where, _wild(said["label"]), sample_id, picture, **about, synthetic=synthetic))
 
 
 def _check_head(file: Path, head: Sequence[str]) -> None:
@@ -105,9 +105,9 @@ def _delimiter(text: str) -> str:
 
 
 def _calm(text: str) -> str:
-    """A text that came from anywhere, so that no spreadsheet takes it for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    """A text that came from anywhere, so that no spreadsheet takes it for a formula. One that looks as if it had been calmed gets one more as well."""
+    return f"'{text}" if text.lstrip("'").startswith(_FORMULA) else text
 
 
 def _wild(text: str) -> str:
-    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text
+    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_FORMULA) else text

@@ -54,7 +54,11 @@ def refusals(found):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_is_exported_is_read_back_as_the_same(tmp_path, name):
-    samples = [sample(ONE, "dog"), sample(TWO, "cat", synthetic=True, source="=1+1"), sample(THREE, "dog 2.b_-x")]
+    samples = [
+        sample(ONE, "dog"),
+        sample(TWO, "cat", synthetic=True, source="=1+1"),
+        sample(THREE, "-dog 2.b_-x", source="'=x"),
+    ]
     out, said = exported(tmp_path, name, *samples)
     assert said == Exported(3, 0, 0, 0)
     found = read(name, out)
@@ -143,8 +147,10 @@ def test_label_studio_gets_what_the_model_said_as_a_prediction(tmp_path):
 
 
 def test_a_spreadsheet_takes_nothing_for_a_formula(tmp_path):
-    out, _ = exported(tmp_path, "csv", sample(ONE, "dog", source='=HYPERLINK("x")'))
-    assert ""","'=HYPERLINK(""x"")",""" in (out / "labels.csv").read_text()
+    out, _ = exported(tmp_path, "csv", sample(ONE, "-1", source='=HYPERLINK("x")'))
+    text = (out / "labels.csv").read_text()
+    assert """,'-1,"'=HYPERLINK(""x"")",""" in text
+    assert ",-1" not in text
 
 
 def tasks(tmp_path, *found):
