@@ -4,7 +4,7 @@ import argparse
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgewise.cli import data_build
 from edgewise.cli.data_filters import add_filters, asked_for
@@ -29,7 +29,8 @@ Look at what sites captured, say what it shows, and carry it to and from other p
 
 {ENVIRONMENT}"""
 LABEL = """\
-Say what samples show. With --file a table with a first line id,label; lines without a label are passed over. --clear takes labels back.
+Say what samples show. With --file a table with a first line id,label; lines without a label are passed over. --clear takes labels back, whatever
+they are. A sample that has another label keeps it and is told, and the exit code is 1: --force writes over it.
 
   edgewise data label 0f3c... 91aa... dog
   edgewise data label --file labels.csv
@@ -46,6 +47,9 @@ Write the samples that are meant to a directory: whole, or not at all.
 IMPORT = """\
 Bring labels and pictures to the hub. An entry that names a sample of the hub labels that; of any other the picture is sent. Pictures lie beside
 the file that names them; nothing is fetched from elsewhere. What is wrong is not taken and told, entry by entry; the exit code is 1 then.
+
+A label that somebody gave is not written over, unless the file remembers that the sample had it when it was exported: such entries are told one by
+one, and the exit code is 1. Entries whose label is the exported one change nothing. --force writes over all that is otherwise.
 
   folder        DIR with a folder for each class
   csv           a file with a first line such as id,label or file,label,source; or an export's directory
@@ -99,6 +103,7 @@ def _add_label(verbs: "Commands") -> None:
     labelled.add_argument("words", nargs="*", metavar="ID... LABEL", help="samples, and behind them what they show")
     labelled.add_argument("--file", type=Path, metavar="FILE", help="a table of ids and labels (CSV)")
     labelled.add_argument("--clear", nargs="+", default=[], metavar="ID", help="take the labels of these back")
+    labelled.add_argument("--force", action="store_true", help="write over labels that samples have")
     add_connection(labelled)
     labelled.set_defaults(run=partial(_label, labelled))
 
@@ -121,6 +126,7 @@ def _add_import(verbs: "Commands") -> None:
         "--source", default="", metavar="NAME", help="of pictures whose entries name none: a dataset keeps one together"
     )
     brought.add_argument("--synthetic", action="store_true", help="a program made these pictures; they are marked so")
+    brought.add_argument("--force", action="store_true", help="write over labels that others gave meanwhile")
     add_connection(brought)
     brought.set_defaults(run=_import)
 
@@ -172,6 +178,7 @@ def _label(command: argparse.ArgumentParser, arguments: argparse.Namespace) -> i
 
 def _label_these(arguments: argparse.Namespace, ids: list[str], label: str) -> int:
     from edgewise.hub.console.data_import import label_all
+    from edgewise.hub.console.text_tables import printable
     from edgewise.hub.labelling.shown import SAMPLE_ID, label_fault
     from edgewise.hub.pages.words import counted
 
@@ -181,13 +188,17 @@ def _label_these(arguments: argparse.Namespace, ids: list[str], label: str) -> i
         if not SAMPLE_ID.fullmatch(one):
             raise InvalidArgumentError(f"found the id {one[:80]!r}, expected one as `edgewise data list` shows them")
     with connect(arguments) as client:
-        changed, unknown = label_all(client, dict.fromkeys(ids, label))
-    done = f"labelled {label}" if label else "without a label"
-    same = len(set(ids)) - len(unknown) - changed
-    print(f"{counted(changed, 'sample')} {done}" + (f", {same:,} were so before" if same else ""))
-    for one in sorted(unknown):
+        done = label_all(
+            client, dict.fromkeys(ids, label), {} if arguments.force or not label else dict.fromkeys(ids, "")
+        )
+    how = f"labelled {label}" if label else "without a label"
+    same = len(set(ids)) - len(done.unknown) - len(done.kept) - done.changed
+    print(f"{counted(done.changed, 'sample')} {how}" + (f", {same:,} were so before" if same else ""))
+    for one in sorted(done.unknown):
         print(f"edgewise: there is no sample {one}", file=sys.stderr)
-    return 1 if unknown else 0
+    for kept in done.kept:
+        print(f"edgewise: the sample {kept.id} {printable(kept.text)}; --force writes over that", file=sys.stderr)
+    return 1 if done.unknown or done.kept else 0
 
 
 def _label_by_file(arguments: argparse.Namespace) -> int:
@@ -200,7 +211,7 @@ def _label_by_file(arguments: argparse.Namespace) -> int:
             f"{without_id[0].where}: names no id; pictures are brought with: edgewise data import --format csv"
         )
     with connect(arguments) as client:
-        return _bring_in(client, found)
+        return _bring_in(client, found, force=arguments.force)
 
 
 def _export(arguments: argparse.Namespace) -> int:
@@ -227,10 +238,11 @@ def _import(arguments: argparse.Namespace) -> int:
 
     found = BY_NAME[arguments.format].read(arguments.path)
     with connect(arguments) as client:
-        return _bring_in(client, found, source=arguments.source, synthetic=arguments.synthetic)
+        words = {"source": arguments.source, "synthetic": arguments.synthetic, "force": arguments.force}
+        return _bring_in(client, found, **words)
 
 
-def _bring_in(client: "HubClient", found: "Found", *, source: str = "", synthetic: bool = False) -> int:
+def _bring_in(client: "HubClient", found: "Found", **words: Any) -> int:
     """Returns: the exit code. What was done is told even where the hub is lost in the middle."""
     from edgewise.hub.console.data_import import Taken, bring_in
     from edgewise.hub.console.meter import meter
@@ -239,11 +251,14 @@ def _bring_in(client: "HubClient", found: "Found", *, source: str = "", syntheti
     taken = Taken()
     try:
         with meter("sending", None) as on_bytes:
-            bring_in(client, found, taken, source=source, synthetic=synthetic, on_bytes=on_bytes)
+            bring_in(client, found, taken, on_bytes=on_bytes, **words)
     finally:
         for one in taken.refused[:_MOST_REFUSALS]:
             print(f"edgewise: {printable(one.where)}: {printable(one.why)}", file=sys.stderr)
         if len(taken.refused) > _MOST_REFUSALS:
             print(f"edgewise: and {len(taken.refused) - _MOST_REFUSALS:,} more", file=sys.stderr)
+        # Each of them, however many: which of two people is right nobody else can say.
+        for one in taken.conflicts:
+            print(f"edgewise: {printable(one.where)}: {printable(one.why)}", file=sys.stderr)
         print(taken.text)
-    return 1 if taken.refused else 0
+    return 0 if taken.is_whole else 1

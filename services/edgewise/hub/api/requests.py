@@ -160,6 +160,9 @@ class LabelAsked(Asked):
     """What a sample shows."""
 
     label: str = Field(description="Empty takes it back.", max_length=64, examples=["dog"])
+    seen: str | None = Field(
+        None, description="The label that it is thought to have: where it has another one, 409.", max_length=64
+    )
 
 
 class LabelsAsked(Asked):
@@ -172,12 +175,30 @@ class LabelsAsked(Asked):
         max_length=1000,
         examples=[{}],
     )
+    seen: dict[Annotated[str, Field(pattern=r"^[0-9a-f]{32}(-[0-9]{1,4})?$")], Annotated[str, Field(max_length=64)]] = (
+        Field(
+            default_factory=dict,
+            description="The labels that they are thought to have, empty for none: those that have neither that nor the new one are left as they are.",
+            max_length=1000,
+            examples=[{}],
+        )
+    )
+
+
+class LabelLeft(BaseModel):
+    """A sample that was left as it is, since its label is not the one that was seen."""
+
+    id: str = Field(description="Its name.")
+    label: str = Field(description="That it has; empty for none.", examples=["dog"])
+    labelled_by: str = Field(description="Who gave it; empty where it has none.", examples=["olga"])
+    labelled_at: str = Field(description="When, RFC 3339; empty where it has none.")
 
 
 class LabelsTaken(BaseModel):
     """Samples were labelled."""
 
     changed: int = Field(description="How many have another label now.", examples=[2])
+    kept: list[LabelLeft] = Field(description="Those that were left as they are, by what `seen` said.", examples=[[]])
 
 
 class SegmentState(BaseModel):

@@ -8,14 +8,14 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from edgewise.core.errors import InvalidArgumentError, NotFoundError
+from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from edgewise.core.versions import MAX_VERSION
 from edgewise.hub.api.access import Calling, GuardedRoute, needs
 from edgewise.hub.api.answers import PROBLEMS, answer
 from edgewise.hub.api.bodies import whole_body
 from edgewise.hub.api.hub import Hub, TheHub
 from edgewise.hub.api.ranges import etag_matches
-from edgewise.hub.api.requests import Done, LabelAsked, LabelsAsked, LabelsTaken
+from edgewise.hub.api.requests import Done, LabelAsked, LabelLeft, LabelsAsked, LabelsTaken
 from edgewise.hub.blobs.port import BlobStore
 from edgewise.hub.control.actors import Role
 from edgewise.hub.samples.books import MOST_LISTED, LabelCounts, checked_label
@@ -23,7 +23,7 @@ from edgewise.hub.samples.pictures import CONTENT_TYPES, MAX_PICTURE_BYTES, keep
 from edgewise.hub.samples.shown import Shown, ShownPage, shown
 from edgewise.hub.store.samples import PICTURE, KeptSample, SampleFilter
 from edgewise.hub.store.texts import storable
-from edgewise.protocols.documents import time_s
+from edgewise.protocols.documents import time_s, time_text
 
 _SAMPLE = Annotated[
     str, Path(description="The sample's name.", pattern=r"^[0-9a-f]{32}(-[0-9]{1,4})?$", examples=["0" * 32])
@@ -97,8 +97,13 @@ async def picture(sample: _SAMPLE, request: Request, hub: TheHub) -> Response:
 @router.put("/api/v1/samples/{sample}/label", response_model=Shown, summary="Label a sample")
 @needs(Role.OPERATOR)
 async def put_label(sample: _SAMPLE, asked: LabelAsked, hub: TheHub, caller: Calling) -> Response:
-    """An empty label takes it back."""
-    await hub.call(hub.plane.samples.label, {sample: asked.label}, caller.actor)
+    """An empty label takes it back. With `seen`, a label that somebody else gave since is not written over: 409."""
+    seen = {} if asked.seen is None else {sample: asked.seen}
+    done = await hub.call(hub.plane.samples.label_unless_changed, {sample: asked.label}, seen, caller.actor)
+    if done.kept:
+        one = _left(done.kept[0])
+        now = f"labelled {one.label} by {one.labelled_by} since {one.labelled_at}" if one.label else "without a label"
+        raise FailedPreconditionError(f"the sample is {now}, not as it was seen; nothing was changed")
     return await _shown(hub, sample)
 
 
@@ -120,9 +125,9 @@ async def labels(hub: TheHub) -> Response:
 @router.post("/api/v1/labels", response_model=LabelsTaken, summary="Label samples")
 @needs(Role.OPERATOR)
 async def post_labels(asked: LabelsAsked, hub: TheHub, caller: Calling) -> Response:
-    """All of them or none; an empty label takes one back."""
-    changed = await hub.call(hub.plane.samples.label, asked.labels, caller.actor)
-    return await answer(LabelsTaken, LabelsTaken(changed=changed))
+    """All of them or none, but for those whose label is not as `seen` says; an empty label takes one back."""
+    done = await hub.call(hub.plane.samples.label_unless_changed, asked.labels, asked.seen, caller.actor)
+    return await answer(LabelsTaken, LabelsTaken(changed=done.changed, kept=[_left(one) for one in done.kept]))
 
 
 @router.post(
@@ -145,8 +150,9 @@ async def post_sample(
     site: Annotated[str, Query(max_length=63, description="Where it was taken.")] = "",
     captured: Annotated[str, Query(max_length=40, description="When; now where it is not given.", examples=[""])] = "",
     synthetic: Annotated[bool, Query(description="It was made, not seen.")] = False,
+    seen: Annotated[str | None, Query(max_length=64, description="The label that it may have, if it is there.")] = None,
 ) -> Response:
-    """The same picture of the same source is kept once; a label that is given is set."""
+    """The same picture of the same source is kept once. A label that is given is set; with `seen`, only where it has that one: the answer says which it has."""
     now_s = hub.clock()
     captured_s = time_s(captured) if captured else now_s
     checked_label(label)
@@ -172,7 +178,7 @@ async def post_sample(
         label=label,
         synthetic=synthetic,
     )
-    kept, is_new = await hub.call(hub.plane.samples.bring, sample, caller.actor)
+    kept, is_new = await hub.call(hub.plane.samples.bring, sample, caller.actor, seen=seen)
     return await answer(Shown, shown(kept, hub.retention), status=201 if is_new else 200)
 
 
@@ -218,6 +224,11 @@ async def picture_answer(hub: Pictures, sample: KeptSample, if_none_match: str |
         fields = {**fields, "content-disposition": f'attachment; filename="{sample.id}"'}
     content = hub.pieces(hub.blobs.read(sample.blob_sha256, 0, size_bytes))
     return StreamingResponse(content, 200, fields, sample.content_type)
+
+
+def _left(sample: KeptSample) -> LabelLeft:
+    labelled_at = "" if sample.labelled_at_s is None else time_text(sample.labelled_at_s)
+    return LabelLeft(id=sample.id, label=sample.label, labelled_by=sample.labelled_by, labelled_at=labelled_at)
 
 
 async def _shown(hub: Hub, sample: str) -> Response:

@@ -28,7 +28,7 @@ from edgewise.hub.control.status import (
     SiteStatus,
     TokenStatus,
 )
-from edgewise.hub.labelling.shown import SamplePage, Shown
+from edgewise.hub.labelling.shown import LabelsTaken, SamplePage, Shown
 
 MAX_ANSWER_BYTES: Final = 64 << 20
 _LIMITS: Final = httpx.Timeout(connect=10.0, read=60.0, write=60.0, pool=10.0)
@@ -267,22 +267,28 @@ class HubClient:
         answer = self._request("PUT", path, content=_json({"label": label}), headers=_JSON)
         return as_type(Shown, self._value(answer), "sample")
 
-    def label_samples(self, labels: Mapping[str, str]) -> int:
-        """Label up to 1000, all of them or none.
+    def label_samples(self, labels: Mapping[str, str], seen: Mapping[str, str]) -> LabelsTaken:
+        """Label up to 1000.
 
-        Returns: how many have another label now.
-        Raises: NotFoundError: there is one that the hub does not know.
+        Args:
+            seen: the label that a sample is thought to have, "" for none: where it has neither that one nor the new one, it is left as it is.
+        Raises: NotFoundError: there is one that the hub does not know; none was labelled.
         """
-        return as_type(int, self._post("/api/v1/labels", {"labels": dict(labels)}).get("changed"), "changed")
+        asked = {"labels": dict(labels), **({"seen": dict(seen)} if seen else {})}
+        return as_type(LabelsTaken, self._post("/api/v1/labels", asked), "labels")
 
-    def add_picture(self, content: bytes, content_type: str, about: Mapping[str, str]) -> tuple[Shown, bool]:
+    def add_picture(
+        self, content: bytes, content_type: str, about: Mapping[str, str], *, seen: str | None = None
+    ) -> tuple[Shown, bool]:
         """Bring a picture.
 
         Args:
             about: label, source, model, site, captured, synthetic: those that are given.
+            seen: of a picture that is there, see `label_samples`; None to give the label whatever it has.
         Returns: the sample, and whether it is new.
         """
         params = {name: value for name, value in about.items() if value}
+        params |= {} if seen is None else {"seen": seen}
         headers = {"content-type": content_type}
         answer = self._request("POST", "/api/v1/samples", content=content, params=params, headers=headers)
         return as_type(Shown, self._value(answer), "sample"), answer.status_code == 201

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgewise.core.errors import InvalidArgumentError
-from edgewise.hub.labelling.entries import Entry, Found
+from edgewise.hub.labelling.entries import EXPORTED, Entry, Found
 from edgewise.hub.labelling.files import MAX_ENTRIES, Pictures, listed, read_json, suffix_of
 from edgewise.hub.labelling.shown import Shown
 
@@ -45,7 +45,7 @@ def files(samples: Sequence[tuple[str, Shown]], name: str) -> Mapping[str, bytes
                 "width": width,
                 "height": height,
                 "date_captured": shown.captured.replace("T", " ").removesuffix("Z"),
-                _FIELD: {"id": shown.id, **about, "synthetic": shown.synthetic},
+                _FIELD: {"id": shown.id, **about, "synthetic": shown.synthetic, EXPORTED: shown.label},
             }
         )
         if shown.label:
@@ -100,7 +100,10 @@ def _add(
     sample_id = sample_id if isinstance(sample_id, str) else ""
     picture = pictures.find(name) if sample_id else pictures.needed(name)
     kept = {key: text for key in _KEPT if isinstance(text := about.get(key), str)}
-    found.add(Entry(where, next(iter(said), ""), sample_id, picture, **kept, synthetic=about.get("synthetic") is True))
+    synthetic = about.get("synthetic") is True
+    exported = label if isinstance(label := about.get(EXPORTED), str) else None
+    label = next(iter(said), "")
+    found.add(Entry(where, label, sample_id, picture, **kept, synthetic=synthetic, exported=exported))
 
 
 def _categories(file: Path, value: Mapping[str, Any]) -> Mapping[int, str]:

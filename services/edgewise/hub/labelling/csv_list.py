@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from edgewise.core.errors import InvalidArgumentError
-from edgewise.hub.labelling.entries import Entry, Found
+from edgewise.hub.labelling.entries import EXPORTED, Entry, Found
 from edgewise.hub.labelling.files import MAX_ENTRIES, Pictures, listed, read_text, suffix_of
 from edgewise.hub.labelling.shown import Shown
 
 LABELS: Final = "labels.csv"
 COLUMNS: Final = (
     *("id", "file", "label", "source", "site", "captured", "model", "version", "prediction", "confidence"),
-    *("width", "height", "synthetic"),
+    *("width", "height", "synthetic", EXPORTED),
 )
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _TRUE: Final = frozenset({"true", "1", "yes"})
@@ -44,7 +44,7 @@ def files(samples: Sequence[tuple[str, Shown]], _name: str) -> Mapping[str, byte
                 *(shown.id, file, _calm(shown.label), _calm(shown.source), _calm(shown.site), shown.captured),
                 *(_calm(shown.model), shown.version or "", _calm(shown.prediction)),
                 "" if shown.confidence is None else f"{shown.confidence:.6g}",
-                *(shown.width or "", shown.height or "", str(shown.synthetic).lower()),
+                *(shown.width or "", shown.height or "", str(shown.synthetic).lower(), _calm(shown.label)),
             )
         )
     return {LABELS: text.getvalue().encode()}
@@ -88,7 +88,9 @@ def _add(found: Found, pictures: Pictures, head: Sequence[str], row: Sequence[st
         picture = pictures.find(name) if sample_id and name else pictures.needed(name) if name else None
         about = {key: _wild(said.get(key, "")) for key in ("source", "site", "model", "captured")}
         synthetic = said.get("synthetic", "").lower() in _TRUE
-        found.add(Entry(where, _wild(said["label"]), sample_id, picture, **about, synthetic=synthetic))
+        exported = _wild(said[EXPORTED]) if EXPORTED in said else None
+        label = _wild(said["label"])
+        found.add(Entry(where, label, sample_id, picture, **about, synthetic=synthetic, exported=exported))
 
 
 def _check_head(file: Path, head: Sequence[str]) -> None:

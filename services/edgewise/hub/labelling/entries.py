@@ -4,9 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from edgewise.core.errors import EdgewiseError
 from edgewise.hub.labelling.shown import SAMPLE_ID, label_fault
+
+EXPORTED: Final = "exported_label"
+"""Under which name formats remember the label that a sample had when it was exported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,7 @@ class Entry:
         picture: its file; None where there is none.
         source, site, model, captured: as they are known; "" for not.
         synthetic: a program made it.
+        exported: the label that the sample had when it was exported, "" for none; None where the file does not remember it.
     """
 
     where: str
@@ -31,6 +36,7 @@ class Entry:
     model: str = ""
     captured: str = ""
     synthetic: bool = False
+    exported: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,7 @@ def _add(found: Found, pictures: Pictures, file: Path, known: Mapping[str, Mappi
         about = known.get(file.name, {})
         kept = {name: text for name in _KEPT if isinstance(text := about.get(name), str)}
         sample_id, synthetic = about.get("id"), about.get("synthetic") is True
+        exported = label if isinstance(label := about.get("label"), str) else None
         found.add(
             Entry(
                 str(file),
@@ -82,6 +83,7 @@ def _add(found: Found, pictures: Pictures, file: Path, known: Mapping[str, Mappi
                 file,
                 **kept,
                 synthetic=synthetic,
+                exported=exported,
             )
         )
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from edgewise.core.errors import InvalidArgumentError
-from edgewise.hub.labelling.entries import Entry, Found
+from edgewise.hub.labelling.entries import EXPORTED, Entry, Found
 from edgewise.hub.labelling.files import MAX_ENTRIES, Pictures, listed, read_json, suffix_of
 from edgewise.hub.labelling.shown import Shown
 
@@ -75,6 +75,7 @@ def read(path: Path) -> Found:
 def _task(file: str, shown: Shown, name: str) -> dict[str, Any]:
     about = {kept: getattr(shown, kept) for kept in _KEPT}
     data = {_PICTURE: f"{_LOCAL}?d={quote(f'{name}/{file}')}", _ID: shown.id, **about, "synthetic": shown.synthetic}
+    data[EXPORTED] = shown.label
     task: dict[str, Any] = {"data": data, "predictions": [], "annotations": []}
     if shown.prediction:
         score = shown.confidence if shown.confidence is not None else _score(shown)
@@ -118,7 +119,9 @@ def _add(found: Found, pictures: Pictures, task: Mapping[str, Any], where: str, 
         raise InvalidArgumentError(f"data.{_ID}: found {str(sample_id)[:80]!r}, expected a string")
     kept = {key: text for key in _KEPT if isinstance(text := data.get(key), str)}
     file = _file(pictures, picture, folder, needed=not sample_id)
-    found.add(Entry(where, label, sample_id, file, **kept, synthetic=data.get("synthetic") is True))
+    synthetic = data.get("synthetic") is True
+    exported = was if isinstance(was := data.get(EXPORTED), str) else None
+    found.add(Entry(where, label, sample_id, file, **kept, synthetic=synthetic, exported=exported))
 
 
 def _annotated(task: Mapping[str, Any]) -> str:

@@ -70,6 +70,31 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptLabel:
+    """A sample that was not labelled, since it has another label than was expected; "" for none now."""
+
+    id: str
+    label: str
+    labelled_by: str
+    labelled_at: str
+
+    @property
+    def text(self) -> str:
+        """For people, behind the name of the sample."""
+        if not self.label:
+            return "has no label any more, somebody took it back"
+        return f"is labelled {self.label} by {self.labelled_by} since {self.labelled_at}"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelsTaken:
+    """How many samples have another label now, and which were left as they are."""
+
+    changed: int
+    kept: tuple[KeptLabel, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SamplePage:
     """Some samples, and what to ask for next; "" when these were all."""
 

@@ -32,6 +32,14 @@ class LabelCounts:
     unlabelled: int
 
 
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """How many samples have another label now, and those that were left as they are, since they have another one than was seen."""
+
+    changed: int
+    kept: tuple[KeptSample, ...] = ()
+
+
 def checked_label(text: str) -> str:
     """A label, or "".
 
@@ -93,16 +101,18 @@ class SampleBooks:
         with self._books.reading() as connection:
             return rows.find_segment(connection, site, name, sha256)
 
-    def bring(self, sample: KeptSample, actor: Actor) -> tuple[KeptSample, bool]:
+    def bring(self, sample: KeptSample, actor: Actor, *, seen: str | None = None) -> tuple[KeptSample, bool]:
         """Take a picture that a person brings. Its blob is there already.
 
+        Args:
+            seen: the label that it is thought to have, where it is there; see `label_unless_changed`. None for no matter which.
         Returns: the sample, and whether it is new. The same picture of the same source is not kept twice; a label that is given is set.
         """
         with self._books.reading() as connection:
             same = rows.find_same_picture(connection, sample.blob_sha256, sample.source)
         if same is not None:
             if sample.label:
-                self.label({same.id: sample.label}, actor)
+                self.label_unless_changed({same.id: sample.label}, {} if seen is None else {same.id: seen}, actor)
             return self.one(same.id), False
         sample = self._with_digest(sample)
         with self._change(sample.received_s, Counter([sample.label])) as change:
@@ -148,19 +158,28 @@ class SampleBooks:
         """Label samples, all of them or none; "" takes a label back.
 
         Returns: how many have another label now.
+        Raises: as `label_unless_changed`.
+        """
+        return self.label_unless_changed(labels, {}, actor).changed
+
+    def label_unless_changed(self, labels: Mapping[str, str], seen: Mapping[str, str], actor: Actor) -> Labelled:
+        """Label samples, but for those that somebody has labelled since.
+
+        Args:
+            seen: the label that a sample is thought to have, "" for none. One that has neither that nor the new one is left as it is.
         Raises:
             InvalidArgumentError: one is no label.
-            NotFoundError: there is no such sample.
+            NotFoundError: there is no such sample; none is labelled.
         """
         for label in labels.values():
             checked_label(label)
         now_s = self._books.clock()
         known = self._all_of(labels)
-        changes = [
-            LabelChange(name, now_s, actor.name, known[name].label, label)
-            for name, label in labels.items()
-            if known[name].label != label
-        ]
+        others = {name: label for name, label in labels.items() if known[name].label != label}
+        kept = [known[name] for name in others if seen.get(name, known[name].label) != known[name].label]
+        for one in kept:
+            del others[one.id]
+        changes = [LabelChange(name, now_s, actor.name, known[name].label, label) for name, label in others.items()]
         if changes:
             subject = changes[0].sample if len(changes) == 1 else f"{len(changes)} samples"
             details = (
@@ -171,7 +190,7 @@ class SampleBooks:
             with self._change(now_s, moved) as change:
                 change.also(lambda connection: rows.set_labels(connection, changes))
                 change.audit(actor, "sample.label", subject, **details)
-        return len(changes)
+        return Labelled(len(changes), tuple(kept))
 
     def history(self, sample_id: str) -> Sequence[LabelChange]:
         """How one was labelled, the oldest first."""

@@ -81,13 +81,41 @@ def test_many_are_labelled_at_once_or_none(world):
     names = [bring(world, picture(number), source="bulk")["id"] for number in (10, 11, 12)]
     before = world.viewer.get("/api/v1/audit").json()[0]["number"]
     answer = world.operator.post("/api/v1/labels", json={"labels": dict.fromkeys(names, "bulk")})
-    assert answer.json() == {"changed": 3}
+    assert answer.json() == {"changed": 3, "kept": []}
     [entry] = [one for one in world.viewer.get("/api/v1/audit").json() if one["number"] > before]
     assert (entry["action"], entry["subject"], entry["details"]) == ("sample.label", "3 samples", {"label bulk": "3"})
     assert world.viewer.get("/api/v1/labels").json()["labels"]["bulk"] == 3
     refused = world.operator.post("/api/v1/labels", json={"labels": {names[0]: "x", "0" * 32: "x"}})
     assert refused.status_code == 404
     assert world.viewer.get(f"/api/v1/samples/{names[0]}").json()["label"] == "bulk"
+
+
+def test_with_what_was_seen_a_label_that_was_given_since_stays(world):
+    names = [bring(world, picture(number), source="seen", label="cat")["id"] for number in (13, 14, 15)]
+    world.operator.put(f"/api/v1/samples/{names[1]}/label", json={"label": "dog"}).raise_for_status()
+
+    def labels():
+        return [world.viewer.get(f"/api/v1/samples/{name}").json()["label"] for name in names]
+
+    seen = {names[0]: "cat", names[1]: "cat", names[2]: ""}
+    answer = world.operator.post("/api/v1/labels", json={"labels": dict.fromkeys(names, "fox"), "seen": seen}).json()
+    assert answer["changed"] == 1
+    assert [(one["id"], one["label"], one["labelled_by"]) for one in answer["kept"]] == [
+        (names[1], "dog", "operator"),
+        (names[2], "cat", "operator"),
+    ]
+    assert answer["kept"][0]["labelled_at"]
+    assert labels() == ["fox", "dog", "cat"]
+    path = f"/api/v1/samples/{names[1]}/label"
+    refused = world.operator.put(path, json={"label": "fox", "seen": "cat"})
+    assert refused.status_code == 409
+    assert "the sample is labelled dog by operator since 20" in refused.json()["error"]
+    assert world.operator.put(path, json={"label": "dog", "seen": "cat"}).status_code == 200
+    assert world.operator.put(path, json={"label": "fox", "seen": "dog"}).json()["label"] == "fox"
+    # A picture that is there.
+    again = {"source": "seen", "label": "wolf", "seen": ""}
+    assert bring(world, picture(15), **again)["label"] == "cat"
+    assert bring(world, picture(15), **{**again, "seen": "cat"})["label"] == "wolf"
 
 
 @pytest.mark.parametrize("label", ["../up", ".hidden", "x" * 65, "a/b", " lead", "trail ", "nul\x00"])

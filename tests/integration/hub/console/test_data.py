@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from edgewise.core.errors import UnavailableError
-from edgewise.hub.control.actors import HUB, Role
+from edgewise.hub.control.actors import HUB, Actor, Role
 from edgewise.hub.samples.pictures import keep
 from edgewise.hub.store.samples import SampleFilter
 from support.hub_in_thread import HubInThread
@@ -108,17 +108,18 @@ def test_pictures_are_brought_once_looked_at_and_labelled(done, edgewise, table,
 
 @pytest.mark.parametrize("form", ["folder", "csv", "coco", "label-studio"])
 def test_what_is_exported_labels_the_same_samples_and_fills_another_hub(
-    done, edgewise, brought, other_hub, monkeypatch, tmp_path, form
+    done, brought, hub, other_hub, monkeypatch, tmp_path, form
 ):
     out = tmp_path / "out"
     if form == "folder":
         assert done("export", "--format", form, "--out", out) == f"{out}: 3 pictures, 1 without a label left out\n"
     else:
         assert done("export", "--format", form, "--out", out) == f"{out}: 4 pictures\n"
-    labelled = [one["id"] for one in brought if one["label"]]
-    done("label", "--clear", *labelled)
+    hub.asked(hub.hub.plane.samples.label, {one["id"]: "" for one in brought}, HUB)
     passed_over = "" if form == "folder" else ", 1 without a label passed over"
-    assert done("import", "--format", form, out) == f"3 samples labelled{passed_over}\n"
+    left = f"3 labelled otherwise since the export and left so{passed_over}\n"
+    assert done("import", "--format", form, out) == left
+    assert done("import", "--format", form, out, "--force") == f"3 samples labelled{passed_over}\n"
     assert labels(json.loads(done("list", "--json"))) == ["", "cat", "dog", "dog"]
 
     monkeypatch.setenv("EDGEWISE_HUB", other_hub.url)
@@ -129,6 +130,31 @@ def test_what_is_exported_labels_the_same_samples_and_fills_another_hub(
     assert labels(there) == ["", "cat", "dog", "dog"][4 - count :]
     assert {one["source"] for one in there} == {"door-0", "door-1"}
     assert all(one["synthetic"] for one in there)
+
+
+def test_a_label_that_somebody_gave_is_written_over_by_force_alone(edgewise, hub, brought, table):
+    [cat] = [one["id"] for one in brought if one["label"] == "cat"]
+    (table / "labels.csv").write_text((table / "labels.csv").read_text().replace("cat-1.jpg,cat", "cat-1.jpg,lynx"))
+    (table / "by-id.csv").write_text(f"id,label\n{cat},lynx\n")
+    said = f"the sample {cat} is labelled cat by olga since 20"
+    for words in (
+        ("label", "--file", table / "by-id.csv"),
+        ("label", cat, "lynx"),
+        ("import", "--format", "csv", table),
+    ):
+        code, out, err = edgewise("data", *words)
+        assert code == 1
+        assert out in {
+            "0 samples labelled lynx\n",
+            "1 labelled otherwise by others and left so\n",
+            "4 pictures that were there, 1 labelled otherwise by others and left so\n",
+        }
+        assert said in err
+        assert err.endswith("; --force writes over that\n")
+        assert hub.asked(hub.hub.plane.samples.one, cat).label == "cat"
+        assert edgewise("data", *words, "--force")[0] == 0
+        assert hub.asked(hub.hub.plane.samples.one, cat).label == "lynx"
+        hub.asked(hub.hub.plane.samples.label, {cat: "cat"}, Actor("olga"))
 
 
 def test_labels_come_back_from_a_table_and_what_is_wrong_is_told(edgewise, brought, tmp_path):
@@ -145,7 +171,7 @@ def test_labels_come_back_from_a_table_and_what_is_wrong_is_told(edgewise, broug
         f"edgewise: {file}, line 6: found the id 'word', expected one as `edgewise data list` shows them",
         f"edgewise: {file}, line 4: the hub knows no sample {unknown}, and its picture is not here",
     ]
-    code, out, err = edgewise("data", "label", first, unknown, "dog")
+    code, out, err = edgewise("data", "label", first, unknown, "dog", "--force")
     assert (code, out, err) == (1, "1 sample labelled dog\n", f"edgewise: there is no sample {unknown}\n")
 
 

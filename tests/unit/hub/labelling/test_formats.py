@@ -66,7 +66,7 @@ def test_what_is_exported_is_read_back_as_the_same(tmp_path, name):
     by_id = {entry.sample_id: entry for entry in found.entries}
     for one in samples:
         entry = by_id[one.id]
-        assert entry.label == one.label
+        assert entry.label == entry.exported == one.label
         assert entry.picture.read_bytes() == picture(one.id)
         assert (entry.source, entry.site, entry.model) == (one.source, "berlin", "pets")
         assert (entry.captured, entry.synthetic) == ("2026-11-23T10:00:00Z", one.synthetic)
