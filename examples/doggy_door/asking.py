@@ -1,13 +1,12 @@
 """Asks the gateway what a picture shows, and reads the answer as the door needs it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from doggy_door.door import Seen
+from doggy_door.naming import Naming, OwnNames, doubt_of
 from edgewise.client import Client, EdgewiseError, InvalidArgumentError, Prediction
 
-LABELS = Path(__file__).with_name("labels")
 ROUNDING = 0.02
 """Probabilities of a network in int8 may come to so much more than 1."""
 
@@ -36,6 +35,7 @@ class Answer:
         dog, cat: probabilities, of those labels that the model gave.
         hidden: so much may be on cats among the labels that it did not give.
         confidence: the model's own, of its likeliest label; None where it says none.
+        doubt: why it is no dog though the model takes it for one; "" for no such reason.
         missed: why there was no answer; "" where there was one.
         is_spoiled: the picture itself cannot be used, so nobody failed.
     """
@@ -52,6 +52,7 @@ class Answer:
     attempts: int = 0
     degraded: str = ""
     latency_s: float = 0.0
+    doubt: str = ""
     missed: str = ""
     is_spoiled: bool = False
 
@@ -66,10 +67,19 @@ class Asker:
         route: which site is to be asked; "" leaves it to the gateway.
         source: the name of this door, which goes with each picture.
         confidences: see there.
+        names: what the model calls dogs and cats beside the names that are known.
     """
 
     def __init__(
-        self, client: Client, *, model: str, deadline_s: float, route: str, source: str, confidences: Confidences
+        self,
+        client: Client,
+        *,
+        model: str,
+        deadline_s: float,
+        route: str,
+        source: str,
+        confidences: Confidences,
+        names: OwnNames,
     ) -> None:
         self._client = client
         self._model = model
@@ -77,8 +87,7 @@ class Asker:
         self._route = route or None
         self._source = source or None
         self._confidences = confidences
-        self._dogs = _labels("dog")
-        self._cats = _labels("cat")
+        self._naming = Naming(names)
 
     def ask(self, picture: bytes) -> Answer:
         """What is on a picture; never raises for want of an answer."""
@@ -99,11 +108,17 @@ class Asker:
             return Answer(
                 None, missed=f"the model {self._model} gives neither verdict nor labels; is it a model such as pets?"
             )
-        dog = _sum(labels, shares, self._dogs)
-        cat = _sum(labels, shares, self._cats)
-        hidden = hidden_of(labels, shares, self._cats)
+        known = [self._naming.known(label) for label in labels]
+        dog = _sum(known, shares, self._naming.dogs)
+        cat = _sum(known, shares, self._naming.cats)
+        hidden = hidden_of(known, shares, self._naming.cats)
+        seen = seen_of(self._word(verdict), dog=dog, cat=cat, hidden=hidden, confidences=self._confidences)
+        doubt = ""
+        # Without a name for cats, all of it may be one.
+        if not self._naming.has_cats(known, site=answer.site, version=answer.version) and seen is Seen.DOG:
+            seen, doubt = Seen.UNSURE, doubt_of(labels)
         return Answer(
-            seen_of(verdict, dog=dog, cat=cat, hidden=hidden, confidences=self._confidences),
+            seen,
             verdict=verdict or labels[0],
             dog=dog,
             cat=cat,
@@ -115,7 +130,13 @@ class Asker:
             attempts=answer.attempts,
             degraded=answer.degraded,
             latency_s=answer.latency_s,
+            doubt=doubt,
         )
+
+    def _word(self, verdict: str) -> str:
+        """A verdict as `seen_of` knows it."""
+        name = self._naming.known(verdict)
+        return "cat" if name in self._naming.cats else "dog" if name in self._naming.dogs else name
 
 
 def hidden_of(labels: list[str], shares: list[float], known: frozenset[str]) -> float:
@@ -123,7 +144,7 @@ def hidden_of(labels: list[str], shares: list[float], known: frozenset[str]) -> 
 
     Args:
         labels, shares: the model's likeliest classes, and their probabilities.
-        known: the labels asked about; as many of them as there may be.
+        known: the labels asked about; as many of them as there may be. Spelt as `labels` are.
 
     Returns: a probability; 1 where the shares are none of one whole.
     """
@@ -151,10 +172,6 @@ def seen_of(verdict: str, *, dog: float, cat: float, hidden: float, confidences:
 
 def _sum(labels: list[str], shares: list[float], known: frozenset[str]) -> float:
     return sum((share for label, share in zip(labels, shares, strict=False) if label in known), 0.0)
-
-
-def _labels(kind: str) -> frozenset[str]:
-    return frozenset(LABELS.joinpath(f"{kind}.txt").read_text().splitlines())
 
 
 def _texts(answer: Prediction, name: str) -> list[str]:

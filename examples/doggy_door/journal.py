@@ -62,6 +62,7 @@ class Journal:
                 "degraded": answer.degraded,
                 "latency_ms": round(answer.latency_s * 1e3, 1),
             }
+            said |= {"doubt": answer.doubt} if answer.doubt else {}
             said |= {} if counted else {"stale": True}
         self._write({"frame": frame, **said}, door, is_open=door.is_open)
 

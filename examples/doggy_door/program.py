@@ -145,6 +145,7 @@ def _asker(settings: Settings, client: Client) -> Asker:
         route=settings.route,
         source=settings.source,
         confidences=settings.confidences,
+        names=settings.names,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from doggy_door.asking import Confidences
 from doggy_door.door import Rules
+from doggy_door.naming import OwnNames
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.core.toml_table import TomlTable
 
@@ -27,6 +28,7 @@ _TOP: Final = (
     "lock",
     "door",
     "confidence",
+    "labels",
 )
 _LOCK: Final = ("kind", "file", "open", "shut", "heartbeat_s")
 _SECONDS: Final = ("window_s", "veto_s", "hold_s", "max_open_s", "silent_s", "stale_s")
@@ -72,6 +74,7 @@ class Settings:
     lock: LockSettings = field(default_factory=LockSettings)
     rules: Rules = field(default_factory=Rules)
     confidences: Confidences = field(default_factory=Confidences)
+    names: OwnNames = field(default_factory=OwnNames)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,15 @@ class _Table(TomlTable):
             raise self.wrong(name, value, f"one of {', '.join(repr(one) for one in one_of)}" if one_of else "a text")
         return value
 
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A list of strings, none of them empty."""
+        expected = "a list of texts"
+        values = self.items(name, expected)
+        for place, value in enumerate(values):
+            if not isinstance(value, str) or not value.strip():
+                raise self.wrong(f"{name}[{place}]", value, "a label of the model's")
+        return tuple(values)
+
 
 def read_settings(file: str, document: dict[str, Any]) -> Settings:
     """The settings that a TOML document says.
@@ -126,6 +138,7 @@ def read_settings(file: str, document: dict[str, Any]) -> Settings:
         lock=_lock(top.table("lock", _LOCK)),
         rules=_rules(top.table("door", ("needed", "of", *_SECONDS))),
         confidences=_confidences(top.table("confidence", ("dog", "cat"))),
+        names=_names(top.table("labels", ("dog", "cat"))),
     )
     longest_s = settings.deadline_ms / 1000 + 1 / settings.fps
     for name, value in (("lock.heartbeat_s", settings.lock.heartbeat_s), ("door.silent_s", settings.rules.silent_s)):
@@ -169,6 +182,10 @@ def _confidences(table: _Table) -> Confidences:
     return Confidences(dog=table.number("dog", 0.05, 1, usual.dog), cat=table.number("cat", 0.001, 1, usual.cat))
 
 
+def _names(table: _Table) -> OwnNames:
+    return OwnNames(dog=table.texts("dog"), cat=table.texts("cat"))
+
+
 def parse(words: Sequence[str] | None = None) -> Wanted:
     """Read the command line, and the file that it names.
 
@@ -197,6 +214,10 @@ def parse(words: Sequence[str] | None = None) -> Wanted:
     parser.add_argument("--log", metavar="FILE", help='JSON lines; "" for none')
     parser.add_argument("--lock", choices=LOCKS)
     parser.add_argument("--lock-file", metavar="FILE")
+    for kind in ("dog", "cat"):
+        parser.add_argument(
+            f"--{kind}-label", action="append", metavar="NAME", help=f"what the model calls a {kind}; may be repeated"
+        )
     parser.add_argument("--plain", action="store_true", help="lines instead of a picture of the door")
     given = parser.parse_args(words)
     document = {} if given.settings is None else _document(given.settings)
@@ -206,6 +227,9 @@ def parse(words: Sequence[str] | None = None) -> Wanted:
     lock = {"kind": given.lock or (given.lock_file and "file"), "file": given.lock_file}
     if isinstance(document.setdefault("lock", {}), dict):
         document["lock"] |= {name: value for name, value in lock.items() if value is not None}
+    labels = {"dog": given.dog_label, "cat": given.cat_label}
+    if isinstance(document.setdefault("labels", {}), dict):
+        document["labels"] |= {name: value for name, value in labels.items() if value is not None}
     kind = next(name for name in ("camera", "watch", "folder", "video") if getattr(given, name) is not None)
     place = getattr(given, kind)
     if kind == "camera" and not (place.isascii() and place.isdigit()):
@@ -242,10 +266,11 @@ def usual_document() -> dict[str, Any]:
     usual = Settings()
     lock = dataclasses.asdict(usual.lock)
     lock["open"] = lock.pop("opened")
-    top = {name: getattr(usual, name) for name in _TOP if name not in {"lock", "door", "confidence"}}
+    top = {name: getattr(usual, name) for name in _TOP if name not in {"lock", "door", "confidence", "labels"}}
     tables = {
         "lock": lock,
         "door": dataclasses.asdict(usual.rules),
         "confidence": dataclasses.asdict(usual.confidences),
+        "labels": {name: list(values) for name, values in dataclasses.asdict(usual.names).items()},
     }
     return top | tables

@@ -32,6 +32,7 @@ def line_of(frame: str, answer: Answer, door: Door) -> str:
         who = f"{answer.site}/{answer.tier}" if answer.site else "-"
         notes = f" {answer.degraded}" if answer.degraded else ""
         notes += f" {answer.attempts} attempts" if answer.attempts > 1 else ""
+        notes += f": {answer.doubt}" if answer.doubt else ""
         said = f"{answer.seen or '':<8} dog {answer.dog:4.0%}  cat {answer.cat:4.0%}  {who} {answer.latency_s * 1e3:.0f} ms{notes}"
     text = f"{_printable(frame):<24} {door.state.upper():<5} {_printable(said)}"
     return text.rstrip()

@@ -1,8 +1,9 @@
 """Whatever a network thinks: what the door is told of it makes no dog of what may be a cat."""
 
 import pytest
-from doggy_door.asking import LABELS, Confidences, hidden_of, seen_of
+from doggy_door.asking import Confidences, hidden_of, seen_of
 from doggy_door.door import Seen
+from doggy_door.naming import LABELS
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -3,6 +3,7 @@ import pytest
 from doggy_door.asking import Asker, Confidences, seen_of
 from doggy_door.door import Door, Rules, Seen, State
 from doggy_door.lock_keeper import Grip
+from doggy_door.naming import OwnNames
 
 from edgewise.client import Prediction
 
@@ -15,15 +16,20 @@ class Answering:
             name: np.array(values, np.float32 if name == "probabilities" else np.object_)
             for name, values in outputs.items()
         }
+        self.version = 1
 
     def predict(self, model, _picture, **_):
-        return Prediction(self._outputs, model)
+        return Prediction(self._outputs, model, version=self.version)
 
 
-def asked(outputs):
+def asker_of(outputs, **names):
+    words = {"model": "pets", "deadline_s": 1.0, "route": "", "source": "", "confidences": Confidences()}
+    return Asker(Answering(outputs), **words, names=OwnNames(**names))
+
+
+def asked(outputs, **names):
     """What the door knows of a picture for which a model gave this."""
-    asker = Asker(Answering(outputs), model="pets", deadline_s=1.0, route="", source="", confidences=Confidences())
-    return asker.ask(b"")
+    return asker_of(outputs, **names).ask(b"")
 
 
 def shown(door, *what, from_s, each_s=0.25):
@@ -162,6 +168,68 @@ def test_where_a_cat_may_be_among_what_was_not_named_it_is_no_dog(labels, shares
     assert answer.seen is seen
     unnamed = asked({"labels": [labels], "probabilities": [shares]})
     assert unnamed.seen is (seen if answer.dog >= 0.6 or seen is Seen.CAT else Seen.NEITHER)
+
+
+@pytest.mark.parametrize(
+    ("labels", "shares", "cat", "seen"),
+    [
+        (["Dog", "Cat"], [0.62, 0.38], 0.38, Seen.CAT),
+        (["DOG", "Tiger_Cat"], [0.8, 0.2], 0.2, Seen.CAT),
+        (["dog", "tabby, tabby cat"], [0.8, 0.2], 0.2, Seen.CAT),
+        (["dog", "Cat", "other"], [0.95, 0.03, 0.02], 0.03, Seen.DOG),
+        (["Golden_Retriever", *BREEDS[:4]], [0.96, 0.01, 0.01, 0.01, 0.01], 0.0, Seen.DOG),
+        (["golden retriever", *BREEDS[:4]], [0.999, 0.0005, 0.0003, 0.0001, 0.0001], 0.0, Seen.DOG),
+        (
+            ["golden retriever", "tennis ball", "sandbar", "bath towel", "quilt"],
+            [0.9, 0.05, 0.02, 0.01, 0.01],
+            0.0,
+            Seen.DOG,
+        ),
+    ],
+)
+def test_a_cat_is_one_however_it_is_spelt(labels, shares, cat, seen):
+    for verdict in ({}, {"verdict": ["Dog"]}):
+        answer = asked({**verdict, "labels": [labels], "probabilities": [shares]})
+        assert (answer.seen, answer.doubt) == (seen, "")
+        assert answer.cat == pytest.approx(cat)
+    assert asked({"verdict": ["Cat"], "labels": [labels], "probabilities": [shares]}).seen is Seen.CAT
+
+
+@pytest.mark.parametrize(
+    ("labels", "shares"),
+    [
+        (["dog", "chat"], [0.7, 0.3]),
+        (["dog", "housecat"], [0.61, 0.39]),
+        (["dog", "housecat"], [0.62, 0.3]),
+        (["beagle", "housecat"], [0.99, 0.01]),
+        (["dog"], [1.0]),
+    ],
+)
+def test_to_a_model_that_names_no_cat_nothing_is_a_dog(labels, shares):
+    outputs = {"verdict": ["dog"], "labels": [labels], "probabilities": [shares]}
+    answer = asked(outputs)
+    assert answer.seen is Seen.UNSURE
+    assert answer.doubt == (
+        f"the model has named no class known for a cat yet, only {', '.join(labels)}: name its class with --cat-label, or have "
+        "it name more classes (top_k)"
+    )
+    assert asked(outputs, cat=("cta",)).seen is Seen.UNSURE
+    if len(labels) > 1:
+        is_cat = shares[1] >= Confidences().cat
+        assert asked(outputs, cat=(labels[1].upper(),)).seen is (Seen.CAT if is_cat else Seen.DOG)
+
+
+def test_a_model_that_has_named_a_cat_need_not_name_it_each_time():
+    outputs = {"labels": [["Hund", "fox", "bird"]], "probabilities": [[0.99, 0.004, 0.003]]}
+    asker = asker_of(outputs, dog=("hund",))
+    assert asker.ask(b"").seen is Seen.UNSURE
+    asker._client = Answering({"labels": [["fox", "cat", "bird"]], "probabilities": [[0.97, 0.02, 0.005]]})
+    assert asker.ask(b"").seen is Seen.NEITHER
+    asker._client = Answering(outputs)
+    assert (asker.ask(b"").seen, asker.ask(b"").doubt) == (Seen.DOG, "")
+    # Another version has to do so itself.
+    asker._client.version = 2
+    assert asker.ask(b"").seen is Seen.UNSURE
 
 
 def test_a_grip_holds_for_one_heartbeat_and_lets_go_on_whatever_it_does_not_know():

@@ -8,6 +8,7 @@ import pytest
 from doggy_door.asking import Answer
 from doggy_door.door import Door, Rules, Seen
 from doggy_door.journal import Journal
+from doggy_door.naming import OwnNames
 from doggy_door.settings import Settings, api_key, parse, read_settings, usual_document
 
 from edgewise.core.errors import InvalidArgumentError
@@ -32,6 +33,9 @@ def test_the_file_beside_the_program_says_what_is_usual():
         ("[door]\nveto_s = 0", "door.toml: door.veto_s: found 0, expected a number in 0.1..3600"),
         ("[confidence]\ncat = 0", "door.toml: confidence.cat: found 0, expected a number in 0.001..1"),
         ("lock = 'file'", r"door.toml: lock: found 'file', expected a table \[lock\]"),
+        ("labels = 'cat'", r"door.toml: labels: found 'cat', expected a table \[labels\]"),
+        ("[labels]\ncat = 'chat'", "door.toml: labels.cat: found 'chat', expected a list of texts"),
+        ("[labels]\ncat = ['chat', ' ']", r"door.toml: labels.cat\[1\]: found ' ', expected a label of the model's"),
         ("[lock]\nkind = 'gpio'", "door.toml: lock.kind: found 'gpio', expected one of 'terminal', 'dry', 'file'"),
         ("[lock]\nkind = 'file'", "door.toml: lock.file: missing, expected the file that the lock follows"),
         ("[lock]\nopen = '0'", "door.toml: lock.shut: found '0', expected something else than what opens"),
@@ -49,12 +53,16 @@ def test_what_is_wrong_in_a_file_is_named(tmp_path, monkeypatch, text, message):
 
 def test_the_command_line_goes_first(tmp_path):
     path = tmp_path / "door.toml"
-    path.write_text("model = 'mine'\nfps = 2\n[lock]\nkind = 'dry'\nheartbeat_s = 5")
+    path.write_text(
+        "model = 'mine'\nfps = 2\n[lock]\nkind = 'dry'\nheartbeat_s = 5\n[labels]\ndog = ['chien']\ncat = ['minet']"
+    )
     words = ["--watch", "in", "--settings", str(path), "--fps", "10", "--lock-file", "/x", "--log", "", "--plain"]
+    words += ["--cat-label", "chat", "--cat-label", "matou"]
     wanted = parse(words)
     settings = wanted.settings
     assert (wanted.kind, wanted.place, wanted.is_plain) == ("watch", "in", True)
     assert (settings.model, settings.fps, settings.log) == ("mine", 10, "")
+    assert settings.names == OwnNames(dog=("chien",), cat=("chat", "matou"))
     assert (settings.lock.kind, settings.lock.file, settings.lock.heartbeat_s) == ("file", "/x", 5)
 
 
