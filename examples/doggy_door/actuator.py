@@ -11,7 +11,9 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Protocol, Self, TextIO
+from typing import Protocol, Self
+
+from doggy_door.lines import Lines
 
 KEEPER = Path(__file__).with_name("lock_keeper.py")
 STOP_S = 5.0
@@ -62,9 +64,9 @@ class DryActuator:
 
 
 class TerminalActuator:
-    """Writes a line whenever a lock would move."""
+    """Writes a line whenever a lock would move; where it cannot be written, no lock has failed."""
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: Lines) -> None:
         self._out = out
         self._is_open = False
 
@@ -72,7 +74,7 @@ class TerminalActuator:
         """Say a move."""
         if is_open is not self._is_open:
             self._is_open = is_open
-            print("door: >>> OPEN <<<" if is_open else "door: ||| SHUT |||", file=self._out, flush=True)
+            self._out.say("door: >>> OPEN <<<" if is_open else "door: ||| SHUT |||")
 
     def close(self) -> None:
         """Shut."""

@@ -8,6 +8,7 @@ from typing import Any, Final, TextIO
 
 from doggy_door.asking import Answer
 from doggy_door.door import Door
+from doggy_door.lines import Lines, reason_of
 
 MAX_BYTES: Final = 16 << 20
 
@@ -29,7 +30,7 @@ class Journal:
     def __init__(self, path: Path | None, err: TextIO, *, max_bytes: int = MAX_BYTES) -> None:
         self.counts: Counter[str] = Counter()
         self._path = path
-        self._err = err
+        self._err = Lines(err)
         self._max_bytes = max_bytes
         self._is_failing = False
         self._was_open = False
@@ -76,15 +77,24 @@ class Journal:
         if self._was_open:
             self._write({"ended": True}, door, is_open=False)
 
+    def unseen(self, reason: str) -> None:
+        """What is shown cannot be written; without a log, that is told where the log's faults are."""
+        if self._path is None:
+            self._err.say(f"doggy_door: what it shows cannot be written: {reason}")
+        self._append({"unseen": f"what is shown cannot be written: {reason}"})
+
     def _write(self, said: dict[str, Any], door: Door, *, is_open: bool) -> None:
-        line: dict[str, Any] = {"time": dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"), **said}
-        line |= {"door": door.state, "why": door.why}
+        line: dict[str, Any] = {**said, "door": door.state, "why": door.why}
         if is_open is not self._was_open:
             self._was_open = is_open
             self.counts["opened" if is_open else "shut"] += 1
             line["moved"] = "open" if is_open else "shut"
+        self._append(line)
+
+    def _append(self, said: dict[str, Any]) -> None:
         if self._path is None:
             return
+        line = {"time": dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"), **said}
         try:
             if self._path.exists() and self._path.stat().st_size >= self._max_bytes:
                 self._path.replace(self._path.with_name(f"{self._path.name}.1"))
@@ -92,7 +102,7 @@ class Journal:
                 file.write(f"{json.dumps(line)}\n")
         except OSError as error:
             if not self._is_failing:
-                print(f"doggy_door: the log {self._path} cannot be written: {error.strerror or error}", file=self._err)
+                self._err.say(f"doggy_door: the log {self._path} cannot be written: {reason_of(error)}")
             self._is_failing = True
         else:
             self._is_failing = False

@@ -11,6 +11,7 @@ from doggy_door.actuator import Actuator, ActuatorError, DryActuator, FileActuat
 from doggy_door.asking import Answer, Asker
 from doggy_door.door import Door
 from doggy_door.journal import Journal
+from doggy_door.lines import Lines, let_go
 from doggy_door.settings import LockSettings, Settings, Wanted, api_key, parse
 from doggy_door.sources import CameraSource, FolderSource, Frame, Source, SourceError, VideoSource, WatchedFolder
 from doggy_door.view import View, view_for
@@ -87,15 +88,16 @@ def run(wanted: Wanted, stopped: Stop, *, out: TextIO, err: TextIO) -> int:
     settings = wanted.settings
     source = _source(wanted)
     journal = Journal(Path(settings.log) if settings.log else None, err)
+    shown = Lines(out, journal.unseen)
     client = Client(settings.gateway, api_key=api_key(settings))
-    actuator = _actuator(settings.lock, out)
-    view = view_for(out, is_plain=wanted.is_plain)
+    actuator = _actuator(settings.lock, shown)
+    view = view_for(shown, is_plain=wanted.is_plain)
     door = Door(settings.rules, now_s=time.monotonic())
     try:
         porter = Porter(door, _asker(settings, client), actuator, journal, view)
         _follow(source, porter, stopped, 1 / settings.fps)
     except ActuatorError as error:
-        print(f"doggy_door: {error}", file=err)
+        Lines(err).say(f"doggy_door: {error}")
         return 1
     finally:
         actuator.close()
@@ -104,7 +106,7 @@ def run(wanted: Wanted, stopped: Stop, *, out: TextIO, err: TextIO) -> int:
         source.close()
         client.close()
         told = ", ".join(f"{count} {name}" for name, count in sorted(journal.counts.items()))
-        print(f"doggy_door: shut; {told or 'no picture'}; {source.skipped} unreadable", file=out)
+        shown.say(f"doggy_door: shut; {told or 'no picture'}; {source.skipped} unreadable")
     return 0
 
 
@@ -131,7 +133,7 @@ def _source(wanted: Wanted) -> Source:
     return kinds[wanted.kind](Path(wanted.place))
 
 
-def _actuator(lock: LockSettings, out: TextIO) -> Actuator:
+def _actuator(lock: LockSettings, out: Lines) -> Actuator:
     if lock.kind == "file":
         return FileActuator(Path(lock.file), opened=lock.opened, shut=lock.shut, heartbeat_s=lock.heartbeat_s)
     return TerminalActuator(out) if lock.kind == "terminal" else DryActuator()
@@ -160,7 +162,9 @@ def main() -> int:
     try:
         return run(parse(), stopped, out=sys.stdout, err=sys.stderr)
     except EdgewiseError as error:
-        print(f"doggy_door: {error.message}", file=sys.stderr)
+        Lines(sys.stderr).say(f"doggy_door: {error.message}")
     except (SourceError, ActuatorError) as error:
-        print(f"doggy_door: {error}", file=sys.stderr)
+        Lines(sys.stderr).say(f"doggy_door: {error}")
+    finally:
+        let_go(sys.stdout, sys.stderr)
     return 2

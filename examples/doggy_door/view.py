@@ -4,16 +4,17 @@ import importlib.util
 import sys
 import time
 from collections import Counter, deque
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol
 
 from doggy_door.asking import Answer
 from doggy_door.door import Door, State
+from doggy_door.lines import FAULTS, Lines
 
 LINES = 12
 
 
 class View(Protocol):
-    """Shows what happens."""
+    """Shows what happens. Where that cannot be written, it is told to whom the lines belong, and nothing is raised."""
 
     def show(self, frame: str, answer: Answer | None, door: Door, counts: Counter[str]) -> None:
         """A picture, or just the time that passed where there is none."""
@@ -45,7 +46,7 @@ class PlainView:
         out: where they go.
     """
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: Lines) -> None:
         self._out = out
         self._state = State.SHUT
 
@@ -61,13 +62,17 @@ class PlainView:
         """Nothing is held."""
 
     def _print(self, text: str) -> None:
-        print(f"{time.strftime('%H:%M:%S')} {text}", file=self._out, flush=True)
+        self._out.say(f"{time.strftime('%H:%M:%S')} {text}")
 
 
 class RichView:
-    """The door, the last pictures, and counts, drawn over and over."""
+    """The door, the last pictures, and counts, drawn over and over.
 
-    def __init__(self) -> None:
+    Args:
+        out: is told what could not be drawn.
+    """
+
+    def __init__(self, out: Lines) -> None:
         # Of the extra `agent`; without it there are lines.
         from rich.console import Group  # noqa: PLC0415
         from rich.live import Live  # noqa: PLC0415
@@ -75,6 +80,7 @@ class RichView:
         from rich.text import Text  # noqa: PLC0415
 
         self._group, self._panel, self._text = Group, Panel, Text
+        self._out = out
         self._lines: deque[str] = deque(maxlen=LINES)
         self._live: Any = Live(refresh_per_second=8, transient=False)
         self._live.start()
@@ -90,18 +96,24 @@ class RichView:
         door_panel = self._panel(
             self._text(f"{door.state.upper()}  {door.why}", style=style), title="doggy door", subtitle=told
         )
+        # Drawn by a thread of Rich's own, which may fail there as it likes.
         self._live.update(self._group(door_panel, self._text("\n".join(self._lines))))
 
     def close(self) -> None:
         """Leave what was drawn last."""
-        self._live.stop()
+        # Rich leaves the program where a pipe is broken.
+        try:
+            self._live.stop()
+        except (*FAULTS, SystemExit) as error:
+            self._out.fail(error)
 
 
-def view_for(out: TextIO, *, is_plain: bool) -> View:
+def view_for(out: Lines, *, is_plain: bool) -> View:
     """What suits where it is shown."""
-    if is_plain or not out.isatty() or out is not sys.stdout or importlib.util.find_spec("rich") is None:
+    file = out.file
+    if is_plain or not file.isatty() or file is not sys.stdout or importlib.util.find_spec("rich") is None:
         return PlainView(out)
-    return RichView()
+    return RichView(out)
 
 
 def _printable(text: str) -> str:
