@@ -48,11 +48,12 @@ def test_both_engines_ask_and_every_answer_is_a_prediction(headless, answered, l
     for engine in ("closed", "open"):
         row = rows[f"{protocol} {model} ({engine})"]
         assert int(engines[engine]["requests"]) == int(row["Request Count"]) > 0
+        # Three digits are shown.
         assert (
             0
             < float(engines[engine]["p50_ms"])
             <= float(engines[engine]["p99_ms"])
-            <= float(row["Max Response Time"]) + 1
+            <= float(row["Max Response Time"]) * 1.005 + 1
         )
     # Nothing that the open loop sent is missing; of the closed loop's, a request of each user may be cut short at the end.
     assert 0 <= asked - int(rows["Aggregated"]["Request Count"]) <= 2
