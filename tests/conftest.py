@@ -16,7 +16,7 @@ import pytest
 from edgewise.net import http_connection
 
 START_TIMEOUT_S = 60.0
-LONGEST = (re.compile(r".*/tests/e2e/test_rollout_story\.py"), re.compile(r".*/tests/integration/study/"))
+LONGEST = re.compile(r".*/tests/(e2e/test_rollout_story\.py|e2e/study/test_run\.py|integration/(study|train)/)")
 COMPILED = not http_connection.__file__.endswith(".py")
 
 
@@ -33,7 +33,7 @@ def pytest_report_header():
 
 def pytest_collection_modifyitems(items):
     # What takes for minutes by itself begins first: at the end nobody would be left to do anything beside it.
-    items.sort(key=lambda item: not any(path.match(item.path.as_posix()) for path in LONGEST))
+    items.sort(key=lambda item: not LONGEST.match(item.path.as_posix()))
     if COMPILED:
         for item in items:
             if item.get_closest_marker("interpreted"):

@@ -18,13 +18,13 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 INSTALL_TIMEOUT_S: Final = 600
 ENVIRONMENTS: Final = {
+    "fetching-s3": "tests/e2e/fetching/requirements.txt",
     "clients-kserve": "tests/conformance/clients/kserve.txt",
     "clients-ovmsclient": "tests/conformance/clients/ovmsclient.txt",
     "clients-tritonclient": "tests/conformance/clients/tritonclient.txt",
-    "fetching-s3": "tests/e2e/fetching/requirements.txt",
     "grafana": "tests/e2e/observability/grafana-foundation-sdk.txt",
 }
-"""Name, behind `.venv-`, to the file of pins."""
+"""Name, behind `.venv-`, to the file of pins; in the order in which suites want them."""
 PROGRAMS: Final = {
     "chromium": "chromium",
     "chromedriver": "chromium-driver",

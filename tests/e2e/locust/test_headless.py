@@ -10,6 +10,9 @@ LOCUSTFILES = {
     "oip_grpc": ("gRPC", "oip-grpc", "oip-grpc", "pets"),
 }
 
+# All of them start at once, and an engine's process has to be there before that is over.
+ASKED_S = 8
+
 
 @pytest.fixture(scope="module")
 def headless(start_locust, host, serving, answered):
@@ -19,13 +22,27 @@ def headless(start_locust, host, serving, answered):
     """
     before = {name: answered(over, model) for name, (_, _, over, model) in LOCUSTFILES.items()}
     before["shape"] = answered("tfs-grpc", "tiny"), answered("oip-grpc", "tiny")
-    words = ("--headless", "-u", 2, "-r", 2, "-t", "3s", "--engine", "both", "--rate", 20, "--arrivals", "constant")
+    words = (
+        "--headless",
+        "-u",
+        2,
+        "-r",
+        2,
+        "-t",
+        f"{ASKED_S}s",
+        "--engine",
+        "both",
+        "--rate",
+        20,
+        "--arrivals",
+        "constant",
+    )
     runs = {
         name: start_locust(name, "--host", host(name), "--model", model, *words)
         for name, (*_, model) in LOCUSTFILES.items()
     }
     shape = ("--engine", "open", "--rate", 50, "--shape", "steps 0.2,1,0.2", "--html", "report.html")
-    more = ("--model", "tiny", "--headless", "-t", "4s")
+    more = ("--model", "tiny", "--headless", "-t", f"{ASKED_S}s")
     runs["shape"] = start_locust("tfs_grpc,oip_grpc,shapes", "--host", serving.grpc_target, *more, "-u", 10, *shape)
     runs["paced"] = start_locust("rest_binary", "--host", serving.rest_url, *more, "-u", 4, "-r", 4, "--rate", 20)
     return runs, before
@@ -48,11 +65,12 @@ def test_both_engines_ask_and_every_answer_is_a_prediction(headless, answered, l
     for engine in ("closed", "open"):
         row = rows[f"{protocol} {model} ({engine})"]
         assert int(engines[engine]["requests"]) == int(row["Request Count"]) > 0
+        # Three digits are shown.
         assert (
             0
             < float(engines[engine]["p50_ms"])
             <= float(engines[engine]["p99_ms"])
-            <= float(row["Max Response Time"]) + 1
+            <= float(row["Max Response Time"]) * 1.005 + 1
         )
     # Nothing that the open loop sent is missing; of the closed loop's, a request of each user may be cut short at the end.
     assert 0 <= asked - int(rows["Aggregated"]["Request Count"]) <= 2
@@ -80,4 +98,4 @@ def test_the_ordinary_way_has_one_row_a_protocol_and_model_and_users_pace_themse
     assert run.rows().keys() == {"rest-binary tiny", "Aggregated"}
     assert run.engines().keys() == {"closed"}
     # Four users of five a second each; unpaced they ask hundreds of times.
-    assert 0 < int(run.rows()["rest-binary tiny"]["Request Count"]) <= 20 * 4 + 4
+    assert 0 < int(run.rows()["rest-binary tiny"]["Request Count"]) <= 20 * ASKED_S + 4

@@ -17,6 +17,8 @@ def runs(directory):
         return 0
 
 
+# The command may take 300 s: beside other suites, a whole study takes two minutes.
+@pytest.mark.timeout(400)
 def test_a_study_from_the_command_to_the_report_and_what_the_other_verbs_make_of_it(study, scenario, tmp_path):
     text = scenario.read_text().replace("calibrate = false", "calibrate = true").replace('"tiny"', '"pets"')
     once = '[{ protocol = "oip-grpc", target = "edge" }, { protocol = "oip-grpc", target = "gateway" }]'

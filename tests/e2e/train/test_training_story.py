@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.request
 from base64 import b64encode
+from importlib.util import find_spec
 from io import StringIO
 
 import pytest
@@ -17,9 +18,10 @@ from edgewise.cli import main
 from support.drawn_dataset import write_dataset
 from support.waiting import wait_for
 
-pytest.importorskip("tensorflow")
 pytestmark = [
     pytest.mark.tensorflow,
+    # Importing it takes seconds, which whoever runs none of these tests need not spend.
+    pytest.mark.skipif(find_spec("tensorflow") is None, reason="needs the `tensorflow` extra"),
     pytest.mark.timeout(300),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),

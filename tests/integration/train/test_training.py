@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from importlib.util import find_spec
 
 import pytest
 
@@ -18,9 +19,10 @@ from edgewise.train.training import train
 from support.drawn_dataset import write_dataset
 from support.small_network import small_network
 
-pytest.importorskip("tensorflow")
 pytestmark = [
     pytest.mark.tensorflow,
+    # Importing it takes seconds, which whoever runs none of these tests need not spend.
+    pytest.mark.skipif(find_spec("tensorflow") is None, reason="needs the `tensorflow` extra"),
     pytest.mark.timeout(300),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
