@@ -9,23 +9,14 @@ import subprocess
 import sys
 import urllib.request
 from base64 import b64encode
-from importlib.util import find_spec
 from io import StringIO
-
-import pytest
 
 from edgewise.cli import main
 from support.drawn_dataset import write_dataset
+from support.training_marks import TRAINING
 from support.waiting import wait_for
 
-pytestmark = [
-    pytest.mark.tensorflow,
-    # Importing it takes seconds, which whoever runs none of these tests need not spend.
-    pytest.mark.skipif(find_spec("tensorflow") is None, reason="needs the `tensorflow` extra"),
-    pytest.mark.timeout(300),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
+pytestmark = TRAINING
 
 EPOCHS = 20
 SPEC = f"""\

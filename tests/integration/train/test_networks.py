@@ -1,7 +1,5 @@
 """The Keras networks are those that are served, and weights go only where they belong."""
 
-from importlib.util import find_spec
-
 import numpy as np
 import pytest
 
@@ -15,15 +13,9 @@ from edgewise.train.pictures import View
 from edgewise.train.settings import ALL_GROUPS, Stage, TrainSettings
 from edgewise.train.stage_model import stage_model
 from support.small_network import small_network
+from support.training_marks import TRAINING
 
-pytestmark = [
-    pytest.mark.tensorflow,
-    # Importing it takes seconds, which whoever runs none of these tests need not spend.
-    pytest.mark.skipif(find_spec("tensorflow") is None, reason="needs the `tensorflow` extra"),
-    pytest.mark.timeout(300),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
+pytestmark = TRAINING
 
 
 @pytest.mark.parametrize(("name", "variant"), [("efficientnet-lite0", "edge-float32")])

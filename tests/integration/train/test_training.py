@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 from dataclasses import replace
-from importlib.util import find_spec
 
 import pytest
 
@@ -18,15 +17,9 @@ from edgewise.train.settings import ALL_GROUPS, Schedule, Stage, TrainSettings
 from edgewise.train.training import train
 from support.drawn_dataset import write_dataset
 from support.small_network import small_network
+from support.training_marks import TRAINING
 
-pytestmark = [
-    pytest.mark.tensorflow,
-    # Importing it takes seconds, which whoever runs none of these tests need not spend.
-    pytest.mark.skipif(find_spec("tensorflow") is None, reason="needs the `tensorflow` extra"),
-    pytest.mark.timeout(300),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
+pytestmark = TRAINING
 
 STAGES = (Stage(4, 0.01, Schedule.COSINE, warmup=0.5, unfreeze=ALL_GROUPS), Stage(2, 0.002, unfreeze=1))
 SETTINGS = TrainSettings("small", STAGES, batch_size=8)
