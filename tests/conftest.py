@@ -12,12 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from edgewise.net import http_connection
 
 START_TIMEOUT_S = 60.0
 LONGEST = re.compile(r".*/tests/(e2e/test_rollout_story\.py|e2e/study/test_run\.py|integration/(study|train)/)")
 COMPILED = not http_connection.__file__.endswith(".py")
+
+
+# An example that takes long beside other work is no fault of what is tested: speed is for the benchmarks.
+settings.register_profile("patient", settings(), deadline=None)
+settings.load_profile("patient")
 
 
 def pytest_configure():
