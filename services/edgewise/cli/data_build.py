@@ -34,7 +34,8 @@ What is on the command line comes before what is in the specification.
 Exit codes: 0 it is there; 1 it is not, nothing is left, and why; 2 wrong arguments.
 """
 CHECK = """\
-Check a dataset: each file is what the manifest says, and no file, no source and no picture that is nearly the same is in two splits.
+Check a dataset: each file is what the manifest says, and no file, no source, no visit of a camera and no picture
+that is nearly the same is in two splits.
 
 Exit codes: 0 all is well; 1 something is not, and what; 2 wrong arguments.
 """

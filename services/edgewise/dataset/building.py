@@ -15,13 +15,14 @@ from edgewise.dataset import augmenting, normalizing, parallel
 from edgewise.dataset.doubles import MOST_NAMED, KeptPicture, without_doubles
 from edgewise.dataset.draws import fraction
 from edgewise.dataset.grouping import Group, group
-from edgewise.dataset.keeping import kept_splits
+from edgewise.dataset.keeping import kept_sources, kept_splits
 from edgewise.dataset.likeness import near_pairs
 from edgewise.dataset.normalizing import BadPictureError
 from edgewise.dataset.settings import BuildSettings
 from edgewise.dataset.sources import SourcePicture, find
 from edgewise.dataset.splitting import Divided, divide
 from edgewise.dataset.staging import check_free, staged
+from edgewise.dataset.visits import Parting, kept_apart, named
 from edgewise.protocols.dataset_manifest import (
     MANIFEST,
     SPLITS,
@@ -50,6 +51,7 @@ class Built:
         doubles: pictures that were there already, byte for byte as they are kept.
         groups: of pictures that stay together.
         joined: pictures that nearly equal another one.
+        parted: visits in two splits, as an earlier dataset had them; cuts: of visits of more than a day, each in its longest pause.
         moved: groups that went elsewhere than drawn, so that each class is where it should be.
         bad: files that were passed over, and why.
         passed_over: how many entries were none to train on, by why.
@@ -61,6 +63,8 @@ class Built:
     groups: int
     joined: int
     moved: int
+    parted: tuple[Parting, ...]
+    cuts: tuple[Parting, ...]
     bad: tuple[str, ...]
     passed_over: dict[str, int]
     took_s: float
@@ -92,6 +96,7 @@ def build(paths: Sequence[Path], out: Path, settings: BuildSettings, *, tell: Te
     with staged(out, "dataset") as stage, normalizing.guarded():
         kept, bad = _normalized(found.pictures, stage, settings, tell)
         unique = without_doubles(kept)
+        unique = named(unique, kept_sources(earlier, unique) if earlier else {})
         classes = _classes(unique, settings)
         tell("comparing", 0, len(unique))
         joined: set[int] = set()
@@ -115,12 +120,15 @@ def build(paths: Sequence[Path], out: Path, settings: BuildSettings, *, tell: Te
         )
         _write_lists(dataset, stage)
         (stage / MANIFEST).write_bytes(encode_dataset(dataset))
+    parted, cuts = kept_apart(dataset)
     return Built(
         dataset,
         doubles=len(kept) - len(unique),
         groups=len(groups),
         joined=len(joined),
         moved=len(divided.moved),
+        parted=tuple(parted),
+        cuts=tuple(cuts),
         bad=tuple(bad),
         passed_over=found.passed_over,
         took_s=time.monotonic() - began_s,
@@ -247,6 +255,7 @@ def _placed(
             source=picture.given.source,
             origin=picture.given.origin,
             synthetic=picture.given.synthetic,
+            taken=picture.taken,
         )
         (stage / image.file).parent.mkdir(parents=True, exist_ok=True)
         (stage / _INCOMING / f"{picture.sha256}{picture.suffix}").rename(stage / image.file)
@@ -297,6 +306,7 @@ def _copies(original: DatasetImage, content: bytes, settings: BuildSettings) -> 
                 sha256=sha256,
                 augmented_from=original.file,
                 augmentation=drawn,
+                taken=(),
             ),
             made,
         )

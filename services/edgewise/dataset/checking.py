@@ -12,6 +12,7 @@ from edgewise.dataset.building import list_name, list_text
 from edgewise.dataset.likeness import near_pairs
 from edgewise.dataset.normalizing import BadPictureError, read_file, sha256_of
 from edgewise.dataset.settings import DEFAULT_NEAR_BITS, MAX_NEAR_BITS
+from edgewise.dataset.visits import Parting, duration_text, kept_apart
 from edgewise.protocols.dataset_manifest import SPLITS, TRAIN, Dataset, DatasetImage, read_dataset
 
 Tell = Callable[[str, int, int], None]
@@ -52,6 +53,7 @@ def check(directory: Path, *, tell: Tell, near_bits: int | None = None) -> Check
     leaks = [
         *_same_files(dataset),
         *_parted_sources(dataset),
+        *map(_parted_text, kept_apart(dataset)[0]),
         *_copies_elsewhere(dataset),
         *_parted_likes(bits, near_bits),
     ]
@@ -127,6 +129,10 @@ def _parted_sources(dataset: Dataset) -> Iterator[str]:
         if len(by_split) > 1:
             files = " and ".join(image.file for image in by_split.values())
             yield f"the source {source!r} is in {' and '.join(by_split)}: {files}"
+
+
+def _parted_text(parting: Parting) -> str:
+    return f"{parting.one.file} and {parting.other.file} are of one visit: {parting.camera} took them {duration_text(parting.pause_s)} apart"
 
 
 def _copies_elsewhere(dataset: Dataset) -> Iterator[str]:

@@ -23,7 +23,8 @@ class KeptPicture:
         suffix: of that file.
         bits: what it looks like; see `likeness`.
         mean: red, green and blue in 0..255.
-        sources: of all files that are this picture.
+        sources: of all files that are this picture. Without days of cameras until `visits` has named them, where times are known.
+        taken: by which cameras and when, of all of these files; see `SourcePicture`.
     """
 
     given: SourcePicture
@@ -32,6 +33,7 @@ class KeptPicture:
     bits: NDArray[np.uint64]
     mean: tuple[float, float, float]
     sources: tuple[str, ...] = ()
+    taken: tuple[str, ...] = ()
 
 
 def without_doubles(pictures: Sequence[KeptPicture]) -> list[KeptPicture]:
@@ -50,13 +52,15 @@ def without_doubles(pictures: Sequence[KeptPicture]) -> list[KeptPicture]:
 
 def _joined(same: Sequence[KeptPicture]) -> KeptPicture:
     first = same[0]
-    sources = tuple(sorted({picture.given.source for picture in same if picture.given.source}))
+    stated = [picture.given.source for picture in same if picture.given.source]
     given = replace(
         first.given,
-        source=first.given.source or next(iter(sources), ""),
+        source=first.given.source or min(stated, default=""),
         synthetic=any(picture.given.synthetic for picture in same),
     )
-    return replace(first, given=given, sources=sources)
+    sources = {picture.given.source for picture in same if picture.given.source and not picture.given.taken}
+    taken = {picture.given.taken for picture in same if picture.given.taken}
+    return replace(first, given=given, sources=tuple(sorted(sources)), taken=tuple(sorted(taken)))
 
 
 def _conflict_text(conflicts: Sequence[Sequence[KeptPicture]]) -> str:

@@ -35,6 +35,16 @@ def kept_splits(earlier: Dataset, groups: Sequence[Group], pictures: Sequence[Ke
     return found
 
 
+def kept_sources(earlier: Dataset, pictures: Sequence[KeptPicture]) -> dict[int, str]:
+    """The sources that an earlier dataset knows pictures by.
+
+    Returns: by indices of the pictures; those that it does not know, or knows no source of, are left out.
+    """
+    known = _Earlier(earlier, frozenset(picture.sha256 for picture in pictures))
+    found = ((index, known.source_of(picture)) for index, picture in enumerate(pictures))
+    return {index: source for index, source in found if source}
+
+
 class _Earlier:
     """What an earlier dataset knows of pictures.
 
@@ -47,14 +57,17 @@ class _Earlier:
         self._digests: dict[str, str] = {}
         self._sources: dict[str, str] = {}
         self._origins: dict[str, frozenset[str]] = {}
+        self._stated: dict[str, str] = {}
         for image in earlier.images:
             if image.augmented_from is not None:
                 continue
             self._digests[image.sha256] = image.split
+            self._stated[image.sha256] = image.source
             if image.source:
                 self._sources[image.source] = image.split
             if image.sha256 not in present:
                 self._origins[image.origin] = self._origins.get(image.origin, _NOWHERE) | {image.split}
+                self._stated[image.origin] = image.source
 
     def splits_of(self, group: Group, pictures: Sequence[KeptPicture]) -> Iterator[tuple[str, str]]:
         """The splits that a group was in, and by what that is known."""
@@ -65,6 +78,10 @@ class _Earlier:
             split = self._split_of(pictures[index])
             if split is not None:
                 yield split, str(pictures[index].given.path)
+
+    def source_of(self, picture: KeptPicture) -> str:
+        """By which a picture went; "" where it is new, or went by none."""
+        return self._stated.get(picture.sha256) or self._stated.get(picture.given.origin, "")
 
     def _split_of(self, picture: KeptPicture) -> str | None:
         """By its digest; where that is new, as of another size, by its origin, unless that has been in two splits."""

@@ -9,13 +9,14 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from edgewise.core.toml_table import hint
 from edgewise.dataset.settings import BuildSettings
-from edgewise.protocols.dataset_manifest import CLASS_EXPECTED, MANIFEST, SPLITS, is_class_name
+from edgewise.protocols.dataset_manifest import CLASS_EXPECTED, MANIFEST, SPLITS, is_class_name, taken_text
 from edgewise.protocols.documents import Document, check_format, read_document
 
 FILE: Final = "file:"
@@ -28,6 +29,7 @@ _MAX_SAMPLES_BYTES: Final = 1 << 30
 _MAX_LIST_BYTES: Final = 256 << 20
 _SPLIT_NAMES: Final = frozenset((*SPLITS, "val", "valid"))
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+_TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class SourcePicture:
         source: what it must not be parted from; "" where nobody said.
         origin: "sample:<id>" or "file:<name>"; where several PATHs were given, <name> begins with what tells this one from the others.
         synthetic: drawn by a program.
+        taken: the camera and when it took this, as the manifest has it; "" where the time is not known.
         below: the parts of the absolute name of the directory that `name` begins at.
     """
 
@@ -50,6 +53,7 @@ class SourcePicture:
     source: str
     origin: str
     synthetic: bool = False
+    taken: str = ""
     below: tuple[str, ...] = ()
 
 
@@ -193,6 +197,7 @@ def _of_export(root: Path, found: Found) -> Iterator[SourcePicture]:
             source=_source(sample),
             origin=f"sample:{identity}" if identity else picture.origin,
             synthetic=sample.flag("synthetic", default=False),
+            taken=_taken(sample),
         )
     for _ in samples:
         _pass_over(found, f"listed in {SAMPLES} and not there")
@@ -212,10 +217,26 @@ def _samples(path: Path) -> dict[str, Document]:
 
 
 def _source(sample: Document) -> str:
-    """Camera and day: what one camera saw on one day is much alike."""
-    place = "/".join(part for part in (sample.text("site", ""), sample.text("source", "")) if part)
+    """Camera and day: what one camera saw on one day is much alike. `visits` moves what came after midnight of a visit."""
+    place = _place(sample)
     day = _DAY.match(sample.text("captured", ""))
     return f"{place} {day[0]}" if place and day else place
+
+
+def _place(sample: Document) -> str:
+    return "/".join(part for part in (sample.text("site", ""), sample.text("source", "")) if part)
+
+
+def _taken(sample: Document) -> str:
+    place, captured = _place(sample), sample.text("captured", "")
+    # A day alone is no time: it would be midnight's.
+    if not place or not _TIME.match(captured):
+        return ""
+    try:
+        moment = datetime.fromisoformat(captured)
+    except ValueError:
+        return ""
+    return taken_text(place, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
 def _of_list(path: Path) -> Iterator[SourcePicture]:

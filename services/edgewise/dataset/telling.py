@@ -1,11 +1,12 @@
 """What a build and a check say when they have ended."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from edgewise.dataset.building import Built
 from edgewise.dataset.checking import Checked
+from edgewise.dataset.visits import duration_text
 from edgewise.protocols.dataset_manifest import SPLITS, Dataset
 
 _MOST_NAMED: Final = 20
@@ -27,12 +28,27 @@ def built_text(built: Built, out: Path) -> str:
     ]
     if built.moved:
         lines.append(f"groups moved for the sake of small classes: {built.moved:,}")
+    lines.extend(_visits_lines(built))
     lines.extend(f"passed over: {count:,} {why}" for why, count in sorted(built.passed_over.items()))
     if built.bad:
         lines.append(f"bad files passed over: {len(built.bad):,}")
         lines.extend(_some(built.bad))
     lines.append(f"digest: {dataset.digest}")
     return "\n".join(lines)
+
+
+def _visits_lines(built: Built) -> Iterator[str]:
+    if built.parted:
+        yield (
+            f"visits of a camera in two splits, as the dataset that was kept has them: {len(built.parted):,}; `edgewise data check` names them, "
+            "a build without --keep puts each together"
+        )
+    if built.cuts:
+        least = min(built.cuts, key=lambda cut: cut.pause_s)
+        yield (
+            f"cameras that made no pause of an hour for more than a day were cut into days in their longest pauses: {len(built.cuts):,} cuts lie "
+            f"between two splits, the shortest of {duration_text(least.pause_s)} ({least.camera})"
+        )
 
 
 def checked_text(checked: Checked, directory: Path) -> str:

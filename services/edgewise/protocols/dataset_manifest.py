@@ -4,7 +4,7 @@
      "created": "2026-11-23T10:00:00Z", "size": [256, 256], "mean": [121.3, 112.9, 101.1], "build": {"near": 8, ...},
      "splits": {"train": {"images": 2, "counts": {"cat": 1, "dog": 1}}, "validation": ..., "test": ...},
      "images": [{"file": "train/cat/60303ae22b998861.jpg", "sha256": "60303ae2...", "class": "cat", "split": "train",
-                 "source": "north/door-1 2026-11-20", "origin": "sample:4f9c...", "augmented_from": null, "augmentation": null,
+                 "source": "north/door-1 2026-11-20", "taken": ["north/door-1 2026-11-20T07:12:00Z"], "origin": "sample:4f9c...", "augmented_from": null, "augmentation": null,
                  "synthetic": false}, ...]}
 
 `digest` is the SHA-256 of all of it but `created` and `digest`, keys sorted and without white space: the same pictures built the same
@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from edgewise.core.errors import InvalidArgumentError, NotFoundError
 from edgewise.core.toml_table import hint, is_number
-from edgewise.protocols.documents import Document, check_format, document_bytes, read_document
+from edgewise.protocols.documents import Document, check_format, document_bytes, read_document, time_s, time_text
 
 FORMAT: Final = "edgewise-dataset/1"
 MANIFEST: Final = "dataset.json"
@@ -53,6 +53,8 @@ class DatasetImage:
         augmented_from: the `file` that it was made of, None for an original.
         augmentation: what was done to that one.
         synthetic: drawn by a program, no photograph.
+        taken: by which camera and when, "north/door-1 2026-11-20T07:12:00Z", once for each of the files that were this picture; none
+            where nobody said, and none of copies.
     """
 
     file: str
@@ -64,6 +66,7 @@ class DatasetImage:
     augmented_from: str | None = None
     augmentation: Mapping[str, Any] | None = None
     synthetic: bool = False
+    taken: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +189,7 @@ def _splits(dataset: Dataset) -> dict[str, Any]:
 
 
 def _image_value(image: DatasetImage) -> dict[str, Any]:
-    return {
+    value = {
         "file": image.file,
         "sha256": image.sha256,
         "class": image.label,
@@ -197,6 +200,22 @@ def _image_value(image: DatasetImage) -> dict[str, Any]:
         "augmentation": None if image.augmentation is None else dict(image.augmentation),
         "synthetic": image.synthetic,
     }
+    # Left out where there is none: the digests of manifests that had no times stay what they were.
+    return {**value, "taken": list(image.taken)} if image.taken else value
+
+
+def taken_text(camera: str, at_s: float) -> str:
+    """By which camera and when a picture was taken, as `DatasetImage.taken` has it."""
+    return f"{camera} {time_text(at_s)}"
+
+
+def camera_and_time_s(taken: str) -> tuple[str, float]:
+    """The camera, and seconds since the epoch.
+
+    Raises: InvalidArgumentError: `taken_text` wrote no such text.
+    """
+    camera, _, at = taken.rpartition(" ")
+    return camera, time_s(at)
 
 
 def _classes(top: Document) -> tuple[str, ...]:
@@ -270,7 +289,19 @@ def _image(table: Document, classes: frozenset[str]) -> DatasetImage:
         augmented_from=table.text("augmented_from", "") or None,
         augmentation=_plain(table, "augmentation"),
         synthetic=table.flag("synthetic", default=False),
+        taken=_taken(table),
     )
+
+
+def _taken(table: Document) -> tuple[str, ...]:
+    expected = "a list of cameras and times, such as north/door-1 2026-11-20T07:12:00Z"
+    found = table.items("taken", expected)
+    for each in found:
+        try:
+            camera_and_time_s(each if isinstance(each, str) else "")
+        except InvalidArgumentError:
+            raise table.wrong("taken", each, expected) from None
+    return tuple(found)
 
 
 def _plain(table: Document, name: str) -> dict[str, Any] | None:
