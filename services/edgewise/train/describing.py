@@ -21,9 +21,15 @@ SHOWN_MISTAKES: Final = 24
 _PACKAGES: Final = ("tensorflow", "keras", "numpy", "onnx", "onnxruntime", "tf2onnx")
 
 
-def begun(settings: TrainSettings, dataset: Dataset, source: Path, shown: View) -> dict[str, Any]:
-    """Of a training that begins or goes on."""
-    return {
+def begun(
+    settings: TrainSettings, dataset: Dataset, source: Path, shown: View, weights: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Of a training that begins or goes on.
+
+    Args:
+        weights: that it began from, where `ancestry` knows of any.
+    """
+    found = {
         "format": FORMAT,
         "name": settings.name,
         "state": RUNNING,
@@ -48,6 +54,7 @@ def begun(settings: TrainSettings, dataset: Dataset, source: Path, shown: View) 
             **{name: version for name in _PACKAGES if (version := environment.package_version(name))},
         },
     }
+    return {**found, "begun_from": dict(weights)} if weights else found
 
 
 def finished(found: dict[str, Any], result: "TrainResult", files: Sequence[str]) -> dict[str, Any]:

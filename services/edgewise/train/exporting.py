@@ -20,7 +20,7 @@ from edgewise.model_server.building.version_directory import Agreement, copy_fil
 from edgewise.model_server.config.model_config import Layout
 from edgewise.model_server.images.transforms import VERDICT, label
 from edgewise.protocols.dataset_manifest import TEST, TRAIN, Dataset, DatasetImage, read_dataset
-from edgewise.train import networks, version_config
+from edgewise.train import ancestry, networks, version_config
 from edgewise.train.held_out import HeldOut, add_held_out, evenly, held_out
 from edgewise.train.pictures import View, unlike_served
 from edgewise.train.run_directory import RunDirectory
@@ -280,6 +280,7 @@ def _lineage(found: Mapping[str, Any], accuracy: Mapping[str, float], measured: 
         "dataset-name": found["dataset"]["name"],
         "code": found["code"],
         "network": found["settings"]["network"],
+        **ancestry.lineage(found),
         "spec": found["spec_digest"],
         "epochs": f"{len(found['epochs'])}",
         "best-epoch": f"{found['best_epoch']}",

@@ -9,6 +9,7 @@ from typing import Any, Final
 from edgewise.study.report.drawings import Plot
 from edgewise.study.report.html_document import framed
 from edgewise.study.report.html_parts import definitions, figure, folded, folded_table, paragraph, section
+from edgewise.train import ancestry
 from edgewise.train.curves import Epoch, duration
 from edgewise.train.plots import epochs_table
 
@@ -124,6 +125,7 @@ def _method(found: Mapping[str, Any], spec: str) -> Iterator[str]:
         yield paragraph(
             "Some of the pictures were drawn by a program: what is said here holds for those, not for photographs."
         )
+    yield from map(paragraph, ancestry.doubts(found))
     yield definitions(
         (
             ("dataset", f"{data['name']}, {data['digest'][:12]}"),

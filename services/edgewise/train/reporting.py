@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from edgewise.core.errors import FailedPreconditionError
 from edgewise.study.report import plots_style
+from edgewise.train import ancestry
 from edgewise.train.curves import Epoch, duration, epoch_of
 from edgewise.train.evaluation import ClassScore
 from edgewise.train.plots import Shown, drawings
@@ -68,6 +69,7 @@ def summary_text(out: Path) -> str:
         return "\n".join(lines) + "\n"
     lines += [
         headline(found),
+        *ancestry.doubts(found),
         f"the curves part {parting(found)}"
         if found["parted"]
         else "the curves have not parted: more epochs may gain more",

@@ -17,7 +17,7 @@ import numpy as np
 
 from edgewise.core.errors import FailedPreconditionError
 from edgewise.protocols.dataset_manifest import SPLITS, TEST, TRAIN, VALIDATION, Dataset, read_dataset
-from edgewise.train import describing, networks, pictures
+from edgewise.train import ancestry, describing, networks, pictures
 from edgewise.train.checkpoints import Checkpoint, Checkpoints
 from edgewise.train.curves import Epoch, TimeLeft, Watch, csv_text, duration, epoch_of, parted
 from edgewise.train.evaluation import Evaluation, evaluate
@@ -105,10 +105,12 @@ def train(
         NotFoundError: there is no dataset, or no training to go on with.
         InvalidArgumentError: nothing can be learned from the dataset, or the weights are of another network.
         AlreadyExistsError: `out` holds a training and `resume` is False.
-        FailedPreconditionError: a disk is full, the loss is no number any more, or something that is needed is missing or damaged.
+        FailedPreconditionError: the weights have learned from pictures of test or validation, a disk is full, the loss is no number any more, or something that is needed is missing or damaged.
     """
     found = read_dataset(dataset)
     pictures.check(found, settings)
+    # A training that goes on began from what it says, which may be gone by now.
+    weights = None if resume else ancestry.begun_from(settings, found)
     with held(out) as directory:
         if resume:
             before = check_same(directory, settings.digest, found.digest)
@@ -116,12 +118,14 @@ def train(
                 tell(f"the training in {out} has finished already")
                 return _result_before(before, found, out)
             # What the network was begun with, also where the weights that said so are gone.
-            shown = pictures.view_of(before)
+            shown, weights = pictures.view_of(before), before.get("begun_from")
         else:
             check_new(directory)
             shown = pictures.view(networks.NETWORKS[settings.network], settings, found)
         try:
-            return _Training(settings, (dataset, found), shown, directory, (tell, progress or _nothing)).run(spec)
+            return _Training(settings, (dataset, found), shown, directory, (tell, progress or _nothing)).run(
+                spec, weights
+            )
         except OSError as error:
             raise FailedPreconditionError(
                 f"{error.filename or out} cannot be written or read: {error.strerror or error}; what was trained so far is kept, go on with --resume"
@@ -166,11 +170,15 @@ class _Training:
         self._watch = Watch(settings.early_stopping)
         self._epochs: list[Epoch] = []
 
-    def run(self, spec: str) -> TrainResult:
-        """See `train`."""
+    def run(self, spec: str, weights: Mapping[str, Any] | None) -> TrainResult:
+        """See `train`.
+
+        Args:
+            weights: that it began from, as `ancestry` knows them.
+        """
         settings, directory = self._settings, self._directory
         last = self._checkpoints.last()
-        found = describing.begun(settings, self._dataset, self._source, self._shown)
+        found = describing.begun(settings, self._dataset, self._source, self._shown, weights)
         directory.write(found)
         if spec:
             write_durably(directory.spec, spec.encode())
@@ -178,6 +186,8 @@ class _Training:
             self._tell(f"{split} has no picture of {', '.join(names)}: nothing can be said of it there")
         if unlike := pictures.unlike_served(self._dataset, self._shown):
             self._tell(unlike)
+        for reason in ancestry.doubts(found):
+            self._tell(reason)
         network = networks.build(
             settings.network,
             len(self._dataset.classes),

@@ -1,6 +1,7 @@
 """A training that is stopped and goes on comes to what it would have come to; a version that is made of it can be served."""
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -117,17 +118,21 @@ def test_epoch_that_was_not_written_down_is_when_it_goes_on(trained, drawn, tmp_
     assert (out / "metrics.csv").read_text() == "".join(lines)
 
 
-def test_training_that_goes_on_shows_what_it_showed_before(drawn, tmp_path):
-    out = tmp_path / "run"
-    settings = replace(SETTINGS, stages=(Stage(2, 0.01, unfreeze=ALL_GROUPS),))
+def test_training_that_goes_on_says_and_shows_what_it_did_before(trained, drawn, tmp_path):
+    out, weights = tmp_path / "run", tmp_path / "before" / "model.keras"
+    shutil.copytree(trained.out, weights.parent)
+    settings = replace(SETTINGS, stages=(Stage(2, 0.01, unfreeze=ALL_GROUPS),), weights=str(weights))
     with pytest.raises(StoppedError):
         train(settings, drawn, out, stopping_after(1))
     found = json.loads((out / "run.json").read_text())
+    assert found["begun_from"]["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    shutil.rmtree(weights.parent)
     # As when weights lay beside a run.json that is gone by now.
     found["view"]["mean"] = [10.0, 20.0, 30.0]
     (out / "run.json").write_text(json.dumps(found))
     train(settings, drawn, out, lambda _text: None, resume=True)
-    assert json.loads((out / "run.json").read_text())["view"] == found["view"]
+    again = json.loads((out / "run.json").read_text())
+    assert (again["view"], again["begun_from"]) == (found["view"], found["begun_from"])
 
 
 def test_full_disk_is_named_and_what_was_trained_is_kept(drawn, tmp_path, monkeypatch):

@@ -104,3 +104,22 @@ def test_command_to_type_next_is_quoted(tmp_path):
     command = exporting._command("pets", 3, tmp_path / "a b", {"code": "0.1.0 4f9c"})
     assert f"--cloud '{tmp_path}/a b/cloud/pets/3'" in command
     assert "--lineage 'code=0.1.0 4f9c' --trust DIR" in command
+
+
+def test_release_carries_the_weights_that_a_training_began_from():
+    found = {
+        **FOUND,
+        "code": "1 c",
+        "spec_digest": "s",
+        "epochs": [1],
+        "best_epoch": 1,
+        "test": {"accuracy": 1.0, "images": 2},
+        "begun_from": {
+            "weights": "model.keras",
+            "sha256": "a" * 64,
+            "trainings": [{"name": "first", "dataset": {"digest": "b" * 64}, "unknown": ""}],
+            "unknown": "",
+        },
+    }
+    made = exporting._lineage(found, {"int8": 1.0}, agreement(1.0))
+    assert (made["dataset"], made["weights"], made["weights-dataset"]) == ("d" * 64, "a" * 64, "b" * 64)
