@@ -126,11 +126,16 @@ class Checkpoints:
 
     def _write(self, path: Path, arrays: dict[str, NDArray[Any]]) -> None:
         beside = path.with_name(f".{path.name}.new")
-        with beside.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        try:
+            with beside.open("wb") as file:
+                np.savez(file, allow_pickle=False, **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        except BaseException:
+            # On a full disk what it could not hold would keep it full.
+            beside.unlink(missing_ok=True)
+            raise
         sync_directory(self._directory)
 
 

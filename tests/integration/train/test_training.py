@@ -153,6 +153,7 @@ def test_full_disk_is_named_and_what_was_trained_is_kept(drawn, tmp_path, monkey
         FailedPreconditionError, match="No space left on device; what was trained so far is kept, go on with --resume"
     ):
         train(settings, drawn, out, lambda _text: None)
+    assert {path.name for path in (out / "checkpoints").iterdir()} == {"last.npz", "best-00001.npz"}
     assert len((out / "metrics.csv").read_text().splitlines()) == 2
     assert len(train(settings, drawn, out, lambda _text: None, resume=True).epochs) == 2
 

@@ -1,9 +1,13 @@
 """A checkpoint comes back as it was; a damaged one is named."""
 
+import errno
+import os
+
 import numpy as np
 import pytest
 
 from edgewise.core.errors import FailedPreconditionError
+from edgewise.train import checkpoints
 from edgewise.train.checkpoints import LAST, Checkpoint, Checkpoints
 from edgewise.train.curves import Epoch, Watch
 from edgewise.train.settings import EarlyStopping
@@ -63,4 +67,19 @@ def test_what_a_killed_process_left_half_written_is_not_taken(tmp_path):
     kept = Checkpoints(tmp_path)
     kept.save(checkpoint())
     (tmp_path / f".{LAST}.new").write_bytes(b"half")
+    assert kept.last().best_epoch == 1
+
+
+def test_what_found_no_room_does_not_keep_the_disk_full(tmp_path, monkeypatch):
+    kept = Checkpoints(tmp_path)
+    kept.save(checkpoint())
+
+    def savez(file, **_arrays):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpoints.np, "savez", savez)
+    with pytest.raises(OSError, match="No space left"):
+        kept.save(checkpoint(best=2))
+    assert [path.name for path in tmp_path.iterdir()] == [LAST]
     assert kept.last().best_epoch == 1
