@@ -24,6 +24,7 @@ from edgewise.train import ancestry, networks, version_config
 from edgewise.train.held_out import HeldOut, add_held_out, evenly, held_out
 from edgewise.train.pictures import View, unlike_served
 from edgewise.train.run_directory import RunDirectory
+from edgewise.train.scratch import scratch_near
 from edgewise.trust.durable_files import write_durably
 
 Tell = Callable[[str], None]
@@ -34,6 +35,8 @@ TENSORFLOW: Final = "tensorflow"
 LINEAGE: Final = "lineage.json"
 MAX_CALIBRATION: Final = 96
 MAX_COMPARED: Final = 400
+_SCRATCH_BYTES: Final = 10
+"""That a parameter takes on the disk while it is converted: at the most the network lies there twice in float32 (EfficientNet-Lite0), and a little more."""
 _SAME: Final = 1e-3
 """How far probabilities of Keras and of ONNX may differ."""
 
@@ -110,7 +113,8 @@ def export(
     plan = version_config.plan(found, content.classes, dict(thresholds or {}))
     tell("converting the network to ONNX")
     network = networks.build(plan.network, len(content.classes), plan.view.size_px, str(directory.model))
-    float32, int8 = _converted(network, source, content, plan.view)
+    with scratch_near(out, _SCRATCH_BYTES * network.model.count_params()):
+        float32, int8 = _converted(network, source, content, plan.view)
     answers = _asked(network, source, content, plan.view, (float32, int8))
     measured = measure_agreement(answers.float32, answers.int8, plan.output)
     difference = float(np.abs(answers.keras - answers.float32).max())
