@@ -2,12 +2,13 @@
 
 import logging
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, fields
 from typing import Final
 
 from edgewise.core.errors import InvalidArgumentError
+from edgewise.core.toml_table import is_number
 from edgewise.protocols.documents import check_format, document_bytes, read_document
-from edgewise.spool.clock_watch import ClockMemory
+from edgewise.spool.clock_watch import MOST_JUMPS, ClockMemory, Jump
 
 FORMAT: Final = "edgewise-spool-counters/1"
 COUNTERS_NAME: Final = "counters"
@@ -86,6 +87,7 @@ def books_bytes(books: Books) -> bytes:
             "retention_s": books.retention_s,
             "clock_seen_s": books.clock.seen_s,
             "clock_behind_s": books.clock.behind_s,
+            "clock_jumps_s": [astuple(each) for each in books.clock.jumps],
         }
     )
 
@@ -101,13 +103,25 @@ def read_books(content: bytes) -> Books:
         dropping = [str(each) for each in document.items("dropping", "names of files")]
         aside = [str(each) for each in document.items("aside", "names of files")] if "aside" in document else []
         retention_s = document.optional_number("retention_s", _MOST_S)
+        jumps = document.items("clock_jumps_s", "jumps of the clock")
         clock = ClockMemory(
-            document.optional_number("clock_seen_s", _MOST_S), document.optional_number("clock_behind_s", _MOST_S)
+            document.optional_number("clock_seen_s", _MOST_S),
+            document.optional_number("clock_behind_s", _MOST_S),
+            tuple(_jump(each) for each in jumps[-MOST_JUMPS:]),
         )
         return Books(counters, dropping, aside, retention_s, clock)
     except (InvalidArgumentError, ValueError) as error:
         _log.error("%s; counting begins again from 0", error)
         return Books()
+
+
+def _jump(found: object) -> Jump:
+    is_jump = isinstance(found, list) and len(found) == len(fields(Jump))
+    if not is_jump or not all(is_number(each) and 0 <= each <= _MOST_S for each in found):
+        raise InvalidArgumentError(
+            f"the counters of the spool: found the jump {str(found)[:80]}, expected four numbers"
+        )
+    return Jump(*map(float, found))
 
 
 def _split(name: str) -> tuple[str, int]:

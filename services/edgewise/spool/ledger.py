@@ -15,7 +15,7 @@ from typing import Final
 
 from edgewise.core.capture.retention import Worth, make_room
 from edgewise.spool.bounds import SpoolBounds
-from edgewise.spool.clock_watch import look_at_clock
+from edgewise.spool.clock_watch import ClockLook, look_at_clock
 from edgewise.spool.counters import (
     COUNTERS_NAME,
     MAX_COUNTERS_BYTES,
@@ -162,16 +162,16 @@ class Ledger:
         if retention_s is not None:
             look = look_at_clock(self.books.clock, now_s, retention_s)
             for each in list(self.inventory.stored.values()):
-                if not look.earliest_s <= each.changed_s <= look.latest_s:
+                if not look.earliest_s <= look.time_s(each.changed_s) <= look.latest_s:
                     with contextlib.suppress(OSError):
                         self.inventory.redate(each.file, look.anew_s)
-                elif look.is_believed and self._is_old(each, now_s - retention_s):
+                elif look.is_believed and self._is_old(each, look, now_s - retention_s):
                     old.append(each)
             for file in self.inventory.opened if not look.is_believed else ():
                 # It is closed with the time of its last record, which may have been before the clock was set.
                 with contextlib.suppress(OSError):
                     self.disk.touch(file, look.anew_s)
-            is_new |= look.memory != self.books.clock
+            is_new |= look.memory.is_worth_writing(self.books.clock)
             self.books.clock = look.memory
         if is_new and not old:
             # Where the disk is full, the next look comes to the same.
@@ -243,11 +243,11 @@ class Ledger:
             self._told.add(file)
             _log.error("the file %s of the spool is passed over: %s", file, error.strerror or "the disk fails")
 
-    def _is_old(self, stored: StoredSegment, until_s: float) -> bool:
-        if stored.changed_s > until_s:
+    def _is_old(self, stored: StoredSegment, look: ClockLook, until_s: float) -> bool:
+        if look.time_s(stored.changed_s) > until_s:
             return False
         try:
-            return self.inventory.changed_again_s(stored.file) <= until_s
+            return look.time_s(self.inventory.changed_again_s(stored.file)) <= until_s
         except OSError:
             return False
 

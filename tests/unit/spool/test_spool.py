@@ -413,6 +413,24 @@ def test_a_device_that_boots_in_the_past_each_day_loses_nothing_and_keeps_nothin
     assert contents(reader) == []
 
 
+def test_the_retention_ends_on_a_device_that_is_switched_off_each_night(spool, reader, clock):
+    truth_s, hour_s, most = clock.wall, 3600.0, 0
+    for day in range(6):
+        clock.wall = truth_s + day * 24 * hour_s
+        writer = spool(retention_s=24 * hour_s)
+        for _ in range(12):
+            reader.adopt()
+            clock.wall += hour_s
+        writer.offer(sample_id(day), 3, b"%d" % day)
+        writer.flush()
+        (being_written,) = reader._directory.glob("*.open")
+        os.utime(being_written, (clock.wall_s(), clock.wall_s()))
+        writer.close()
+        most = max(most, len(reader.segments()))
+    assert most <= 3
+    assert reader.counters().dropped["expired", 3] >= 3
+
+
 def test_a_clock_that_was_far_ahead_for_a_while(spool, reader, clock):
     writer = spool(retention_s=3600.0)
     writer.offer(sample_id(1), 3, b"x")
