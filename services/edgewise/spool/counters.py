@@ -62,6 +62,7 @@ class Books:
         counters: of all writers there ever were.
         dropping: files that are counted as dropped already and may still be there: a process was killed before it deleted them.
         aside: files that are counted as damaged already and may not be renamed yet.
+        mended: files of dead writers whose damaged records are counted already and may be in them yet.
         retention_s: as the last writer was told, for the reader, which goes on when no writer lives; None keeps all.
         clock: what is known of the wall clock, by which they are old.
     """
@@ -69,6 +70,7 @@ class Books:
     counters: SpoolCounters = field(default_factory=SpoolCounters)
     dropping: list[str] = field(default_factory=list)
     aside: list[str] = field(default_factory=list)
+    mended: list[str] = field(default_factory=list)
     retention_s: float | None = None
     clock: ClockMemory = field(default_factory=ClockMemory)
 
@@ -84,6 +86,7 @@ def books_bytes(books: Books) -> bytes:
             "dropped": dropped,
             "dropping": books.dropping,
             "aside": books.aside,
+            "mended": books.mended,
             "retention_s": books.retention_s,
             "clock_seen_s": books.clock.seen_s,
             "clock_behind_s": books.clock.behind_s,
@@ -101,7 +104,8 @@ def read_books(content: bytes) -> Books:
         counted = Counter({_split(name): dropped.integer(name, 0, _MOST) for name in dropped})
         counters = SpoolCounters(document.integer("offered", 0, _MOST), document.integer("accepted", 0, _MOST), counted)
         dropping = [str(each) for each in document.items("dropping", "names of files")]
-        aside = [str(each) for each in document.items("aside", "names of files")] if "aside" in document else []
+        aside = [str(each) for each in document.items("aside", "names of files")]
+        mended = [str(each) for each in document.items("mended", "names of files")]
         retention_s = document.optional_number("retention_s", _MOST_S)
         jumps = document.items("clock_jumps_s", "jumps of the clock")
         clock = ClockMemory(
@@ -109,19 +113,19 @@ def read_books(content: bytes) -> Books:
             document.optional_number("clock_behind_s", _MOST_S),
             tuple(_jump(each) for each in jumps[-MOST_JUMPS:]),
         )
-        return Books(counters, dropping, aside, retention_s, clock)
+        return Books(counters, dropping, aside, mended, retention_s, clock)
     except (InvalidArgumentError, ValueError) as error:
         _log.error("%s; counting begins again from 0", error)
         return Books()
 
 
 def _jump(found: object) -> Jump:
-    is_jump = isinstance(found, list) and len(found) == len(fields(Jump))
-    if not is_jump or not all(is_number(each) and 0 <= each <= _MOST_S for each in found):
+    numbers = [float(each) for each in found if is_number(each)] if isinstance(found, list) else []
+    if len(numbers) != len(fields(Jump)) or not all(0.0 <= each <= _MOST_S for each in numbers):
         raise InvalidArgumentError(
             f"the counters of the spool: found the jump {str(found)[:80]}, expected four numbers"
         )
-    return Jump(*map(float, found))
+    return Jump(*numbers)
 
 
 def _split(name: str) -> tuple[str, int]:

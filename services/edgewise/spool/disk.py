@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from edgewise.core.errors import EdgewiseError, FailedPreconditionError
-from edgewise.spool.records import count_frames, whole_bytes
+from edgewise.spool.records import count_frames
+from edgewise.spool.salvage import Salvage, salvage, salvaged
 from edgewise.trust.durable_files import sync_directory
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -83,8 +84,11 @@ class Disk(Protocol):
     def records(self, name: str) -> int:
         """How many records a whole segment has; those before the first one that is not whole."""
 
-    def whole_bytes(self, name: str) -> int:
-        """How far a segment that a dead writer left is whole, by the checksums of its records; 0 where it has none."""
+    def salvage(self, name: str) -> Salvage:
+        """What is whole in a segment that a dead writer left, by the checksums of its records."""
+
+    def mend(self, name: str, found: Salvage) -> None:
+        """Put what is whole in a segment in its place, as a whole, and make it last."""
 
     def rename(self, old: str, new: str) -> None:
         """At once."""
@@ -211,10 +215,16 @@ class PosixDisk:
         with open(self._root + name, "rb") as file:
             return count_frames(file)
 
-    def whole_bytes(self, name: str) -> int:
-        """How far a segment that a dead writer left is whole."""
+    def salvage(self, name: str) -> Salvage:
+        """What is whole in a segment that a dead writer left."""
         with open(self._root + name, "rb") as file:
-            return whole_bytes(file)
+            return salvage(file)
+
+    def mend(self, name: str, found: Salvage) -> None:
+        """Put what is whole in a segment in its place."""
+        with open(self._root + name, "rb") as file:
+            content = salvaged(file, found)
+        self.replace(name, content)
 
     def rename(self, old: str, new: str) -> None:
         """At once."""

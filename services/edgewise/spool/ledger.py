@@ -27,7 +27,7 @@ from edgewise.spool.counters import (
 )
 from edgewise.spool.disk import FULL, UNREADABLE, Disk
 from edgewise.spool.inventory import Inventory, StoredSegment
-from edgewise.spool.records import HEADER
+from edgewise.spool.salvage import Salvage
 from edgewise.spool.segment_names import (
     CLOSED_SUFFIX,
     DAMAGED_SUFFIX,
@@ -94,6 +94,7 @@ class Ledger:
             self.books = self._read()
             self.books.aside = [file for file in self.books.aside if not self._put_aside(file)]
             self.inventory.look()
+            self.books.mended = [file for file in self.books.mended if file in self.inventory.opened]
             for file in self.books.dropping:
                 self._delete(file)
             yield True
@@ -265,10 +266,23 @@ class Ledger:
             return False
 
     def _adopt_whole(self, file: str, name: SegmentName) -> bool:
-        whole_bytes = self.disk.whole_bytes(file)
-        if whole_bytes <= len(HEADER):
-            self._delete(file)
+        found = self.disk.salvage(file)
+        if not found.records:
+            if found.damaged:
+                _log.error("the file %s of the spool is damaged, nothing of it is whole; it is set aside", file)
+                self.set_aside(file, name.priority)
+            else:
+                self._delete(file)
             return False
+        if found.is_whole:
+            self._cut(file, found.whole_bytes)
+        else:
+            self._mend(file, name, found)
+        self.disk.rename(file, f"{name}{CLOSED_SUFFIX}")
+        self.inventory.opened.pop(file, None)
+        return True
+
+    def _cut(self, file: str, whole_bytes: int) -> None:
         opened = self.disk.reopen(file)
         try:
             # What lies behind was not accepted: its writer died within a record, or before the disk had it.
@@ -276,9 +290,26 @@ class Ledger:
             opened.sync()
         finally:
             opened.close()
-        self.disk.rename(file, f"{name}{CLOSED_SUFFIX}")
-        self.inventory.opened.pop(file, None)
-        return True
+
+    def _mend(self, file: str, name: SegmentName, found: Salvage) -> None:
+        """Count what the disk has spoilt, then leave it out: whoever is killed in between finds it counted."""
+        if found.damaged and file not in self.books.mended:
+            counted = self.books.counters.dropped
+            counted["damaged", name.priority] += found.damaged
+            self.books.mended.append(file)
+            try:
+                self._write()
+            except OSError:
+                counted["damaged", name.priority] -= found.damaged
+                self.books.mended.remove(file)
+                raise
+            _log.error(
+                "the file %s of the spool is damaged: %d samples of it are lost, %d are kept",
+                file,
+                found.damaged,
+                len(found.records),
+            )
+        self.disk.mend(file, found)
 
     def _granted_to_others(self, own: str) -> int:
         return sum(granted_bytes for _, granted_bytes in self._living(own).values())

@@ -15,6 +15,8 @@ HEADER: Final = b"edgewise-spool/1\n"
 MAX_RECORD_BYTES: Final = 64 * 1024 * 1024
 FRAME: Final = struct.Struct("<II")
 _LENGTH: Final = struct.Struct("<I")
+CRC_OF_LENGTH_BYTES: Final = _LENGTH.size
+"""Of the head are summed as well, before the record."""
 
 
 def frame_head(record: bytes) -> bytes:
@@ -37,17 +39,6 @@ def count_frames(stream: BinaryIO) -> int:
             break
         number += 1
     return number
-
-
-def whole_bytes(stream: BinaryIO) -> int:
-    """How many bytes of a segment are whole records from its start, the header included; 0 where there is none."""
-    whole = 0
-    try:
-        for record in records_of(stream):
-            whole = (whole or len(HEADER)) + FRAME.size + len(record)
-    except InvalidArgumentError:
-        pass
-    return whole
 
 
 def records_of(content: bytes | BinaryIO) -> Iterator[bytes]:

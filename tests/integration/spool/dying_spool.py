@@ -145,7 +145,7 @@ def check(killed):
     counters = reader.counters()
     dropped = sum(count for (reason, _), count in counters.dropped.items() if reason in ACCEPTED_REASONS)
     notes = {file: (key, count) for file, key, count in map(json.loads, going.read_text().splitlines())}
-    expected = Counter()
+    expected = Counter({"damaged/0": 1})
     for file, (key, count) in notes.items():
         if not (spool / file).exists():
             expected[key] += count
@@ -153,7 +153,7 @@ def check(killed):
     booked = {key: count for key, count in booked.items() if key.split("/")[0] in ACCEPTED_REASONS and count}
     assert booked == expected, (point, booked, expected)
     # Those of before were accepted by the writer that died with them.
-    accepted, possible = told["accepted"] | set(range(3)), (told["offered"] - told["refused"]) | set(range(3))
+    accepted, possible = told["accepted"] | set(range(5)), (told["offered"] - told["refused"]) | set(range(5))
     gone = set(kept) | told["sent"]
     # One that arrived and was not yet removed may be dropped as well: at most the records of one segment.
     assert len(accepted - gone) <= dropped <= len(possible - set(kept)), (point, accepted - gone, counters)
@@ -164,7 +164,7 @@ def check(killed):
         assert counters.dropped["expired", 3] + counters.dropped["expired", 0] > 0
         assert counters.offered == 25
         assert counters.accepted == len(told["accepted"])
-        assert counters.accepted + 3 == len(kept) + dropped + len(told["sent"])
+        assert counters.accepted + 5 == len(kept) + dropped + len(told["sent"])
 
 
 def put_back():
@@ -174,9 +174,9 @@ def put_back():
     going.write_text("")
 
 
-# What a writer leaves that dies within a record.
+# What a writer leaves that dies within a record, and what the disk has spoilt of another one's.
 spool.mkdir(parents=True)
-first = made("00000001")
+first, other = made("00000001"), made("00000002", "w2")
 for number in range(3):
     assert first.offer(sample_id(number), 0, record(number))
 assert first.flush() == 3
@@ -184,6 +184,14 @@ first._lock.release()
 for left in spool.glob("*.open"):
     with left.open("ab") as file:
         file.write(b"\x10\x00\x00\x00torn")
+for number in range(3, 5):
+    assert other.offer("ff" * 16, 0, record(number))
+assert other.flush() == 2
+other._lock.release()
+(left,) = spool.glob("*-w2.*.open")
+content = bytearray(left.read_bytes())
+content[1000] ^= 1
+left.write_bytes(content)
 shutil.copytree(spool, template)
 
 for point in range(1, deadly_calls.MOST_POINTS):

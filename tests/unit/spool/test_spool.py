@@ -245,6 +245,88 @@ def test_what_a_dead_writer_left_is_cut_where_it_is_torn(tail, spool, reader, tm
     assert reader.adopt() == 1
     assert reader.adopt() == 0
     assert contents(reader) == [b"0", b"1", b"2"]
+    assert not reader.counters().dropped, "it was never accepted"
+
+
+def left_by_a_dead_writer(spool, reader, number=6):
+    """Records of 100 bytes and their heads of 8. Returns: the file."""
+    writer = spool()
+    for each in range(number):
+        writer.offer(sample_id(each), 2, b"%d" % each * 100)
+    writer.flush()
+    die(writer)
+    (left,) = reader._directory.glob("*.open")
+    return left
+
+
+def spoil(path, place, content):
+    spoilt = bytearray(path.read_bytes())
+    spoilt[place : place + len(content)] = content
+    path.write_bytes(spoilt)
+
+
+@pytest.mark.parametrize(
+    ("place", "content", "kept", "lost"),
+    [
+        (2 * 108 + 50, b"\xff", "01345", 1),
+        (2 * 108, b"\xff\xff\xff\xff", "01345", 1),
+        # By the lengths that are left, there were two of them.
+        (2 * 108, b"\x40\0\0\0", "01345", 2),
+        (2 * 108 + 50, b"\xff" * 108, "0145", 2),
+        (0, b"\xff", "12345", 1),
+        (-len(HEADER), b"\xff", "012345", 0),
+        (-9, b"\xff" * 20, "12345", 1),
+        (-9, b"\xff", "012345", 0),
+        (2 * 108, bytes(4 * 108), "01", 0),
+        (5 * 108, b"\xff\xff\xff\xff", "01234", 0),
+    ],
+)
+def test_what_is_whole_behind_a_damaged_record_is_kept_and_the_record_counted(
+    place, content, kept, lost, spool, reader, caplog
+):
+    spoil(left_by_a_dead_writer(spool, reader), len(HEADER) + place, content)
+    assert reader.adopt() == 1
+    assert [each[:1].decode() for each in contents(reader)] == list(kept)
+    assert reader.counters().dropped["damaged", 2] == lost
+    assert caplog.text.count("is damaged") == bool(lost)
+
+
+@pytest.mark.parametrize(
+    ("hay", "kept"),
+    [(bytes(1 << 20), [b"before", b"behind"]), (b"\x01\x02\0\0" * (1 << 17), [b"before"])],
+    ids=["zeros", "lengths"],
+)
+def test_a_spoilt_length_is_searched_behind_as_far_as_can_be(hay, kept, spool, reader):
+    writer = spool(segment_bytes=2 << 20)
+    for each in (b"before", hay, b"behind"):
+        writer.offer(sample_id(1), 2, each)
+    writer.flush()
+    die(writer)
+    (left,) = reader._directory.glob("*.open")
+    spoil(left, len(HEADER) + 8 + len(b"before"), b"\xff" * 4)
+    assert reader.adopt() == 1
+    assert contents(reader) == kept
+    assert reader.counters().dropped == {("damaged", 2): 1}
+
+
+def test_a_file_of_which_nothing_is_whole_is_set_aside_and_counted(spool, reader):
+    left = left_by_a_dead_writer(spool, reader)
+    for number in range(6):
+        spoil(left, len(HEADER) + number * 108 + 20, b"\xff")
+    assert reader.adopt() == 0
+    assert reader.counters().dropped == {("damaged", 2): 6}
+    assert [each.suffix for each in reader._directory.glob("2-*")] == [".damaged"]
+
+
+def test_a_damaged_record_is_counted_once_whoever_fails_when(spool, reader, monkeypatch):
+    spoil(left_by_a_dead_writer(spool, reader), len(HEADER) + 50, b"\xff")
+    with monkeypatch.context() as patch:
+        patch.setattr(PosixDisk, "mend", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+        assert reader.adopt() == 0
+        assert reader.adopt() == 0
+    assert reader.adopt() == 1
+    assert len(contents(reader)) == 5
+    assert reader.counters().dropped == {("damaged", 2): 1}
 
 
 def test_the_next_writer_of_any_name_adopts(spool, reader):
@@ -481,7 +563,7 @@ def test_what_is_damaged_is_counted_once_whoever_is_killed_when(spool, reader, m
     assert len(list(reader._directory.glob("*.damaged"))) == 1
 
 
-rename, whole_bytes, records, read = PosixDisk.rename, PosixDisk.whole_bytes, PosixDisk.records, PosixDisk.read
+rename, salvage, records, read = PosixDisk.rename, PosixDisk.salvage, PosixDisk.records, PosixDisk.read
 
 
 def fail_at(name, part, call, *words):
@@ -495,7 +577,7 @@ def test_an_orphan_that_cannot_be_read_is_set_aside_and_the_others_are_adopted(s
         writer.offer(sample_id(1), 2, content)
         writer.flush()
         die(writer)
-    monkeypatch.setattr(PosixDisk, "whole_bytes", lambda self, name: fail_at(name, "-w0.", whole_bytes, self, name))
+    monkeypatch.setattr(PosixDisk, "salvage", lambda self, name: fail_at(name, "-w0.", salvage, self, name))
     assert reader.adopt() == 1
     assert reader.adopt() == 0
     assert contents(reader) == [b"w1"]
@@ -509,7 +591,7 @@ def test_an_orphan_that_cannot_even_be_renamed_stops_nothing(spool, reader, monk
         writer.offer(sample_id(1), 2, content)
         writer.flush()
         die(writer)
-    monkeypatch.setattr(PosixDisk, "whole_bytes", lambda self, name: fail_at(name, "-w0.", whole_bytes, self, name))
+    monkeypatch.setattr(PosixDisk, "salvage", lambda self, name: fail_at(name, "-w0.", salvage, self, name))
     monkeypatch.setattr(PosixDisk, "rename", lambda self, old, new: fail_at(old, "-w0.", rename, self, old, new))
     assert reader.adopt() == 1
     assert reader.adopt() == 0
