@@ -160,6 +160,7 @@ async def post_sample(
         found = read_picture(await whole_body(request))
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f"the body: {error.message}") from None
+    await hub.in_files(hub.segments.files.check_room, len(found.content))
     sample = KeptSample(
         id=uuid.uuid4().hex,
         site=storable(site),

@@ -102,6 +102,7 @@ class SegmentTaking:
 
     def _read(self, hub: Hub, piece: Piece, kept: set[str]) -> Taken:
         def keep_picture(content: bytes) -> str:
+            self.files.check_room(len(content))
             try:
                 sha256 = keep(hub.blobs.upload, content)
             except InvalidArgumentError:

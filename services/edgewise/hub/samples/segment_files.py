@@ -22,7 +22,7 @@ MAX_SEGMENT_BYTES: Final = MAX_RECORD_BYTES + (16 << 20)
 MOST_UNDER_WAY: Final = 4
 """Of one site. It sends one after the other, so more are such as it has given up."""
 RESERVE_BYTES: Final = 256 << 20
-"""Of the disk stay free of what sites send."""
+"""Of the disk stay free of what sites send, and of pictures that people bring."""
 _RETRY_S: Final = 300.0
 _SUFFIX: Final = ".part"
 _log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class SegmentFiles:
             if not here:
                 self._make_room(site)
             if piece:
-                self._check_disk(len(piece))
+                self.check_room(len(piece))
                 with path.open("ab") as file:
                     file.write(piece)
             return path.stat().st_size if path.exists() else 0
@@ -113,6 +113,21 @@ class SegmentFiles:
         """It has arrived, or is wanted no more."""
         self._path(site, name, sha256).unlink(missing_ok=True)
 
+    def check_room(self, count: int) -> None:
+        """Before so many bytes of samples are written to the hub's disk, be it pieces or pictures: its database has to have room, whatever
+        sites and people send.
+
+        Raises: UnavailableError: less than the reserve would be left, or the disk fails.
+        """
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            free_bytes = shutil.disk_usage(self._directory).free
+        except OSError as error:
+            _log.error("segments in %s: %s", self._directory, error)
+            raise disk_error(error) from error
+        if free_bytes < self._reserve_bytes + count:
+            raise UnavailableError("the hub's disk has no room for samples now", retry_after_s=_RETRY_S)
+
     def sweep(self, before_s: float) -> int:
         """Remove what nobody has added to since then.
 
@@ -131,10 +146,6 @@ class SegmentFiles:
         paths = sorted((self._directory / site).glob(f"*{_SUFFIX}"), key=lambda path: path.stat().st_mtime)
         for path in paths[: max(0, len(paths) - MOST_UNDER_WAY + 1)]:
             path.unlink(missing_ok=True)
-
-    def _check_disk(self, count: int) -> None:
-        if shutil.disk_usage(self._directory).free < self._reserve_bytes + count:
-            raise UnavailableError("the hub's disk has no room for samples now", retry_after_s=_RETRY_S)
 
     def _path(self, site: str, name: str, sha256: str) -> Path:
         if os.sep in site or site.startswith("."):

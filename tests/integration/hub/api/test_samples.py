@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import shutil
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -49,6 +51,17 @@ def test_the_same_picture_of_the_same_source_is_kept_once(world):
     assert (first.status_code, second.status_code, other.status_code) == (201, 200, 201)
     assert first.json()["id"] == second.json()["id"] != other.json()["id"]
     assert second.json()["label"] == "cat"
+
+
+def test_a_picture_that_is_brought_leaves_the_reserve_alone(world, monkeypatch):
+    content = picture(4)
+    with monkeypatch.context() as patched:
+        free = world.hub.segments.files._reserve_bytes
+        patched.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=free))
+        answer = world.operator.post("/api/v1/samples", content=content)
+    assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "UNAVAILABLE", "300")
+    assert not world.hub.blobs.has(hashlib.sha256(content).hexdigest())
+    bring(world, content)
 
 
 def test_what_is_no_picture_is_refused(world):

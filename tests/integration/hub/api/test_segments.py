@@ -272,6 +272,19 @@ def test_a_full_disk_is_told_and_nothing_is_lost(world, site, monkeypatch):
     assert patch(site, name, content, offset=100).json()["done"]
 
 
+def test_pictures_of_a_segment_leave_the_reserve_alone_as_well(world, site, monkeypatch):
+    sample = captured(261)
+    content, name = segment_of(encode_sample(sample)), "1-0-w0.5f3a9c01-0000000013"
+    patch(site, name, content, end=100).raise_for_status()
+    free = [world.hub.segments.files._reserve_bytes + len(content), 0]
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=free.pop(0)))
+        answer = patch(site, name, content, offset=100)
+    assert (answer.status_code, answer.headers["retry-after"], free) == (503, "300", [])
+    assert not world.hub.blobs.has(sha256(sample.request))
+    assert patch(site, name, content, offset=len(content)).json()["done"]
+
+
 def test_what_real_spools_write_is_taken(world, site):
     samples = [captured(300 + number) for number in range(40)]
     told = [patch(site, name, content).raise_for_status().json() for name, content in segments(samples)]
