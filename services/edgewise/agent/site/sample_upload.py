@@ -113,6 +113,7 @@ class SampleUpload:
         self._now_s = now_s
         self._adopted_s = float("-inf")
         self._told = ""
+        self._is_quota_unwritten = False
         self._turns = SampleTurns(now_s)
         rate = bucket.rate_bytes_per_s
         # What is under way when a connection ends was for nothing, and a slow link is others' as well.
@@ -146,7 +147,7 @@ class SampleUpload:
                 count += self._arrived(segment)
             finally:
                 # A process that is killed forgets no more than a part of one segment.
-                self._quota.keep()
+                self._count(0)
             self.failures = 0
             self._told = ""
         return count
@@ -206,7 +207,7 @@ class SampleUpload:
             finally:
                 # It was on the wire, taken or not.
                 wait_s = self._bucket.take(len(piece))
-                self._quota.take(len(piece))
+                self._count(len(piece))
                 self._pause_s(wait_s)
             if not found.done and found.offset != end:
                 anew += is_last
@@ -222,7 +223,7 @@ class SampleUpload:
         while not self._is_stopped():
             left = self._quota.left_bytes()
             if left == 0:
-                self._quota.keep()
+                self._count(0)
                 self._tell(_USED_UP)
                 self._pause(QUOTA_LOOK_S)
                 # Others come meanwhile, and the spool's retention goes on.
@@ -236,6 +237,22 @@ class SampleUpload:
                     self._told = ""
                 return self._piece_bytes if left is None else min(self._piece_bytes, left)
         return 0
+
+    def _count(self, count: int) -> None:
+        """Count bytes, and write down what was counted. Where the disk does not take that it counts nevertheless, until the process ends:
+        what arrives at the hub leaves the spool, which may be what fills the disk.
+        """
+        try:
+            if count:
+                self._quota.take(count)
+            else:
+                self._quota.keep()
+        except EdgewiseError as error:
+            if not self._is_quota_unwritten:
+                self._is_quota_unwritten = True
+                _log.warning("the quota of samples cannot be written down, and is kept in memory: %s", error.message)
+        else:
+            self._is_quota_unwritten &= bool(count)
 
     def _pause_s(self, seconds: float) -> None:
         if seconds > 0.0:

@@ -8,6 +8,7 @@ from edgewise.agent.site.allowance import DailyQuota
 from edgewise.agent.site.sample_hub import SegmentFaultError
 from edgewise.agent.site.sample_turns import ASIDE_S
 from edgewise.agent.site.sample_upload import MOST_ANEW, PIECE_BYTES
+from edgewise.agent.site.state import StateDirectory
 from edgewise.core.errors import InvalidArgumentError, NotFoundError, UnavailableError
 from edgewise.core.rollout.reports import SampleBacklog
 from support.played_upload import PlayedHub, PlayedSpool, World, failing
@@ -88,6 +89,34 @@ def test_a_segment_that_the_hub_refuses_for_another_reason_is_kept_and_the_next_
     setattr(world.hub, when, lambda _name: None)
     world.now_s += ASIDE_S
     assert world.upload.once() == 1
+
+
+def full_disk(*_):
+    raise UnavailableError("the disk of the state is full")
+
+
+def test_a_state_disk_that_is_full_holds_up_no_samples_and_the_quota_counts(make, monkeypatch, caplog):
+    world = make(PlayedSpool(a=bytes(3 << 20), b=bytes(3 << 20)), quota=5 << 20)
+    monkeypatch.setattr(StateDirectory, "write", full_disk)
+    world.pause = lambda _seconds: setattr(world, "stopped", True)
+    world.upload._pause = world.pause
+    assert world.upload.once() == 1
+    assert list(world.spool.contents) == ["b"]
+    assert sum(count for _, _, count in world.hub.sent) == 5 << 20
+    assert caplog.text.count("cannot be written down, and is kept in memory") == 1
+
+
+def test_a_full_state_disk_hides_nothing_that_a_hub_says(make, monkeypatch):
+    world = make(PlayedSpool(a=bytes(3 << 20)), quota=5 << 20)
+    monkeypatch.setattr(StateDirectory, "write", full_disk)
+
+    def away(_name):
+        raise UnavailableError("the hub is away")
+
+    world.hub.before_piece = away
+    for _ in range(5):
+        with pytest.raises(UnavailableError, match="the hub is away"):
+            world.upload.once()
 
 
 def test_a_segment_that_comes_as_another_one_is_set_aside_after_some_tries(make):
