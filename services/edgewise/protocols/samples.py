@@ -26,11 +26,17 @@ HIGHEST_PRIORITY: Final = 3
 MAX_ANSWER_BYTES: Final = 64 * 1024
 MAX_HEAD_BYTES: Final = 64 * 1024
 
+_ANY_FORMAT: Final = re.compile(rb"edgewise-sample/([1-9][0-9]{0,3})\n")
+_FORM: Final = re.compile(r"[a-z0-9-]{1,32}")
 _PARTS: Final = ("request", "answer", "other_answer")
 _LENGTH: Final = struct.Struct("<I")
 _LONGEST_TEXT: Final = 1024
 _LATEST_S: Final = 253402300799.0  # the last second of the year 9999
 _MOST_BYTES: Final = 1 << 40
+
+
+class NewerSampleError(InvalidArgumentError):
+    """A sample of a newer gateway than this program knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +114,16 @@ def encode_sample(sample: Sample) -> bytes:
 def decode_sample(record: bytes) -> Sample:
     """The sample of a record.
 
-    Raises: InvalidArgumentError: it is none; the message says what is wrong.
+    Raises:
+        NewerSampleError: it is of a kind that comes later.
+        InvalidArgumentError: it is none; the message says what is wrong.
     """
     if not record.startswith(FORMAT):
+        found = _ANY_FORMAT.match(record)
+        if found is not None:
+            raise NewerSampleError(
+                f"found samples of the format edgewise-sample/{int(found[1])}, and 1 is the newest that is known here"
+            )
         raise InvalidArgumentError(f"found {record[:18]!r} at the start of a sample, expected {FORMAT!r}")
     start = len(FORMAT) + _LENGTH.size
     if len(record) < start:
@@ -199,5 +212,6 @@ def _confidence(head: Document) -> float | None:
 def _form(head: Document) -> str:
     value = _text(head, "form")
     if value not in FORMS:
-        raise head.wrong("form", value, f"one of {', '.join(FORMS)}")
+        wrong = head.wrong("form", value, f"one of {', '.join(FORMS)}")
+        raise NewerSampleError(wrong.message) if _FORM.fullmatch(value) else wrong
     return value

@@ -4,7 +4,7 @@ import dataclasses
 import pytest
 
 from edgewise.core.errors import InvalidArgumentError
-from edgewise.protocols.samples import FORMAT, MAX_ANSWER_BYTES, Sample, decode_sample, encode_sample
+from edgewise.protocols.samples import FORMAT, MAX_ANSWER_BYTES, NewerSampleError, Sample, decode_sample, encode_sample
 
 SAMPLE = Sample(
     sample_id="0f" * 16,
@@ -76,8 +76,20 @@ RECORD = encode_sample(SAMPLE)
 @pytest.mark.parametrize(
     ("record", "message"),
     [
+        (b"edgewise-sample/2\n" + RECORD[18:], "format edgewise-sample/2, and 1 is the newest"),
+        (RECORD.replace(SAMPLE.form.encode(), b"x" * len(SAMPLE.form)), "form: found 'xxxx"),
+    ],
+)
+def test_what_comes_later_is_told_from_what_is_no_sample(record, message):
+    with pytest.raises(NewerSampleError, match=message):
+        decode_sample(record)
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
         (b"", "found b'' at the start of a sample, expected b'edgewise-sample/1"),
-        (b"edgewise-sample/2\n" + RECORD[18:], "at the start of a sample"),
+        (b"edgewise-sample/x\n" + RECORD[18:], "at the start of a sample"),
         (FORMAT, "cut off before its head"),
         (RECORD[:40], "cut off in its head"),
         (RECORD[:-1], "bytes after its head, where the head says"),

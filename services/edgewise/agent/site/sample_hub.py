@@ -10,9 +10,9 @@ from urllib.parse import quote
 import httpx
 
 from edgewise.agent.site.hub_client import HubClient
-from edgewise.core.errors import EdgewiseError, InvalidArgumentError, UnavailableError
+from edgewise.core.errors import EdgewiseError, FailedPreconditionError, InvalidArgumentError, UnavailableError
 from edgewise.protocols.documents import Document, read_document
-from edgewise.protocols.segment_faults import SegmentFault
+from edgewise.protocols.segment_faults import NEWER, SegmentFault
 
 _CONNECT_S: Final = 10.0
 _STALL_S: Final = 30.0
@@ -25,6 +25,10 @@ _FAULTS: Final = frozenset(SegmentFault)
 
 class SegmentFaultError(InvalidArgumentError):
     """The segment itself is at fault; to send it again is in vain."""
+
+
+class SegmentWaitsError(FailedPreconditionError):
+    """The hub can take the segment only once something has changed there; the message says what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,8 @@ class SampleHub:
             length: of the whole segment, in bytes.
         Returns: how far it has come; elsewhere than behind the piece where the hub wants another one.
         Raises:
-            SegmentFaultError: the hub calls the segment damaged, or another site's.
+            SegmentFaultError: the hub calls the segment damaged.
+            SegmentWaitsError: it cannot read this one yet.
             InvalidArgumentError: it refuses this one as it is, and says nothing like that.
             EdgewiseError: it refuses, or is away.
         """
@@ -112,15 +117,14 @@ class SampleHub:
             top: Document = read_document(content, "the hub's answer", max_bytes=_MAX_BYTES)
             return SegmentState(top.integer("offset", 0, _MOST), done=False)
         except InvalidArgumentError:
-            raise self._hub.refusal(answer.status_code, content) from None
+            refusal = self._hub.refusal(answer.status_code, content)
+            raise (SegmentWaitsError(refusal.message) if _reason(content) == NEWER else refusal) from None
 
     def _refusal(self, answer: httpx.Response) -> EdgewiseError:
         """What a 400 means. Only what the hub itself says by `reason` is the segment's fault."""
         content = self._hub.content(answer, _MAX_BYTES)
-        refusal, reason = self._hub.refusal(answer.status_code, content), ""
-        with contextlib.suppress(InvalidArgumentError):
-            reason = read_document(content, "the hub's answer", max_bytes=_MAX_BYTES).text("reason", "")
-        return SegmentFaultError(refusal.message) if reason in _FAULTS else refusal
+        refusal = self._hub.refusal(answer.status_code, content)
+        return SegmentFaultError(refusal.message) if _reason(content) in _FAULTS else refusal
 
     def _state(self, answer: httpx.Response) -> SegmentState:
         with self._readable():
@@ -142,3 +146,10 @@ class SampleHub:
             raise UnavailableError(
                 f"the hub at {self._url} gave an answer about samples that cannot be read; is it a hub?"
             ) from None
+
+
+def _reason(content: bytes) -> str:
+    """The word beside an error; "" where there is none."""
+    with contextlib.suppress(InvalidArgumentError):
+        return read_document(content, "the hub's answer", max_bytes=_MAX_BYTES).text("reason", "")
+    return ""

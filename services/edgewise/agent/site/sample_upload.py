@@ -12,7 +12,7 @@ from random import Random
 from typing import Final, Protocol
 
 from edgewise.agent.site.allowance import DailyQuota, TokenBucket
-from edgewise.agent.site.sample_hub import SegmentFaultError, SegmentState
+from edgewise.agent.site.sample_hub import SegmentFaultError, SegmentState, SegmentWaitsError
 from edgewise.agent.site.sample_turns import SampleTurns
 from edgewise.agent.site.transfer import Patience
 from edgewise.core.errors import EdgewiseError, InvalidArgumentError, NotFoundError, UnavailableError
@@ -113,6 +113,7 @@ class SampleUpload:
         self._now_s = now_s
         self._adopted_s = float("-inf")
         self._told = ""
+        self._refused_as = ""
         self._is_quota_unwritten = False
         self._turns = SampleTurns(now_s)
         rate = bucket.rate_bytes_per_s
@@ -176,9 +177,11 @@ class SampleUpload:
             _log.error("the segment %s of samples is set aside: %s", segment.name, error.message)
             self._spool.set_aside(segment)
             return False
-        except InvalidArgumentError as error:
-            # Whose fault that is nobody has said: another hub may take it.
-            _log.warning("the segment %s of samples is sent again later: %s", segment.name, error.message)
+        except (InvalidArgumentError, SegmentWaitsError) as error:
+            # Another hub may take it, or this one when it is up to date. Thousands may be refused for the same: that is said once.
+            level = logging.DEBUG if error.message == self._refused_as else logging.WARNING
+            self._refused_as = error.message
+            _log.log(level, "the segment %s of samples is sent again later: %s", segment.name, error.message)
             self._turns.refused(segment.name)
             return False
         if state is None:

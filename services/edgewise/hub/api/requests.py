@@ -237,6 +237,7 @@ class SegmentRefusal(Refusal):
 
 
 class OffsetRefusal(Refusal):
-    """Another piece is wanted."""
+    """Another piece is wanted; or none, as long as it is so."""
 
     offset: int | None = Field(None, description="Where the next piece has to begin.", examples=[1048576])
+    reason: str | None = Field(None, description="`SEGMENT_NEWER`: a newer gateway wrote it than this hub can read.")

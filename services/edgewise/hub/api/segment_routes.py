@@ -13,9 +13,10 @@ from edgewise.hub.api.hub import TheHub
 from edgewise.hub.api.path_names import SITE
 from edgewise.hub.api.requests import OffsetRefusal, SegmentRefusal, SegmentState
 from edgewise.hub.api.segment_taking import Piece
-from edgewise.hub.samples.ingest import SegmentFaultError
+from edgewise.hub.samples.ingest import NewerSegmentError, SegmentFaultError
 from edgewise.hub.samples.segment_files import MAX_SEGMENT_BYTES, OffsetError
 from edgewise.hub.store.samples import SegmentDone
+from edgewise.protocols.segment_faults import NEWER
 from edgewise.spool.segment_names import read_segment_name
 
 MAX_PIECE_BYTES: Final = 1 << 20
@@ -53,7 +54,10 @@ async def get_segment(
             "model": SegmentRefusal,
             "description": "With `reason`, the segment itself is at fault; none of it is kept.",
         },
-        409: {"model": OffsetRefusal, "description": "The next piece has to begin at `offset`."},
+        409: {
+            "model": OffsetRefusal,
+            "description": "The next piece has to begin at `offset`; without one, the segment stays here until the hub is up to date.",
+        },
     },
     openapi_extra={"requestBody": {"required": True, "content": {_BYTES: {}}}},
 )
@@ -81,11 +85,14 @@ async def patch_segment(
     try:
         here, done = await hub.segments.take(hub, piece)
     except OffsetError as error:
-        told = OffsetRefusal(error=str(error), code=Code.FAILED_PRECONDITION.value, offset=error.offset)
-        return JSONResponse(told.model_dump(), 409, {"upload-offset": str(error.offset)})
+        told = OffsetRefusal(error=str(error), code=Code.FAILED_PRECONDITION.value, offset=error.offset, reason=None)
+        return JSONResponse(told.model_dump(exclude_none=True), 409, {"upload-offset": str(error.offset)})
     except SegmentFaultError as error:
         refusal = SegmentRefusal(error=error.message, code=error.code.value, reason=error.fault)
         return JSONResponse(refusal.model_dump(), 400)
+    except NewerSegmentError as error:
+        waiting = OffsetRefusal(error=error.message, code=error.code.value, offset=None, reason=NEWER)
+        return JSONResponse(waiting.model_dump(exclude_none=True), 409)
     return await answer(SegmentState, _state(here, done))
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from edgewise.core.errors import EdgewiseError, InvalidArgumentError, UnavailableError
 from edgewise.hub.api.hub import Hub
-from edgewise.hub.samples.ingest import SegmentFaultError, Taken, take_segment
+from edgewise.hub.samples.ingest import NewerSegmentError, SegmentFaultError, Taken, take_segment
 from edgewise.hub.samples.pictures import keep
 from edgewise.hub.samples.segment_files import SegmentFiles
 from edgewise.hub.store.samples import SegmentDone
@@ -48,6 +48,7 @@ class SegmentTaking:
         self.files = files
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._waiting: dict[str, int] = defaultdict(int)
+        self._said_sites: dict[str, str] = {}
         self._reading = asyncio.Semaphore(_AT_ONCE)
 
     async def state(self, hub: Hub, site: str, name: str, sha256: str) -> tuple[int, SegmentDone | None]:
@@ -62,6 +63,7 @@ class SegmentTaking:
         Raises:
             OffsetError: another piece is wanted.
             SegmentFaultError: the segment is none; nothing of it is kept.
+            NewerSegmentError: it is newer than this hub; it stays here, and is to be asked for again.
             UnavailableError: the disk or the database fails; what is here stays.
         """
         async with self._one_of(piece.site):
@@ -84,6 +86,10 @@ class SegmentTaking:
             hub.metrics.sample_segments.labels("refused").inc()
             await hub.in_files(self.files.remove, piece.site, piece.name, piece.sha256)
             raise
+        except NewerSegmentError as error:
+            _log.warning("segment %s of %s has to wait: %s", piece.name, piece.site, error.message)
+            hub.metrics.sample_segments.labels("newer").inc()
+            raise
         except EdgewiseError:
             # It may never be sent again.
             await _let_go(hub, kept)
@@ -97,6 +103,7 @@ class SegmentTaking:
     async def _taken(self, hub: Hub, piece: Piece, kept: set[str]) -> SegmentDone:
         async with self._reading:
             taken = await hub.in_files(self._read, hub, piece, kept)
+        self._tell_site(piece.site, taken.said_site)
         coming = SegmentDone(piece.site, piece.name, piece.sha256, 0, 0, taken.refused, hub.clock())
         return await hub.call(hub.plane.samples.take, taken.samples, coming)
 
@@ -113,6 +120,19 @@ class SegmentTaking:
 
         with self.files.open(piece.site, piece.name, piece.sha256) as file:
             return take_segment(file, piece.site, keep_picture, hub.clock())
+
+    def _tell_site(self, site: str, said: str) -> None:
+        """Once, while it stays so: samples that call their site otherwise are this one's nevertheless."""
+        if said and self._said_sites.get(site) != said:
+            self._said_sites[site] = said
+            _log.warning(
+                "samples of %s say that they were captured at %r; they are kept as those of %s. Let the gateway's [capture] site be %r, "
+                "or leave it out",
+                site,
+                said[:100],
+                site,
+                site,
+            )
 
     @contextlib.asynccontextmanager
     async def _one_of(self, site: str) -> AsyncIterator[None]:

@@ -36,6 +36,7 @@ def _facts(one: Shown) -> Iterator[tuple[str, str]]:
     yield "label", f"{one.label} ({one.labelled_by}, {one.labelled_at})" if one.label else "none"
     yield "synthetic", "yes, a program made it" if one.synthetic else ""
     yield "captured", f"{one.captured}, site {one.site or 'not known'}, source {one.source or 'not known'}"
+    yield "gateway says", f"site {one.said_site}" if one.said_site else ""
     yield "received", one.received
     yield "why", ", ".join(one.reasons)
     yield "model", _model(one) + (f" (manifest {one.model_digest})" if one.model_digest else "") if one.model else ""

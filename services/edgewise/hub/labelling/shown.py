@@ -36,6 +36,7 @@ class Shown:
         synthetic: it was made by a program and never seen by a camera.
         expires: when the hub forgets it.
         other, other_prediction: with the reason "disagreement", the site that answered otherwise, and what.
+        said_site: what the gateway calls the site, where that is another name; else "".
     """
 
     id: str
@@ -67,6 +68,7 @@ class Shown:
     request_id: str = ""
     other: str = ""
     other_prediction: str = ""
+    said_site: str = ""
 
 
 @dataclass(frozen=True, slots=True)

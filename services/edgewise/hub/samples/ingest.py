@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final
 
-from edgewise.core.errors import InvalidArgumentError, UnavailableError
+from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
 from edgewise.hub.samples.answer_scores import NOTHING, Answered, answered_rows
 from edgewise.hub.samples.pictures import Picture
 from edgewise.hub.samples.request_pictures import pictures_of
 from edgewise.hub.store.samples import PICTURE, TENSOR, KeptSample
-from edgewise.protocols.samples import Sample, decode_sample
+from edgewise.protocols.samples import NewerSampleError, Sample, decode_sample
 from edgewise.protocols.segment_faults import SegmentFault
 from edgewise.spool.records import records_of
 
@@ -20,6 +20,8 @@ MAX_SAMPLES: Final = 20_000
 """Of one segment. Those of an honest site have a thousand: a segment is closed at a few megabytes."""
 _MOST_REASONS: Final = 7
 _REASON: Final = re.compile(r"[a-z0-9-]{1,32}")
+_ANY_SEGMENT: Final = re.compile(rb"edgewise-spool/([1-9][0-9]{0,3})\n")
+_HEAD_BYTES: Final = 32
 _JSON: Final = "application/json"
 _BYTES: Final = "application/octet-stream"
 
@@ -36,6 +38,10 @@ class SegmentFaultError(InvalidArgumentError):
         self.fault = fault
 
 
+class NewerSegmentError(FailedPreconditionError):
+    """A newer gateway wrote the segment than this hub can read; it will be once the hub is up to date."""
+
+
 @dataclass(slots=True)
 class Taken:
     """What a segment holds.
@@ -44,11 +50,13 @@ class Taken:
         samples: their blobs are kept.
         refused: records that are no samples, and samples beyond the most.
         size_bytes: of the blobs.
+        said_site: what some of the samples call the site, where that is another name; "" otherwise.
     """
 
     samples: list[KeptSample] = field(default_factory=list)
     refused: int = 0
     size_bytes: int = 0
+    said_site: str = ""
 
 
 def take_segment(file: BinaryIO, site: str, keep: Callable[[bytes], str], now_s: float) -> Taken:
@@ -56,23 +64,19 @@ def take_segment(file: BinaryIO, site: str, keep: Callable[[bytes], str], now_s:
 
     Args:
         file: at its start.
-        site: that sends it; its samples are of no other one.
+        site: that sends it; its samples are of no other one, whatever they say: a gateway's config may be wrong, and a token is not.
         keep: has bytes kept, and returns what names them.
     Raises:
-        SegmentFaultError: it is no segment, is damaged, or holds samples of another site; nothing was kept.
+        SegmentFaultError: it is no segment, or is damaged; nothing was kept.
+        NewerSegmentError: a newer gateway wrote it; nothing was kept.
         UnavailableError: there is no room for a picture, or the disk gave other bytes the second time.
     """
-    for sample in _samples(file):
-        if sample is not None and sample.site not in {"", site}:
-            raise SegmentFaultError(
-                f"the segment's samples say that they were captured at {sample.site[:100]!r}, and the token is that of {site!r}: let "
-                f"the gateway's [capture] site be {site!r}",
-                SegmentFault.OF_ANOTHER_SITE,
-            )
+    for _ in _samples(file):
+        pass
     file.seek(0)
     try:
         return _taken(file, site, keep, now_s)
-    except SegmentFaultError:
+    except (SegmentFaultError, NewerSegmentError):
         # It was none before.
         raise UnavailableError("the hub's disk did not give the segment as it came") from None
 
@@ -83,6 +87,7 @@ def _taken(file: BinaryIO, site: str, keep: Callable[[bytes], str], now_s: float
         if sample is None:
             taken.refused += 1
             continue
+        taken.said_site = taken.said_site or _said_site(sample, site)
         for kept, content in _kept(sample, site, now_s):
             if len(taken.samples) >= MAX_SAMPLES:
                 taken.refused += 1
@@ -99,6 +104,8 @@ def _samples(file: BinaryIO) -> Iterator[Sample | None]:
     for record in _records(file):
         try:
             sample = decode_sample(record)
+        except NewerSampleError as error:
+            raise _newer(error.message) from None
         except InvalidArgumentError:
             yield None
         else:
@@ -109,7 +116,20 @@ def _records(file: BinaryIO) -> Iterator[bytes]:
     try:
         yield from records_of(file)
     except InvalidArgumentError as error:
+        file.seek(0)
+        found = _ANY_SEGMENT.match(file.read(_HEAD_BYTES))
+        if found is not None and int(found[1]) > 1:
+            known = "and 1 is the newest that is known here"
+            raise _newer(f"found a segment of the format edgewise-spool/{int(found[1])}, {known}") from None
         raise SegmentFaultError(error.message, SegmentFault.DAMAGED) from None
+
+
+def _newer(what: str) -> NewerSegmentError:
+    return NewerSegmentError(f"{what}: a newer gateway wrote it; bring the hub up to date, and it is taken")
+
+
+def _said_site(sample: Sample, site: str) -> str:
+    return "" if sample.site == site else sample.site
 
 
 def _kept(sample: Sample, site: str, now_s: float) -> Iterator[tuple[dict[str, Any], bytes]]:
@@ -119,14 +139,14 @@ def _kept(sample: Sample, site: str, now_s: float) -> Iterator[tuple[dict[str, A
     others = answered_rows(sample.form, sample.other_answer, None)
     common = _common(sample, site, now_s)
     if not found:
-        yield {**common, **_tensor(sample), **_said(sample, answers, others, 0)}, sample.request
+        yield {**common, **_tensor(sample), **_said(sample, site, answers, others, 0)}, sample.request
         return
     rows = found[-1][0] + 1
     for number, (row, picture) in enumerate(found):
         name = sample.sample_id if not number else f"{sample.sample_id}-{number}"
         # Where rows and pictures are not one to one, nobody can tell what was said of which.
         told = answers if len(answers) >= rows or len(found) == 1 else []
-        yield {**common, "id": name, **_picture(picture), **_said(sample, told, others, row)}, picture.content
+        yield {**common, "id": name, **_picture(picture), **_said(sample, site, told, others, row)}, picture.content
 
 
 def _common(sample: Sample, site: str, now_s: float) -> dict[str, Any]:
@@ -165,7 +185,7 @@ def _tensor(sample: Sample) -> dict[str, Any]:
     return {"kind": TENSOR, "content_type": _JSON if is_json else _BYTES, "size_bytes": len(sample.request)}
 
 
-def _said(sample: Sample, answers: list[Answered], others: list[Answered], row: int) -> dict[str, Any]:
+def _said(sample: Sample, site: str, answers: list[Answered], others: list[Answered], row: int) -> dict[str, Any]:
     said = answers[row] if row < len(answers) else NOTHING
     other = others[row] if row < len(others) else NOTHING
     details = {
@@ -177,6 +197,7 @@ def _said(sample: Sample, answers: list[Answered], others: list[Answered], row: 
         else str(sample.inference_header_length),
         "other": sample.other,
         "other_prediction": other.prediction,
+        "said_site": _said_site(sample, site),
     }
     return {
         "prediction": said.prediction,

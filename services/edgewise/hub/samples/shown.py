@@ -61,6 +61,7 @@ class Shown:
         width, height: pixels as stored; null of tensors.
         label: "" without one.
         other, other_prediction: with the reason disagreement, the site that answered otherwise, and what.
+        said_site: what the gateway calls the site, where that is another name than the one whose agent sent it; else "".
     """
 
     id: str
@@ -92,6 +93,7 @@ class Shown:
     request_id: str
     other: str
     other_prediction: str
+    said_site: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,7 @@ def shown(sample: KeptSample, retention: Retention) -> Shown:
         request_id=sample.request_id,
         other=sample.details.get("other", ""),
         other_prediction=sample.details.get("other_prediction", ""),
+        said_site=sample.details.get("said_site", ""),
     )
 
 

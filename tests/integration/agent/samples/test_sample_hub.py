@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from edgewise.agent.site.sample_hub import SampleHub, SegmentFaultError, SegmentState
+from edgewise.agent.site.sample_hub import SampleHub, SegmentFaultError, SegmentState, SegmentWaitsError
 from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
 from support.answering import answering_server, plain
 
@@ -29,10 +29,15 @@ def ask():
     return asked
 
 
-@pytest.mark.parametrize("reason", ["SEGMENT_DAMAGED", "SEGMENT_OF_ANOTHER_SITE"])
-def test_the_hub_says_by_a_word_that_a_segment_is_at_fault(ask, reason):
+def test_the_hub_says_by_a_word_that_a_segment_is_at_fault(ask):
     with pytest.raises(SegmentFaultError, match="refuses: record 0 has a wrong checksum"):
-        ask("send", 400, json.dumps({**REFUSED, "reason": reason}).encode())
+        ask("send", 400, json.dumps({**REFUSED, "reason": "SEGMENT_DAMAGED"}).encode())
+
+
+def test_the_hub_says_by_a_word_that_a_segment_has_to_wait(ask):
+    refusal = {"error": "bring the hub up to date", "code": "FAILED_PRECONDITION", "reason": "SEGMENT_NEWER"}
+    with pytest.raises(SegmentWaitsError, match="refuses: bring the hub up to date"):
+        ask("send", 409, json.dumps(refusal).encode())
 
 
 @pytest.mark.parametrize("more", [{}, {"reason": None}, {"reason": "SOMETHING_OF_LATER"}, {"reason": 7}])

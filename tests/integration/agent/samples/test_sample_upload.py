@@ -9,9 +9,11 @@ import pytest
 
 from edgewise.agent.site.allowance import DailyQuota, TokenBucket
 from edgewise.agent.site.sample_hub import SampleHub
+from edgewise.agent.site.sample_turns import SampleTurns
 from edgewise.agent.site.sample_upload import SampleUpload
 from edgewise.agent.site.state import StateDirectory
 from edgewise.core.errors import UnauthenticatedError, UnavailableError
+from edgewise.protocols import samples
 from edgewise.protocols.samples import encode_sample
 from edgewise.spool import SpoolBounds, SpoolReader, SpoolWriter
 from support.answering import answering_server, plain
@@ -113,13 +115,27 @@ def test_a_large_segment_goes_in_pieces(world, made):
     assert ids(world, site) == {large.sample_id}
 
 
-def test_samples_of_another_site_are_set_aside_with_what_to_do(world, made, caplog):
+def test_samples_of_a_gateway_that_calls_the_site_otherwise_arrive(world, made):
     uploading, site = made
-    spool(uploading.directory, [captured(1, site="elsewhere")])
-    assert uploading.upload.once() == 0
-    assert "the gateway's [capture] site be" in caplog.text
-    assert [path.suffix for path in uploading.directory.glob("*-*")] == [".damaged"]
-    assert ids(world, site) == set()
+    sample = captured(1, site="elsewhere")
+    spool(uploading.directory, [sample])
+    assert uploading.upload.once() == 1
+    assert ids(world, site) == {sample.sample_id}
+
+
+def test_samples_of_a_newer_gateway_wait_for_a_newer_hub(world, made, monkeypatch, caplog):
+    uploading, site = made
+    sample = captured(2, site=site)
+    spool(uploading.directory, [sample])
+    with monkeypatch.context() as patched:
+        patched.setattr(samples, "FORMS", ())
+        assert uploading.upload.once() == 0
+    assert len(list(uploading.directory.glob("*.seg"))) == 1
+    assert caplog.text.count("bring the hub up to date, and it is taken") >= 1
+    assert uploading.upload.backlog.held_up == 1
+    uploading.upload._turns = SampleTurns()
+    assert uploading.upload.once() == 1
+    assert ids(world, site) == {sample.sample_id}
 
 
 def test_a_hub_that_is_away_or_refuses_leaves_the_spool_as_it_is(world, made, uploads, tmp_path):

@@ -99,12 +99,17 @@ def test_what_another_site_sent_is_not_written_over(world, site):
     assert shown(world, mine.sample_id)["site"] == "alpha"
 
 
-def test_a_site_sends_for_itself_alone(world, site):
-    content = segment_of(encode_sample(captured(210, site="beta")))
-    answer = patch(site, "1-0-w0.5f3a9c01-0000000004", content)
-    assert answer.status_code == 400
-    assert "captured at 'beta', and the token is that of 'alpha'" in answer.json()["error"]
-    assert answer.json()["reason"] == "SEGMENT_OF_ANOTHER_SITE"
+def test_a_site_sends_for_itself_alone_whatever_its_gateway_calls_it(world, site, caplog):
+    theirs, mine, nameless = captured(210, site="beta"), captured(211), captured(212, site="")
+    for number, samples in enumerate(((theirs, mine), (nameless,), (captured(213, site="beta"),)), 60):
+        content = segment_of(*map(encode_sample, samples))
+        assert patch(site, f"1-0-w0.5f3a9c01-{number:010d}", content).json()["samples"] == len(samples)
+    said = [
+        (shown(world, each.sample_id)["site"], shown(world, each.sample_id)["said_site"])
+        for each in (theirs, mine, nameless)
+    ]
+    assert said == [("alpha", "beta"), ("alpha", ""), ("alpha", "")]
+    assert caplog.text.count("Let the gateway's [capture] site be 'alpha', or leave it out") == 1
     assert world.site("gamma").client.get(f"/api/v1/sites/alpha/segments/{NAME}").status_code == 403
 
 
@@ -129,9 +134,10 @@ def test_a_damaged_segment_is_refused_whole(site, content, said):
 
 def test_nothing_of_a_segment_that_is_refused_is_kept(world, site):
     good = captured(440)
-    first, theirs = encode_sample(good), encode_sample(captured(441, site="beta"))
-    for number, content in enumerate((segment_of(first, theirs), segment_of(first, b"x")[:-1] + b"y"), 50):
-        assert patch(site, f"1-0-w0.5f3a9c01-{number:010d}", content).status_code == 400
+    first = encode_sample(good)
+    newer, damaged = segment_of(first, b"edgewise-sample/2\nx"), segment_of(first, b"x")[:-1] + b"y"
+    for number, (content, status) in enumerate(((newer, 409), (damaged, 400)), 50):
+        assert patch(site, f"1-0-w0.5f3a9c01-{number:010d}", content).status_code == status
         assert not world.hub.blobs.has(sha256(good.request))
 
 
@@ -210,10 +216,35 @@ def test_a_segment_that_came_damaged_is_asked_for_once_more(world, site):
 
 def test_records_that_are_no_samples_are_counted_and_passed_over(world, site):
     sample = captured(230)
-    content = segment_of(b"edgewise-sample/9\nfrom later", encode_sample(sample))
+    content = segment_of(b"edgewise-sample/x\nwhatever", encode_sample(sample))
     told = patch(site, "1-0-w0.5f3a9c01-0000000007", content).json()
     assert (told["samples"], told["refused"]) == (1, 1)
     assert 'edgewise_hub_samples_total{outcome="refused"}' in world.viewer.get("/metrics").text
+
+
+@pytest.mark.parametrize(
+    ("number", "content", "said"),
+    [
+        (70, segment_of(b"edgewise-sample/9\nfrom later"), "edgewise-sample/9, and 1 is the newest"),
+        (
+            71,
+            segment_of(encode_sample(captured(231)).replace(b"rest-image", b"kind-2-img")),
+            "form: found 'kind-2-img'",
+        ),
+        (72, b"edgewise-spool/12\n??", "edgewise-spool/12, and 1 is the newest"),
+    ],
+)
+def test_what_a_newer_gateway_wrote_stays_until_the_hub_is_up_to_date(site, number, content, said):
+    name = f"1-0-w0.5f3a9c01-{number:010d}"
+    answer = patch(site, name, content)
+    told = answer.json()
+    assert (answer.status_code, told["code"], told["reason"]) == (409, "FAILED_PRECONDITION", "SEGMENT_NEWER")
+    assert said in told["error"]
+    assert "bring the hub up to date" in told["error"]
+    assert "offset" not in told
+    # It is asked for again without being sent again.
+    assert state(site, name, content)["offset"] == len(content)
+    assert patch(site, name, content, offset=len(content)).json() == told
 
 
 def test_each_picture_of_a_request_is_a_sample_and_tensors_are_one(world, site):

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from edgewise.agent.site.allowance import DailyQuota
-from edgewise.agent.site.sample_hub import SegmentFaultError
+from edgewise.agent.site.sample_hub import SegmentFaultError, SegmentWaitsError
 from edgewise.agent.site.sample_turns import ASIDE_S
 from edgewise.agent.site.sample_upload import MOST_ANEW, PIECE_BYTES
 from edgewise.agent.site.state import StateDirectory
@@ -89,6 +89,24 @@ def test_a_segment_that_the_hub_refuses_for_another_reason_is_kept_and_the_next_
     setattr(world.hub, when, lambda _name: None)
     world.now_s += ASIDE_S
     assert world.upload.once() == 1
+
+
+def test_what_has_to_wait_for_another_hub_is_kept_and_that_is_said_once(make, caplog):
+    world = make(PlayedSpool(**{f"s{number}": b"0123" for number in range(9)}))
+
+    def newer(_name):
+        raise SegmentWaitsError("bring the hub up to date")
+
+    world.hub.before_piece = newer
+    assert world.upload.once() == 0
+    assert (world.spool.aside, len(world.spool.contents), world.upload.failures) == ([], 9, 0)
+    assert world.upload.backlog == SampleBacklog(9, 36, held_up=9)
+    assert [each.message for each in caplog.records if each.levelname == "WARNING"] == [
+        "the segment s0 of samples is sent again later: bring the hub up to date"
+    ]
+    world.hub.before_piece = lambda _name: None
+    world.now_s += ASIDE_S
+    assert world.upload.once() == 9
 
 
 def full_disk(*_):

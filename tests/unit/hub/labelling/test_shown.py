@@ -36,7 +36,7 @@ ONE = KeptSample(
     labelled_by="mia",
     labelled_at_s=3.0,
     synthetic=True,
-    details={"other": "cloud", "other_prediction": "dog"},
+    details={"other": "cloud", "other_prediction": "dog", "said_site": "hall 3"},
 )
 
 
