@@ -33,6 +33,7 @@ def built_text(built: Built, out: Path) -> str:
     if built.bad:
         lines.append(f"bad files passed over: {len(built.bad):,}")
         lines.extend(_some(built.bad))
+    lines.extend(_unstated_lines(dataset))
     lines.append(f"digest: {dataset.digest}")
     return "\n".join(lines)
 
@@ -49,6 +50,21 @@ def _visits_lines(built: Built) -> Iterator[str]:
             f"cameras that made no pause of an hour for more than a day were cut into days in their longest pauses: {len(built.cuts):,} cuts lie "
             f"between two splits, the shortest of {duration_text(least.pause_s)} ({least.camera})"
         )
+
+
+def _unstated_lines(dataset: Dataset) -> list[str]:
+    """A warning where pictures of a night may be in two splits, since nobody said that they are of one."""
+    originals = [image for image in dataset.images if image.augmented_from is None]
+    unstated = sum(not image.source for image in originals)
+    if not unstated:
+        return []
+    which = f"none of the {unstated:,} pictures states" if unstated == len(originals) else f"{unstated:,} do not state"
+    return [
+        (
+            f"warning: {which} a source, so those of a night or of one animal may be in train and in test, and the test says more than is true; "
+            "say it with source_pattern in --spec, or keep samples.json beside the folders of an export"
+        )
+    ]
 
 
 def checked_text(checked: Checked, directory: Path) -> str:

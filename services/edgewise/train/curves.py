@@ -1,7 +1,8 @@
 """The epochs of a training: what is written down of each, when a stage has gone on long enough, and where the curves part."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
+from statistics import median
 from typing import Any
 
 from edgewise.train.settings import EarlyStopping
@@ -99,19 +100,24 @@ def parted(epochs: Sequence[Epoch]) -> int | None:
     return least.epoch if any(one.loss < least.loss for one in later) else None
 
 
-@dataclass(frozen=True, slots=True)
-class TimeLeft:
-    """How long a training still takes at most.
+@dataclass(slots=True)
+class Pace:
+    """What an epoch of a stage takes. TensorFlow makes the network's code at the first step, which may take longer than all that follows.
 
     Attributes:
-        epoch_s: what an epoch takes at present.
+        epochs_s: of the stage's epochs so far, since this process began with it.
     """
 
-    epoch_s: float
+    epochs_s: list[float] = field(default_factory=list)
 
-    def left_s(self, epochs: float) -> float:
-        """For so many epochs, which may be a fraction."""
-        return max(epochs, 0.0) * self.epoch_s
+    def left_s(self, epochs: float, steps_s: float | None) -> float | None:
+        """For so many epochs, which may be a fraction; None where nothing can be told yet.
+
+        Args:
+            steps_s: what the steps of the present epoch take in all, by those that are done; None where they are too few.
+        """
+        usual_s = median(self.epochs_s[1:]) if len(self.epochs_s) > 1 else steps_s
+        return None if usual_s is None else max(epochs, 0.0) * usual_s
 
 
 def duration(seconds: float) -> str:

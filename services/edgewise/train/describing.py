@@ -13,6 +13,7 @@ from edgewise.train.evaluation import Evaluation, Mistake
 from edgewise.train.pictures import View
 from edgewise.train.run_directory import FINISHED, FORMAT, RUNNING
 from edgewise.train.settings import TrainSettings
+from edgewise.train.witnesses import sources_value
 
 if TYPE_CHECKING:
     from edgewise.train.training import TrainResult
@@ -45,6 +46,7 @@ def begun(
             "splits": {split: dataset.counts(split) for split in SPLITS},
             "mean": list(dataset.mean),
             "synthetic": dataset.synthetic,
+            "test_sources": sources_value(dataset),
         },
         "view": asdict(shown),
         "environment": {

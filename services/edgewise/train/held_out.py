@@ -10,6 +10,7 @@ import numpy as np
 from edgewise.model_server.building.version_directory import copy_file
 from edgewise.protocols.dataset_manifest import DatasetImage
 from edgewise.protocols.heldout import FOLDER, MAX_EXAMPLE_BYTES, NAME, Example, Heldout, heldout_bytes
+from edgewise.train.witnesses import sources_text
 
 MOST_EXAMPLES: Final = 400
 """Sites ask two versions for each of them before anybody else may ask the new one."""
@@ -37,16 +38,7 @@ class HeldOut:
                 f"none of {self.tested:,} test pictures goes along as a held-out example{large}: "
                 "a rollout's gate `accuracy` has nothing to ask"
             )
-        return f"{len(self.images):,} of {self.tested:,} test pictures go along as held-out examples, {self._sources()}{large}"
-
-    def _sources(self) -> str:
-        """Pictures of one source are alike, so many of few sources prove less than their number says."""
-        stated = {image.source for image in self.images if image.source}
-        unstated = sum(not image.source for image in self.images)
-        if not stated:
-            return "of sources that nobody stated"
-        more = f", {unstated:,} of sources that nobody stated" if unstated else ""
-        return f"of {len(stated):,} source{'' if len(stated) == 1 else 's'}{more}"
+        return f"{len(self.images):,} of {self.tested:,} test pictures go along as held-out examples, {sources_text(self.images)}{large}"
 
 
 def held_out(source: Path, images: Sequence[DatasetImage]) -> HeldOut:

@@ -12,11 +12,15 @@ from edgewise.study.report.html_parts import definitions, figure, folded, folded
 from edgewise.train import ancestry
 from edgewise.train.curves import Epoch, duration
 from edgewise.train.plots import epochs_table
+from edgewise.train.witnesses import interval_text, tested_sources_text
 
 _STYLE: Final = """.mistakes { display: flex; flex-wrap: wrap; gap: 14px; list-style: none; padding: 0; margin: 10px 0 0; }
 .mistakes li { width: 132px; font-size: 13px; line-height: 1.35; }
 .mistakes img { width: 132px; height: 132px; object-fit: cover; border-radius: 6px; display: block; margin-bottom: 4px; background: var(--shade); }
 """
+SYNTHETIC: Final = "Synthetic: pictures were drawn by a program, and this holds for drawn ones, not for photographs."
+_NEXT_TO_NOTHING: Final = 0.01
+"""A loss that leaves each picture's class at a probability of 99 % in the mean."""
 _CURVES: Final = ("learning-rate", "loss", "accuracy")
 
 
@@ -68,11 +72,12 @@ def page(
 
 
 def headline(found: Mapping[str, Any]) -> str:
-    """One sentence."""
+    """One sentence, and a second one where the pictures are no photographs."""
     test = found["test"]
+    proof = "; ".join(filter(None, (interval_text(test["accuracy"], test["images"]), tested_sources_text(found))))
     return (
-        f"{test['accuracy']:.1%} of {test['images']} test pictures right; {len(found['epochs'])} epochs in {duration(found['seconds'])}, "
-        f"the best is epoch {found['best_epoch']}."
+        f"{test['accuracy']:.1%} of {test['images']} test pictures right ({proof}); {len(found['epochs'])} epochs in {duration(found['seconds'])}, "
+        f"the best is epoch {found['best_epoch']}." + (f" {SYNTHETIC}" if found["dataset"]["synthetic"] else "")
     )
 
 
@@ -80,14 +85,36 @@ def parting(found: Mapping[str, Any]) -> str:
     """Where the curves part, in words."""
     if found["parted"]:
         return f"from epoch {found['parted']} on: the training loss falls on, the validation loss no longer"
-    return "they have not: more epochs may gain more"
+    return f"they have not: {prospect(found)}"
+
+
+def prospect(found: Mapping[str, Any]) -> str:
+    """What more epochs may bring where the curves have not parted."""
+    if found["validation_accuracy"] == 1.0 and _best_loss(found) < _NEXT_TO_NOTHING:
+        return "all validation pictures are right already, so more epochs can gain nothing on these"
+    return "more epochs may gain more"
+
+
+def _best_loss(found: Mapping[str, Any]) -> float:
+    loss: float = found["epochs"][found["best_epoch"] - 1]["validation_loss"]
+    return loss
 
 
 def _result(found: Mapping[str, Any]) -> Iterator[str]:
     test = found["test"]
+    if found["dataset"]["synthetic"]:
+        yield paragraph(SYNTHETIC)
+    proof = (
+        ("test accuracy", f"{test['accuracy']:.1%} of {test['images']} pictures"),
+        (
+            "how sure that is",
+            f"{interval_text(test['accuracy'], test['images'])} (Wilson's), if no picture is like another; those of one source are",
+        ),
+        ("the test pictures are", tested_sources_text(found)),
+    )
     yield definitions(
         (
-            ("test accuracy", f"{test['accuracy']:.1%} of {test['images']} pictures"),
+            *(one for one in proof if one[1]),
             ("test loss", f"{test['loss']:.4f}"),
             ("validation accuracy at the best epoch", f"{found['validation_accuracy']:.1%}"),
             ("the curves part", parting(found)),
@@ -121,10 +148,6 @@ def _method(found: Mapping[str, Any], spec: str) -> Iterator[str]:
         f"{split}: " + ", ".join(f"{count} {name}" for name, count in of.items())
         for split, of in data["splits"].items()
     )
-    if data["synthetic"]:
-        yield paragraph(
-            "Some of the pictures were drawn by a program: what is said here holds for those, not for photographs."
-        )
     yield from map(paragraph, ancestry.doubts(found))
     yield definitions(
         (

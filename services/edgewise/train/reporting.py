@@ -11,7 +11,7 @@ from edgewise.train import ancestry
 from edgewise.train.curves import Epoch, duration, epoch_of
 from edgewise.train.evaluation import ClassScore
 from edgewise.train.plots import Shown, drawings
-from edgewise.train.report_page import Thumbnail, headline, page, parting
+from edgewise.train.report_page import Thumbnail, headline, page, parting, prospect
 from edgewise.train.run_directory import RunDirectory
 from edgewise.trust.durable_files import write_durably
 
@@ -70,9 +70,7 @@ def summary_text(out: Path) -> str:
     lines += [
         headline(found),
         *ancestry.doubts(found),
-        f"the curves part {parting(found)}"
-        if found["parted"]
-        else "the curves have not parted: more epochs may gain more",
+        f"the curves part {parting(found)}" if found["parted"] else f"the curves have not parted: {prospect(found)}",
         (
             f"{found['seconds_an_epoch']:.2f} s an epoch, {found['images_per_s']:,.1f} images/s, peak memory "
             f"{found['peak_memory_bytes'] / 2**20:,.0f} MiB, all in {duration(found['seconds'])}"

@@ -136,11 +136,17 @@ def check_new(directory: RunDirectory) -> None:
     Raises: AlreadyExistsError: there is one already.
     """
     if directory.description.exists() or (directory.checkpoints / "last.npz").exists():
-        state = "a training"
+        state = ""
         with contextlib.suppress(FailedPreconditionError, NotFoundError):
-            state = f"a training that is {directory.read().get('state', 'unknown')}"
+            state = str(directory.read().get("state", ""))
+        if state == FINISHED:
+            raise AlreadyExistsError(
+                f"{directory.root} holds a training that has finished, which stays as it is; look at it with `edgewise train show {directory.root}`, "
+                "or choose another directory with --out"
+            )
+        what = f"a training that is {state}" if state else "a training"
         raise AlreadyExistsError(
-            f"{directory.root} holds {state}; go on with --resume, or choose another directory with --out"
+            f"{directory.root} holds {what}; go on with --resume, or choose another directory with --out"
         )
 
 

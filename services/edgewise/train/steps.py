@@ -14,6 +14,8 @@ from edgewise.train.settings import Stage
 from edgewise.train.stage_model import Examples, StageModel
 
 _PROGRESS_EVERY_S: Final = 0.2
+_LEAST_STEPS: Final = 3
+_LEAST_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +57,21 @@ def train_epoch(
     *,
     epoch: int,
     overall: int,
-    on_step: Callable[[float, float, float], None],
+    on_step: Callable[[float, float | None, float], None],
 ) -> Steps:
     """Train one epoch. Which pictures are in which step depends on the seed and the number of the epoch only.
 
     Args:
         epoch: of the stage, from 0.
         overall: counted through all stages, from 1.
-        on_step: called now and then with the share of the epoch that has passed, the seconds that it takes in all, and the mean loss.
+        on_step: called now and then with the share of the epoch that has passed, the seconds that its steps take in all (None before
+            that can be told), and the mean loss.
 
     Raises: FailedPreconditionError: the loss is no number any more.
     """
     order = np.random.default_rng((lesson.seed, overall)).permutation(len(lesson.labels))
     batches = -(-len(order) // lesson.batch)
-    began_s = shown_s = time.monotonic()
+    began_s = shown_s = first_s = time.monotonic()
     loss = accuracy = rates = 0.0
     seen = 0
     for batch in range(batches):
@@ -92,8 +95,15 @@ def train_epoch(
                 "begin with a lower one, in another directory"
             )
         now_s = time.monotonic()
+        if not batch:
+            first_s = now_s
         if now_s - shown_s >= _PROGRESS_EVERY_S:
             shown_s = now_s
             share = (batch + 1) / batches
-            on_step(share, (now_s - began_s) / share, loss / seen)
+            on_step(share, _whole_s(now_s - first_s, batch, batches), loss / seen)
     return Steps(loss / seen, accuracy / seen, rates / batches, max(time.monotonic() - began_s, 1e-9), seen)
+
+
+def _whole_s(took_s: float, steps: int, all_steps: int) -> float | None:
+    """What all steps take, if these after the first took so long; that one is not like the others."""
+    return took_s / steps * all_steps if steps >= _LEAST_STEPS and took_s >= _LEAST_S else None

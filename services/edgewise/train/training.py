@@ -19,7 +19,7 @@ from edgewise.core.errors import FailedPreconditionError
 from edgewise.protocols.dataset_manifest import SPLITS, TEST, TRAIN, VALIDATION, Dataset, read_dataset
 from edgewise.train import ancestry, describing, networks, pictures
 from edgewise.train.checkpoints import Checkpoint, Checkpoints
-from edgewise.train.curves import Epoch, TimeLeft, Watch, csv_text, duration, epoch_of, parted
+from edgewise.train.curves import Epoch, Pace, Watch, csv_text, duration, epoch_of, parted
 from edgewise.train.evaluation import Evaluation, evaluate
 from edgewise.train.run_directory import FINISHED, RunDirectory, check_new, check_same, held
 from edgewise.train.settings import FROM_SCRATCH, Stage, TrainSettings
@@ -261,6 +261,7 @@ class _Training:
         what.model.optimizer.build(what.model.trainable_variables)
         if going_on is not None:
             _assign(what.model.optimizer.variables, going_on.optimizer)
+        pace = Pace()
         for epoch in range(done, stage.epochs):
             began_s = time.monotonic()
             steps = train_epoch(
@@ -269,7 +270,7 @@ class _Training:
                 stage,
                 epoch=epoch,
                 overall=len(self._epochs) + 1,
-                on_step=partial(self._say_progress, number, epoch),
+                on_step=partial(self._say_progress, (number, epoch), pace),
             )
             validated = evaluate(
                 predict(what.model, seen[VALIDATION]), splits[VALIDATION].labels, self._dataset.classes
@@ -286,6 +287,7 @@ class _Training:
                 images_per_s=steps.images / steps.seconds,
                 peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             )
+            pace.epochs_s.append(made.seconds)
             self._ended(network, what, number, epoch + 1, made)
             if self._watch.over:
                 self._tell(
@@ -294,13 +296,16 @@ class _Training:
                 )
                 break
 
-    def _say_progress(self, number: int, epoch: int, share: float, epoch_s: float, loss: float) -> None:
+    def _say_progress(
+        self, place: tuple[int, int], pace: Pace, share: float, steps_s: float | None, loss: float
+    ) -> None:
+        number, epoch = place
         stages = self._settings.stages
-        left = stages[number].epochs - epoch - share
+        left_s = pace.left_s(stages[number].epochs - epoch - share, steps_s)
         later = sum(stage.epochs for stage in stages[number + 1 :])
         self._progress(
-            f"stage {number + 1}/{len(stages)} epoch {epoch + 1}/{stages[number].epochs} {share:.0%}, loss {loss:.4f}, "
-            f"at most {duration(TimeLeft(epoch_s).left_s(left))} left in this stage"
+            f"stage {number + 1}/{len(stages)} epoch {epoch + 1}/{stages[number].epochs} {share:.0%}, loss {loss:.4f}"
+            + ("" if left_s is None else f", at most {duration(left_s)} left in this stage")
             + (f", {later} epochs after it" if later else "")
         )
 

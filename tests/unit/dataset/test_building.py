@@ -80,6 +80,17 @@ def test_what_is_built(pictures, tmp_path):
     assert (checked.damages, checked.leaks) == ((), ())
     assert "nothing is in two splits" in checked_text(checked, tmp_path / "out")
     assert f"digest: {dataset.digest}" in built_text(done, tmp_path / "out")
+    assert "\nwarning: none of the 35 pictures states a source, so those of a night " in built_text(
+        done, tmp_path / "out"
+    )
+
+
+def test_pictures_without_a_source_are_warned_of_as_far_as_there_are_any(pictures, tmp_path):
+    make(tmp_path / "drawn", ["cat", "dog"], 16, (24, 24), 1, tell=quiet)
+    all_state = built(tmp_path / "drawn", tmp_path / "one", near_bits=0)
+    assert "warning" not in built_text(all_state, tmp_path / "one")
+    some = build([tmp_path / "drawn", pictures], tmp_path / "two", BuildSettings("x"), tell=quiet, created_s=0.0)
+    assert "warning: 35 do not state a source" in built_text(some, tmp_path / "two")
 
 
 def test_the_same_pictures_give_the_same_bytes(pictures, tmp_path):

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import pytest
 
-from edgewise.train.curves import COLUMNS, Epoch, Watch, csv_text, duration, epoch_of, parted
+from edgewise.train.curves import COLUMNS, Epoch, Pace, Watch, csv_text, duration, epoch_of, parted
 from edgewise.train.settings import EarlyStopping
 
 
@@ -77,6 +77,14 @@ def test_metrics_have_a_line_each_epoch_and_are_read_back():
     assert lines[1] == "1,1,0.0001,1,0.5,2,0.5,1,100,1048576"
     assert len(lines) == 3
     assert epoch_of(asdict(made[1])) == made[1]
+
+
+def test_time_left_is_told_by_what_is_like_what_is_left():
+    # The first epoch of a stage makes the network's code: a minute, where those after it take a tenth of a second.
+    assert Pace().left_s(60.0, None) is None
+    assert Pace([60.0]).left_s(59.0, None) is None
+    assert Pace([60.0]).left_s(59.0, 0.1) == pytest.approx(5.9)
+    assert Pace([60.0, 0.1, 0.2, 0.1]).left_s(10.0, 50.0) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(

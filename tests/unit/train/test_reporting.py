@@ -81,13 +81,45 @@ def test_plots_are_files_too(run):
 
 def test_summary_is_what_a_terminal_shows(run):
     assert reporting.summary_text(run.root).splitlines()[1:] == [
-        "50.0% of 6 test pictures right; 3 epochs in 6.0 s, the best is epoch 2.",
+        (
+            "50.0% of 6 test pictures right (95 % interval 18.8% to 81.2%; of 1 source); 3 epochs in 6.0 s, the best is epoch 2. "
+            "Synthetic: pictures were drawn by a program, and this holds for drawn ones, not for photographs."
+        ),
         "the curves part from epoch 2 on: the training loss falls on, the validation loss no longer",
         "2.00 s an epoch, 50.0 images/s, peak memory 1,024 MiB, all in 6.0 s",
         "  cat    precision 100.0%  recall  50.0%  of 2",
         "  dog    precision  40.0%  recall 100.0%  of 2",
         "  other  precision   none  recall   0.0%  of 2",
     ]
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "loss", "said"),
+    [
+        (1.0, 0.00001, "all validation pictures are right already, so more epochs can gain nothing on these"),
+        (1.0, 0.4, "more epochs may gain more"),
+        (0.99, 0.00001, "more epochs may gain more"),
+    ],
+)
+def test_curves_that_have_not_parted_promise_no_more_than_there_is(run, accuracy, loss, said):
+    found = run.read()
+    found["epochs"][1]["validation_loss"] = loss
+    run.write(found | {"parted": None, "validation_accuracy": accuracy})
+    assert f"the curves have not parted: {said}\n" in reporting.summary_text(run.root)
+    assert f"they have not: {said}<" in reporting.write(run.root).read_text()
+
+
+def test_page_says_how_much_the_test_pictures_prove(run):
+    page = reporting.write(run.root).read_text()
+    assert "95 % interval 18.8% to 81.2%" in page
+    assert page.index("Synthetic: pictures were drawn by a program") < page.index("What came out")
+    found = run.read()
+    # A run.json of an earlier version does not count sources.
+    found["dataset"] = {**found["dataset"], "synthetic": False}
+    del found["dataset"]["test_sources"]
+    run.write(found)
+    assert "81.2%); 3 epochs in 6.0 s, the best is epoch 2.\n" in reporting.summary_text(run.root)
+    assert "Synthetic" not in reporting.write(run.root).read_text()
 
 
 def test_summary_of_an_unfinished_training_counts_its_epochs(run):

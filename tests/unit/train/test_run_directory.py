@@ -5,7 +5,7 @@ import json
 import pytest
 
 from edgewise.core.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
-from edgewise.train.run_directory import FORMAT, RunDirectory, check_new, check_same, held
+from edgewise.train.run_directory import FINISHED, FORMAT, RunDirectory, check_new, check_same, held
 
 
 @pytest.fixture
@@ -34,6 +34,17 @@ def test_training_that_is_there_is_not_overwritten(directory, tmp_path):
     check_new(RunDirectory(tmp_path / "other"))
     with pytest.raises(AlreadyExistsError, match="holds a training that is running; go on with --resume"):
         check_new(directory)
+
+
+def test_training_that_has_finished_is_to_be_looked_at_not_gone_on_with(directory):
+    directory.write(directory.read() | {"state": FINISHED})
+    with pytest.raises(AlreadyExistsError) as raised:
+        check_new(directory)
+    assert (
+        f"holds a training that has finished, which stays as it is; look at it with `edgewise train show {directory.root}`"
+        in (raised.value.message)
+    )
+    assert "--resume" not in raised.value.message
 
 
 def test_training_goes_on_with_the_same_specification_and_dataset_only(directory, tmp_path):

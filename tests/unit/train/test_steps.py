@@ -59,6 +59,22 @@ def test_order_depends_on_seed_and_epoch_only():
     assert len({str(order(seed, overall)) for seed in (1, 2, 3) for overall in (1, 2, 3)}) > 4
 
 
+def test_first_step_tells_nothing_of_the_others(monkeypatch):
+    now_s, told = [0.0], []
+
+    class Slow(Model):
+        def train_on_batch(self, x, y, *, sample_weight, return_dict):
+            # The first makes the network's code.
+            now_s[0] += 1.0 if self.seen else 600.0
+            return super().train_on_batch(x, y, sample_weight=sample_weight, return_dict=return_dict)
+
+    monkeypatch.setattr("edgewise.train.steps.time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    made = Lesson(Examples(np.zeros((5, 1), np.float32), lambda picked: picked), np.zeros(5, np.int64), None, 1, 1)
+    what = StageModel(Slow([1.0] * 5), None, None)
+    train_epoch(what, made, Stage(1), epoch=0, overall=1, on_step=lambda share, whole_s, _: told.append(whole_s))
+    assert told == [None, None, None, 5.0, 5.0]
+
+
 def test_loss_that_is_no_number_ends_the_training():
     with pytest.raises(
         FailedPreconditionError, match=r"in epoch 7: a learning rate of 0\.5 is too high for this network"
