@@ -34,6 +34,14 @@ EXPORT = """\
 Write OUT/cloud/MODEL/VERSION in float32 and OUT/edge/MODEL/VERSION in int8, as `edgewise serve` and `edgewise release create` take them, and
 OUT/lineage.json. Both are asked about the test split, and nothing is written where they disagree too often.
 """
+EXPORT_EPILOG = """\
+exit codes: 0 they are there; 1 they could not be made, and why; 2 wrong arguments; 130, 143 stopped by SIGINT, SIGTERM
+"""
+RELEASE = """\
+
+What brings these versions to the hub as a release, with where they come from; DIR is the directory of your offline keys, which sign it
+(.edgewise/trust where `edgewise up` runs):
+"""
 _PACKAGES = ("tensorflow", "keras", "matplotlib", "onnx", "tf2onnx")
 
 
@@ -75,6 +83,7 @@ def _add_export(verbs: "Commands") -> None:
         "export",
         help="make versions of a model from a training",
         description=EXPORT,
+        epilog=EXPORT_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("directory", type=Path, metavar="DIR", help="of the training")
@@ -138,18 +147,25 @@ def _export(arguments: argparse.Namespace) -> int:
     from edgewise.train.exporting import export
 
     _check_packages()
-    done = export(
-        arguments.directory,
-        arguments.out,
-        model=arguments.model,
-        version=arguments.version,
-        agreement=arguments.agreement,
-        thresholds=dict(arguments.threshold),
-        dataset=arguments.dataset,
-        tensorflow=arguments.tensorflow,
-        force=arguments.force,
-        tell=print,
-    )
+    stopped: list[int] = []
+    try:
+        with _terminable(stopped):
+            done = export(
+                arguments.directory,
+                arguments.out,
+                model=arguments.model,
+                version=arguments.version,
+                agreement=arguments.agreement,
+                thresholds=dict(arguments.threshold),
+                dataset=arguments.dataset,
+                tensorflow=arguments.tensorflow,
+                force=arguments.force,
+                tell=print,
+            )
+    except KeyboardInterrupt:
+        print("stopped; each version is written whole or not at all, and the same command makes what is missing")
+        return 128 + (stopped[0] if stopped else signal.SIGINT)
+    print(RELEASE)
     print(done.release_command)
     return 0
 

@@ -30,6 +30,19 @@ def hint(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+def _hint_of_tables(name: str, allowed: Iterable[str], elsewhere: Mapping[str, Sequence[str]]) -> str:
+    """As `hint`; a key of another table that is written as it should be comes first, one that nearly is comes last."""
+    for table, keys in elsewhere.items():
+        if name in keys:
+            return f" (it belongs into {table})"
+    if here := hint(name, allowed):
+        return here
+    for table, keys in elsewhere.items():
+        if close := difflib.get_close_matches(name, keys, 1):
+            return f" (did you mean {close[0]!r} in {table}?)"
+    return ""
+
+
 def is_integer(value: object, low: int, high: int) -> TypeGuard[int]:
     """Whether a TOML value is a whole number in [low, high]; true and false are none."""
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
@@ -51,6 +64,7 @@ class TomlTable:
         key: dotted key of the table, "" for the top.
         values: what the TOML parser gave.
         allowed: the keys that may occur; empty allows any (a table keyed by names of the user's choice).
+        elsewhere: keys of other tables that are easily put here, by how that table is written, such as "[[stage]]".
 
     Attributes:
         fault: what its errors are; made of a message alone.
@@ -63,13 +77,22 @@ class TomlTable:
 
     fault: ClassVar[type[EdgewiseError]]
 
-    def __init__(self, file: str, key: str, values: Mapping[str, Any], allowed: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        file: str,
+        key: str,
+        values: Mapping[str, Any],
+        allowed: Sequence[str] = (),
+        elsewhere: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         self._file = file
         self._key = key
         self._values = values
         for name in values:
             if allowed and name not in allowed:
-                raise self.error(name, f"unknown key{hint(name, allowed)}; allowed: {', '.join(allowed)}")
+                raise self.error(
+                    name, f"unknown key{_hint_of_tables(name, allowed, elsewhere or {})}; allowed: {', '.join(allowed)}"
+                )
 
     def __contains__(self, name: str) -> bool:
         return name in self._values

@@ -48,6 +48,9 @@ from edgewise.study.scenario_table import Table
 NO_LINK: Final = "none"
 """The profile of a link that changes nothing."""
 
+NETWORKS: Final = "networks"
+"""The table of a comparison of networks, whose scenarios `edgewise.train.networks_study` reads."""
+
 MLPERF_SCENARIOS: Final = ("SingleStream", "MultiStream", "Server", "Offline")
 
 _MAX_SEED: Final = (1 << 53) - 1
@@ -70,6 +73,7 @@ _TOP_KEYS: Final = (
     "profile",
     "prices",
     "mlperf",
+    NETWORKS,
 )
 _SITE_KEYS: Final = ("tier", "url", "grpc", "pooled", "instances", "threads", "cpus")
 _SWEEP_KEYS: Final = ("targets", "profiles", "models", "protocols", "loads", "batching", "without")
@@ -107,6 +111,11 @@ def scenario_of(
 ) -> Scenario:
     """The scenario that these tables say; arguments and errors as those of `load`."""
     top = Table(str(path), "", values, _TOP_KEYS)
+    if NETWORKS in top:
+        raise top.error(
+            NETWORKS,
+            "this compares networks, which `edgewise study run` and `report` can do; leave it out for all else",
+        )
     place = path.parent if directory is None else directory
     sites = _sites(top.table("site"))
     own_profiles = _profiles(top.table("profile"), profiles)

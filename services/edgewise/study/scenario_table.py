@@ -17,8 +17,15 @@ class Table(TomlTable):
 
     fault: ClassVar[type[EdgewiseError]] = InvalidArgumentError
 
-    def __init__(self, file: str, key: str, values: Mapping[str, Any], allowed: Sequence[str] = ()) -> None:
-        super().__init__(file, key, values, allowed)
+    def __init__(
+        self,
+        file: str,
+        key: str,
+        values: Mapping[str, Any],
+        allowed: Sequence[str] = (),
+        elsewhere: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        super().__init__(file, key, values, allowed, elsewhere)
         for name in values:
             if not allowed and not _NAME.fullmatch(name):
                 raise self.error(

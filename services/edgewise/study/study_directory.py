@@ -66,9 +66,9 @@ def take(directory: Path, scenario: Scenario, heading: Heading, how: Taking) -> 
     """
     there = directory / JOURNAL
     try:
-        directory.mkdir(parents=True, exist_ok=True)
         if how.resume and not how.force:
             return _resumed(directory, heading)
+        directory.mkdir(parents=True, exist_ok=True)
         if there.exists() and not how.force:
             _refuse_study(directory)
         others = sorted(path.name for path in directory.iterdir() if path.name not in OURS)

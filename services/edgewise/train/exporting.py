@@ -12,12 +12,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgewise.core.errors import FailedPreconditionError, InternalError, InvalidArgumentError
+from edgewise.core.errors import AlreadyExistsError, FailedPreconditionError, InternalError, InvalidArgumentError
 from edgewise.core.versions import is_model_name
 from edgewise.model_server.building import photographs
 from edgewise.model_server.building.quantization import measure_agreement, run_network
 from edgewise.model_server.building.version_directory import Agreement, copy_file, write_version
-from edgewise.model_server.config.model_config import Layout
+from edgewise.model_server.config.model_config import FILE_NAME, Layout
 from edgewise.model_server.images.transforms import VERDICT, label
 from edgewise.protocols.dataset_manifest import TEST, TRAIN, Dataset, DatasetImage, read_dataset
 from edgewise.train import ancestry, networks, version_config
@@ -111,6 +111,13 @@ def export(
     source = dataset or Path(found["dataset"]["path"])
     content = _dataset(source, found)
     plan = version_config.plan(found, content.classes, dict(thresholds or {}))
+    digest = hashlib.sha256(directory.model.read_bytes()).hexdigest()
+    wanted = {CLOUD, EDGE, *([TENSORFLOW] if tensorflow else [])}
+    earlier = None if force else _check_earlier(out, model, version, digest, thresholds or {})
+    if earlier and wanted <= earlier.directories.keys() and earlier.agreement.verdict_ratio >= agreement:
+        for place in earlier.directories.values():
+            tell(f"{place}: made of this training (there already)")
+        return earlier
     tell("converting the network to ONNX")
     network = networks.build(plan.network, len(content.classes), plan.view.size_px, str(directory.model))
     with scratch_near(out, _SCRATCH_BYTES * network.model.count_params()):
@@ -132,7 +139,6 @@ def export(
         tell(unlike)
     written = {CLOUD: float32, EDGE: int8}
     directories = {}
-    digest = hashlib.sha256(directory.model.read_bytes()).hexdigest()
     for tier, network_bytes in written.items():
         config = version_config.config(
             plan, tier, digest, [(f"golden-{name}", expected) for _, name, expected in golden]
@@ -163,6 +169,9 @@ def export(
         "accuracy": accuracy,
         "compared": len(answers.images),
         "environment": found["environment"],
+        "network": digest,
+        "thresholds": dict(thresholds or {}),
+        "tiers": sorted(directories),
     }
     write_durably(out / LINEAGE, (json.dumps(facts, indent=1) + "\n").encode())
     return Exported(directories, measured, difference, accuracy, lineage, _command(model, version, out, lineage))
@@ -302,3 +311,43 @@ def _command(model: str, version: int, out: Path, lineage: Mapping[str, str]) ->
     for name, value in lineage.items():
         words += ["--lineage", f"{name}={value}"]
     return shlex.join(words) + " --trust DIR"
+
+
+def _check_earlier(
+    out: Path, model: str, version: int, digest: str, thresholds: Mapping[str, float]
+) -> Exported | None:
+    """Look what an earlier export wrote, before minutes go by in converting.
+
+    Returns: what came of it, where it was of the same training and the same thresholds; None where nothing is known of one.
+
+    Raises: AlreadyExistsError: it was another.
+    """
+    try:
+        facts = json.loads((out / LINEAGE).read_bytes())
+        made = Exported(
+            {tier: out / tier / model / str(version) for tier in facts["tiers"]},
+            Agreement(**facts["agreement"]),
+            facts["keras_difference"],
+            facts["accuracy"],
+            facts["lineage"],
+            _command(model, version, out, facts["lineage"]),
+        )
+        same = (facts["network"], facts["thresholds"]) == (digest, dict(thresholds))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    there = [place for place in made.directories.values() if place.exists()]
+    if (facts["model"], facts["version"]) != (model, version) or not there:
+        return None
+    if not same:
+        raise AlreadyExistsError(
+            f"{there[0]} is there already, of another training or with other thresholds; replace it with --force, or choose another --version or --out"
+        )
+    return made if all(_is_whole(place, digest) for place in made.directories.values()) else None
+
+
+def _is_whole(place: Path, digest: str) -> bool:
+    try:
+        text = (place / FILE_NAME).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return digest[:12] in text and any((place / name).is_file() for name in ("model.onnx", "saved_model.pb"))

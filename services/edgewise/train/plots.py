@@ -237,6 +237,8 @@ def _by_class(shown: Shown) -> Drawing:
         axes.set_yticks(range(count), [score.name for score in shown.scores])
         axes.invert_yaxis()
         axes.set_xlim(0, 1.12)
+        shares = (0.0, 0.25, 0.5, 0.75, 1.0)
+        axes.set_xticks(shares, [f"{share:.0%}" for share in shares])
         axes.grid(visible=False, axis="y")
         figure.legend(loc="upper left", ncols=2, bbox_to_anchor=(0, 1), handlelength=1.4)
         return figure

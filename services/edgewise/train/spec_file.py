@@ -65,7 +65,7 @@ def load(path: Path) -> Spec:
     Raises: InvalidArgumentError: it cannot be read, or says what cannot be done.
     """
     text, values = read_toml(path, "the specification")
-    top = Table(path.name, "", values, _TOP)
+    top = Table(path.name, "", values, _TOP, {"[[stage]]": _STAGE, "[early_stopping]": _STOPPING})
     return Spec(_settings(top, path), _path(path, top.text("dataset")), text)
 
 
@@ -75,7 +75,7 @@ def _settings(top: Table, path: Path) -> TrainSettings:
     weights = _weights(top, network, path)
     # Drawn layers that are left as they are would be all that a head has to learn from.
     unfreeze = ALL_GROUPS if weights == FROM_SCRATCH else 0
-    stages = tuple(_stage(one, network, unfreeze) for one in top.tables("stage", _STAGE))
+    stages = tuple(_stage(one, network, unfreeze) for one in _stage_tables(top, path))
     if not 1 <= len(stages) <= MAX_STAGES:
         raise top.error("stage", f"found {len(stages)} stages, expected 1 to {MAX_STAGES} tables [[stage]]")
     return TrainSettings(
@@ -94,6 +94,25 @@ def _settings(top: Table, path: Path) -> TrainSettings:
             min_delta=stopping.number("min_delta", 0.0, 100.0, 0.0),
         ),
     )
+
+
+class _StageTable(Table):
+    """Its messages count stages from 1, as a training's log does."""
+
+    __slots__ = ()
+
+    def path(self, name: str) -> str:
+        """The stage, and the key in it."""
+        return f"{self._key}, {name}"
+
+
+def _stage_tables(top: Table, path: Path) -> list[_StageTable]:
+    found = []
+    for number, value in enumerate(top.items("stage", top.tables_words("stage")), 1):
+        if not isinstance(value, dict):
+            raise top.wrong("stage", value, top.item_words("stage"))
+        found.append(_StageTable(path.name, f"stage {number}", value, _STAGE))
+    return found
 
 
 def _stage(table: Table, network: str, unfreeze: int) -> Stage:

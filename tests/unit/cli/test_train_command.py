@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -37,6 +38,27 @@ def test_missing_dataset_is_named(tmp_path, capsys):
 def test_show_says_where_no_training_is(tmp_path, capsys):
     assert main(["train", "show", str(tmp_path)]) == 1
     assert "holds no run.json; expected a directory that `edgewise train run` wrote" in capsys.readouterr().err
+
+
+def exported(tmp_path, monkeypatch, export):
+    monkeypatch.setattr("edgewise.train.exporting.export", export)
+    return main(["train", "export", str(tmp_path), "--out", str(tmp_path), "--version", "1"])
+
+
+def test_export_says_what_the_command_is_that_it_ends_with(tmp_path, monkeypatch, capsys):
+    done = SimpleNamespace(release_command="edgewise release create pets 1 --trust DIR")
+    assert exported(tmp_path, monkeypatch, lambda *_words, **_named: done) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "DIR is the directory of your offline keys" in "".join(lines[:-1])
+    assert lines[-1] == done.release_command
+
+
+def test_export_that_is_stopped_says_so(tmp_path, monkeypatch, capsys):
+    def stopped(*_words, **_named):
+        raise KeyboardInterrupt
+
+    assert exported(tmp_path, monkeypatch, stopped) == 130
+    assert capsys.readouterr().out.startswith("stopped; each version is written whole or not at all")
 
 
 @pytest.mark.parametrize(

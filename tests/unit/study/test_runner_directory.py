@@ -106,6 +106,7 @@ def test_what_a_killed_study_had_half_written_is_taken_away(tmp_path):
 def test_there_has_to_be_something_to_go_on_with(tmp_path):
     with pytest.raises(NotFoundError, match="leave --resume out"):
         taken(tmp_path / "none", resume=True)
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_damaged_journal_is_not_gone_on_with(tmp_path):

@@ -1,9 +1,12 @@
 """No version is made of networks that disagree; verdicts and golden inputs follow from the classes."""
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
-from edgewise.core.errors import FailedPreconditionError, InternalError, InvalidArgumentError
+from edgewise.core.errors import AlreadyExistsError, FailedPreconditionError, InternalError, InvalidArgumentError
 from edgewise.model_server.building.version_directory import Agreement
 from edgewise.protocols.dataset_manifest import Dataset, DatasetImage
 from edgewise.train import exporting, version_config
@@ -98,6 +101,50 @@ def test_some_of_many_are_taken_from_everywhere():
     picked = evenly(images, 5)
     assert [image.file for image in picked] == [f"test/cat/{at}.jpg" for at in (0, 24, 49, 74, 99)]
     assert evenly(images, 200) == images
+
+
+@pytest.fixture
+def earlier(tmp_path):
+    """An export of version 3 of pets, as far as it is looked at."""
+    for tier in ("cloud", "edge"):
+        place = tmp_path / tier / "pets" / "3"
+        place.mkdir(parents=True)
+        (place / "model.toml").write_text(f'description = "(network {"a" * 12})"')
+        (place / "model.onnx").write_bytes(b"x")
+    facts = {
+        "model": "pets",
+        "version": 3,
+        "lineage": {"dataset": "d"},
+        "agreement": asdict(agreement(0.97)),
+        "keras_difference": 1e-6,
+        "accuracy": {"keras": 0.9},
+        "network": "a" * 64,
+        "thresholds": {"dog": 0.8},
+        "tiers": ["cloud", "edge"],
+    }
+    (tmp_path / "lineage.json").write_text(json.dumps(facts))
+    return tmp_path
+
+
+def test_what_an_earlier_export_made_of_the_same_is_known_without_converting(earlier):
+    found = exporting._check_earlier(earlier, "pets", 3, "a" * 64, {"dog": 0.8})
+    assert found.agreement == agreement(0.97)
+    assert found.directories == {tier: earlier / tier / "pets" / "3" for tier in ("cloud", "edge")}
+    assert "--lineage dataset=d" in found.release_command
+
+
+@pytest.mark.parametrize(("digest", "thresholds"), [("b" * 64, {"dog": 0.8}), ("a" * 64, {})])
+def test_another_export_is_refused_before_converting(earlier, digest, thresholds):
+    with pytest.raises(AlreadyExistsError, match=r"cloud/pets/3 is there already, of another training or with other"):
+        exporting._check_earlier(earlier, "pets", 3, digest, thresholds)
+
+
+def test_nothing_is_taken_for_granted_of_an_export_that_is_not_whole(earlier):
+    assert exporting._check_earlier(earlier, "pets", 4, "a" * 64, {"dog": 0.8}) is None
+    (earlier / "edge" / "pets" / "3" / "model.onnx").unlink()
+    assert exporting._check_earlier(earlier, "pets", 3, "a" * 64, {"dog": 0.8}) is None
+    (earlier / "lineage.json").write_text("{}")
+    assert exporting._check_earlier(earlier, "pets", 3, "a" * 64, {"dog": 0.8}) is None
 
 
 def test_command_to_type_next_is_quoted(tmp_path):

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from edgewise.cli.study import _profiles
-from edgewise.core.errors import InvalidArgumentError
+from edgewise.core.errors import InvalidArgumentError, NotFoundError
+from edgewise.study import scenario_file
+from edgewise.study.study_directory import Taking
 from edgewise.train import spec_file
 from edgewise.train.networks_study import runner, scenario
 from support.networks_world import SCENARIO
@@ -68,6 +70,47 @@ def test_what_is_wrong_is_said_with_its_key(tmp_path, old, new, said):
         read(tmp_path, SCENARIO.replace(old, new))
     assert said in caught.value.message
     assert "scenario.toml" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            '"float32", "int8"',
+            '"float32", "int9"',
+            "networks.formats[1]: there is no format 'int9' (did you mean 'int8'?)",
+        ),
+        ("epochs = 2", "epochs = 0", "networks.epochs: found 0"),
+    ],
+)
+def test_what_the_networks_table_says_comes_before_what_others_lack(tmp_path, old, new, said):
+    alone = SCENARIO.partition("[run]")[0]
+    with pytest.raises(InvalidArgumentError) as caught:
+        read(tmp_path, alone.replace(old, new))
+    assert said in caught.value.message
+
+
+def test_nothing_to_go_on_with_leaves_no_directory(tmp_path):
+    found = read(tmp_path, SCENARIO)
+    with pytest.raises(NotFoundError, match="leave --resume out to begin one"):
+        runner.run(found, tmp_path / "o3", profiles=_profiles(), draw=lambda *_words: None, how=Taking(resume=True))
+    assert not (tmp_path / "o3").exists()
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("network", "network: unknown key (did you mean 'networks'?); allowed: title, "),
+        ("networks", "networks: this compares networks, which `edgewise study run` and `report` can do"),
+    ],
+)
+def test_other_studies_know_the_name_of_the_table(tmp_path, table, said):
+    path = tmp_path / "scenario.toml"
+    path.write_text(SCENARIO.replace("[networks]", f"[{table}]"))
+    with pytest.raises(InvalidArgumentError) as caught:
+        scenario_file.load(path, _profiles())
+    assert said in caught.value.message
+    assert ", networks" in caught.value.message or table == "networks"
 
 
 def test_a_dataset_that_is_not_there_is_said_before_anything_is_made(tmp_path):

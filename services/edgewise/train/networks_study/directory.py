@@ -144,8 +144,9 @@ def taken(root: Path, scenario: NetworksScenario, how: Taking, environment: Mapp
         NotFoundError: there is nothing to go on with.
     """
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        # Before it is made: what is refused leaves nothing.
         _check(root, scenario, how)
+        root.mkdir(parents=True, exist_ok=True)
         number = os.open(root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise FailedPreconditionError(f"{root} cannot hold a study: {error.strerror or error}") from None
@@ -189,7 +190,7 @@ def _check(root: Path, scenario: NetworksScenario, how: Taking) -> None:
         raise AlreadyExistsError(
             f"{root} holds {words} ({there.title!r}); go on with --resume, or begin anew with --force"
         )
-    others = sorted(one.name for one in root.iterdir() if one.name not in OURS)
+    others = sorted(one.name for one in root.iterdir() if one.name not in OURS) if root.exists() else []
     if others and there is None:
         raise AlreadyExistsError(
             f"{root} holds other files, such as {others[0]}; name a directory that is empty or not there yet"

@@ -17,7 +17,7 @@ FORMATS: Final = ("tensorflow", "float32", "int8")
 TIERS: Final[Mapping[str, str]] = {"tensorflow": "tensorflow", "float32": "cloud", "int8": "edge"}
 """Where `edgewise train export` puts the version of each format."""
 
-KEY: Final = "networks"
+KEY: Final = scenario_file.NETWORKS
 _KEYS: Final = (
     "names",
     "formats",
@@ -121,12 +121,6 @@ def load(path: Path, profiles: Mapping[str, NetworkProfile], *, directory: Path 
     for at, name in enumerate(pretrained):
         if not NETWORKS[name].published:
             raise table.error(f"pretrained[{at}]", f"there are no published weights of {name!r}")
-    sweep = top.table("sweep")
-    for key, of in (("models", sweep), ("model", top)):
-        if key in of:
-            raise of.error(key, "the models are those of [networks]; leave it out")
-    if "sweep" not in values:
-        raise top.missing("sweep", "a table with targets, protocols and loads")
     size = table.integer("size", 0, 1024, 0)
     for name in names:
         if 0 < size < NETWORKS[name].least_px:
@@ -156,6 +150,12 @@ def load(path: Path, profiles: Mapping[str, NetworkProfile], *, directory: Path 
         learning_rate=table.number("learning_rate", 1e-7, 10, 1e-4),
         pretrained=pretrained,
     )
+    sweep = top.table("sweep")
+    for key, of in (("models", sweep), ("model", top)):
+        if key in of:
+            raise of.error(key, "the models are those of [networks]; leave it out")
+    if "sweep" not in values:
+        raise top.missing("sweep", "a table with targets, protocols and loads")
     # Whatever is wrong with the other tables shows before anything is trained. `pets` takes photographs, as these will.
     found.deployment(profiles, {model_name(*one): {"kind": "pets"} for one in found.versions}, None)
     return found
