@@ -128,15 +128,22 @@ def ask(arguments: argparse.Namespace, nights: range) -> int:
 
 
 def keep(directory: Path, nights: range) -> int:
-    """Write the views to a directory, and what is on them beside them."""
+    """Write the views to a directory, and what is on them beside them; nights that are there stay."""
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / "labels.csv").open("w", newline="") as file:
+    path = directory / "labels.csv"
+    kept: dict[str, tuple[str, str]] = {}
+    if path.exists():
+        with path.open(newline="") as file:
+            kept = {row["file"]: (row["label"], row["source"]) for row in csv.DictReader(file)}
+    for name, source, truth, content in views(nights):
+        (directory / f"{name}.jpg").write_bytes(content)
+        kept[f"{name}.jpg"] = truth, source
+    with path.open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(("file", "label", "source"))
-        for name, source, truth, content in views(nights):
-            (directory / f"{name}.jpg").write_bytes(content)
-            rows.writerow((f"{name}.jpg", truth, source))
-    print(f"{len(nights)} nights in {directory}")
+        rows.writerows((name, *said) for name, said in kept.items())
+    there = len({source for _, source in kept.values()})
+    print(f"{len(nights)} {'night' if len(nights) == 1 else 'nights'} written; {there} in {directory}")
     return 0
 
 
