@@ -35,6 +35,15 @@ class Journal:
         self._is_failing = False
         self._was_open = False
 
+    def check(self) -> None:
+        """Look whether there can be a log.
+
+        Raises:
+            OSError: there cannot.
+        """
+        if self._path is not None:
+            self._path.open("a").close()
+
     def picture(self, frame: str, answer: Answer, door: Door, *, counted: bool) -> None:
         """A picture, what was said of it, and what the door makes of it.
 

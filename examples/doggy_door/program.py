@@ -3,7 +3,7 @@
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TextIO
 
@@ -11,13 +11,14 @@ from doggy_door.actuator import Actuator, ActuatorError, DryActuator, FileActuat
 from doggy_door.asking import Answer, Asker
 from doggy_door.door import Door
 from doggy_door.journal import Journal
-from doggy_door.lines import Lines, let_go
+from doggy_door.lines import Lines, let_go, reason_of
 from doggy_door.settings import LockSettings, Settings, Wanted, api_key, parse
 from doggy_door.sources import CameraSource, FolderSource, Frame, Source, SourceError, VideoSource, WatchedFolder
 from doggy_door.view import View, view_for
-from edgewise.client import Client, EdgewiseError
+from edgewise.client import Client, EdgewiseError, InvalidArgumentError
 
 POLL_S = 0.05
+_WORDS = {"spoiled": "corrupt", "missed": "without an answer", "stale": "too old"}
 
 
 class Stop:
@@ -81,16 +82,18 @@ def run(wanted: Wanted, stopped: Stop, *, out: TextIO, err: TextIO) -> int:
     Returns: the exit code; 1 when the lock failed.
 
     Raises:
-        EdgewiseError: a URL or key that cannot be used.
+        EdgewiseError: a URL, key or log that cannot be used.
         SourceError: no such source.
         ActuatorError: no such lock.
     """
     settings = wanted.settings
     source = _source(wanted)
     journal = Journal(Path(settings.log) if settings.log else None, err)
+    _check_log(journal, settings.log)
     shown = Lines(out, journal.unseen)
     client = Client(settings.gateway, api_key=api_key(settings))
     actuator = _actuator(settings.lock, shown)
+    _look_for_model(settings, client, Lines(err))
     view = view_for(shown, is_plain=wanted.is_plain)
     door = Door(settings.rules, now_s=time.monotonic())
     try:
@@ -105,9 +108,41 @@ def run(wanted: Wanted, stopped: Stop, *, out: TextIO, err: TextIO) -> int:
         view.close()
         source.close()
         client.close()
-        told = ", ".join(f"{count} {name}" for name, count in sorted(journal.counts.items()))
-        shown.say(f"doggy_door: shut; {told or 'no picture'}; {source.skipped} unreadable")
+        shown.say(f"doggy_door: shut; {_told(journal.counts, source.skipped)}")
     return 0
+
+
+def _check_log(journal: Journal, name: str) -> None:
+    """Before the door is there: later a log that fails stops nothing.
+
+    Raises:
+        InvalidArgumentError: it cannot be written.
+    """
+    try:
+        journal.check()
+    except OSError as error:
+        raise InvalidArgumentError(
+            f'the log {name} cannot be written: {reason_of(error)}; name another with --log, or --log "" for none'
+        ) from None
+
+
+def _look_for_model(settings: Settings, client: Client, err: Lines) -> None:
+    """Say it where nobody serves the model. The door watches all the same: it may be up before its network is, and stays shut so long."""
+    try:
+        client.metadata(settings.model, timeout_s=settings.deadline_ms / 1000)
+    except EdgewiseError as error:
+        err.say(
+            f"doggy_door: the model {settings.model} is not served at {settings.gateway} as it seems: {error.message.rstrip('.')}; "
+            "the door stays shut until it is"
+        )
+
+
+def _told(counts: Mapping[str, int], skipped: int) -> str:
+    """What became of the pictures, in words."""
+    said = [f"{count} {_WORDS.get(name, name)}" for name, count in sorted(counts.items())]
+    if skipped:
+        said.append(f"{skipped} not taken (unreadable, too large or the same again)")
+    return ", ".join(said) or "no picture"
 
 
 def _follow(source: Source, porter: Porter, stopped: Stop, every_s: float) -> None:

@@ -32,6 +32,9 @@ _TOP: Final = (
 )
 _LOCK: Final = ("kind", "file", "open", "shut", "heartbeat_s")
 _SECONDS: Final = ("window_s", "veto_s", "hold_s", "max_open_s", "silent_s", "stale_s")
+_DOOR: Final = ("needed", "of", *_SECONDS)
+_MAX_SOURCE: Final = 128
+"""Letters of a source; the gateway keeps no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,18 +128,18 @@ def read_settings(file: str, document: dict[str, Any]) -> Settings:
         InvalidArgumentError: which key is wrong, what was found, and what would be right.
     """
     usual = Settings()
-    top = _Table(file, "", document, _TOP)
+    top = _Table(file, "", document, _TOP, {"[door]": _DOOR, "[lock]": _LOCK})
     settings = Settings(
         gateway=top.text("gateway", usual.gateway),
         model=top.text("model", usual.model),
         route=top.text("route", usual.route, ROUTES),
-        source=top.text("source", usual.source),
+        source=_source(top, usual.source),
         deadline_ms=top.integer("deadline_ms", 10, 10_000, usual.deadline_ms),
         fps=top.number("fps", 0.1, 60, usual.fps),
         log=top.text("log", usual.log),
         api_key_file=top.text("api_key_file", usual.api_key_file),
         lock=_lock(top.table("lock", _LOCK)),
-        rules=_rules(top.table("door", ("needed", "of", *_SECONDS))),
+        rules=_rules(top.table("door", _DOOR)),
         confidences=_confidences(top.table("confidence", ("dog", "cat"))),
         names=_names(top.table("labels", ("dog", "cat"))),
     )
@@ -150,6 +153,13 @@ def read_settings(file: str, document: dict[str, Any]) -> Settings:
     return settings
 
 
+def _source(table: _Table, usual: str) -> str:
+    source = table.text("source", usual)
+    if len(source) > _MAX_SOURCE or not (source.isascii() and source.isprintable()):
+        raise table.wrong("source", source, f"at most {_MAX_SOURCE} printable ASCII characters, such as {usual}")
+    return source
+
+
 def _lock(table: _Table) -> LockSettings:
     usual = LockSettings()
     lock = LockSettings(
@@ -161,6 +171,8 @@ def _lock(table: _Table) -> LockSettings:
     )
     if lock.kind == "file" and not lock.file:
         raise table.missing("file", "the file that the lock follows, such as '/sys/class/leds/doggy-door/brightness'")
+    if lock.file and "kind" not in table:
+        raise table.missing("kind", "'file', so that the file is used, or 'terminal' or 'dry', which move nothing")
     if lock.opened == lock.shut:
         raise table.wrong("shut", lock.shut, "something else than what opens")
     return lock
@@ -213,13 +225,15 @@ def parse(words: Sequence[str] | None = None) -> Wanted:
     parser.add_argument("--fps", type=float, metavar="N", help="pictures a second, at most")
     parser.add_argument("--log", metavar="FILE", help='JSON lines; "" for none')
     parser.add_argument("--lock", choices=LOCKS)
-    parser.add_argument("--lock-file", metavar="FILE")
+    parser.add_argument("--lock-file", metavar="FILE", help="what the lock follows; makes it --lock file")
     for kind in ("dog", "cat"):
         parser.add_argument(
             f"--{kind}-label", action="append", metavar="NAME", help=f"what the model calls a {kind}; may be repeated"
         )
     parser.add_argument("--plain", action="store_true", help="lines instead of a picture of the door")
     given = parser.parse_args(words)
+    if given.lock_file is not None and given.lock not in {None, "file"}:
+        parser.error(f"--lock-file goes with --lock file; --lock {given.lock} moves no file")
     document = {} if given.settings is None else _document(given.settings)
     for name in ("gateway", "model", "route", "source", "deadline_ms", "fps", "log"):
         if getattr(given, name) is not None:

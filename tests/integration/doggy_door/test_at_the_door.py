@@ -235,6 +235,7 @@ def test_a_folder_of_all_sorts_opens_nothing_and_says_what_it_saw(images, door_p
     assert len(seen) == len(list(images.glob("*.jpg")))
     assert not any("moved" in line for line in program.lines)
     assert program.lock.read_text() == "0"
+    assert "is not served" not in program.out
 
 
 def test_what_cannot_be_used_ends_it_with_a_word(where):

@@ -38,6 +38,11 @@ def test_the_file_beside_the_program_says_what_is_usual():
         ("[labels]\ncat = ['chat', ' ']", r"door.toml: labels.cat\[1\]: found ' ', expected a label of the model's"),
         ("[lock]\nkind = 'gpio'", "door.toml: lock.kind: found 'gpio', expected one of 'terminal', 'dry', 'file'"),
         ("[lock]\nkind = 'file'", "door.toml: lock.file: missing, expected the file that the lock follows"),
+        ("[lock]\nfile = '/x'", "door.toml: lock.kind: missing, expected 'file', so that the file is used"),
+        ("needed = 3", r"door.toml: needed: unknown key \(it belongs into \[door\]\); allowed: gateway, "),
+        ("neded = 3", r"door.toml: neded: unknown key \(did you mean 'needed' in \[door\]\?\)"),
+        (f"source = '{'x' * 129}'", "door.toml: source: found 'x.*expected at most 128 printable ASCII characters"),
+        ("source = 'tür'", "door.toml: source: found 'tür', expected at most 128"),
         ("[lock]\nopen = '0'", "door.toml: lock.shut: found '0', expected something else than what opens"),
         ("deadline_ms = 1400", "door.toml: door.silent_s: found 1.5, which is no more than one picture may take"),
         ("[lock]\nheartbeat_s = 0.5", "door.toml: lock.heartbeat_s: found 0.5"),
@@ -64,6 +69,18 @@ def test_the_command_line_goes_first(tmp_path):
     assert (settings.model, settings.fps, settings.log) == ("mine", 10, "")
     assert settings.names == OwnNames(dog=("chien",), cat=("chat", "matou"))
     assert (settings.lock.kind, settings.lock.file, settings.lock.heartbeat_s) == ("file", "/x", 5)
+
+
+def test_a_lock_of_the_settings_may_be_tried_out_without_moving_it(tmp_path):
+    path = tmp_path / "door.toml"
+    path.write_text(f"source = '{'x' * 128}'\n[lock]\nkind = 'file'\nfile = '/x'")
+    assert parse(["--folder", "a", "--settings", str(path), "--lock", "dry"]).settings.lock.kind == "dry"
+
+
+def test_a_file_for_a_lock_that_follows_none_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        parse(["--folder", "a", "--lock", "dry", "--lock-file", "/x"])
+    assert "--lock-file goes with --lock file; --lock dry moves no file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
