@@ -102,13 +102,11 @@ def _best_loss(found: Mapping[str, Any]) -> float:
 
 def _result(found: Mapping[str, Any]) -> Iterator[str]:
     test = found["test"]
-    if found["dataset"]["synthetic"]:
-        yield paragraph(SYNTHETIC)
     proof = (
         ("test accuracy", f"{test['accuracy']:.1%} of {test['images']} pictures"),
         (
             "how sure that is",
-            f"{interval_text(test['accuracy'], test['images'])} (Wilson's), if no picture is like another; those of one source are",
+            f"{interval_text(test['accuracy'], test['images'])} (Wilson's), if each picture is independent of the others; those of one source are not",
         ),
         ("the test pictures are", tested_sources_text(found)),
     )

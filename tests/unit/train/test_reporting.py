@@ -77,6 +77,8 @@ def test_plots_are_files_too(run):
         assert {f"{name}.png", f"{name}.svg"} <= names
     assert (run.plots / "mistakes.png").read_bytes().startswith(b"\x89PNG")
     assert "best: epoch 2" in (run.plots / "loss.svg").read_text()
+    # In the words of the bars that it measures.
+    assert ">75%<" in (run.plots / "by-class.svg").read_text()
 
 
 def test_summary_is_what_a_terminal_shows(run):
