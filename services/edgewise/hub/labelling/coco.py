@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.hub.labelling.entries import EXPORTED, Entry, Found
-from edgewise.hub.labelling.files import MAX_ENTRIES, Pictures, listed, read_json, suffix_of
+from edgewise.hub.labelling.files import MAX_ENTRIES, Pictures, id_in, listed, read_json, suffix_of
 from edgewise.hub.labelling.shown import Shown
 
 ANNOTATIONS: Final = "annotations.json"
@@ -97,7 +97,7 @@ def _add(
     about = image.get(_FIELD)
     about = about if isinstance(about, dict) else {}
     sample_id = about.get("id")
-    sample_id = sample_id if isinstance(sample_id, str) else ""
+    sample_id = sample_id if isinstance(sample_id, str) and sample_id else id_in(name)
     picture = pictures.find(name) if sample_id else pictures.needed(name)
     kept = {key: text for key in _KEPT if isinstance(text := about.get(key), str)}
     synthetic = about.get("synthetic") is True

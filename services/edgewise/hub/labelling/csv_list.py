@@ -11,7 +11,7 @@ from typing import Final
 
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.hub.labelling.entries import EXPORTED, Entry, Found
-from edgewise.hub.labelling.files import MAX_ENTRIES, Pictures, listed, read_text, suffix_of
+from edgewise.hub.labelling.files import MAX_ENTRIES, Pictures, id_in, listed, read_text, suffix_of
 from edgewise.hub.labelling.shown import Shown
 
 LABELS: Final = "labels.csv"
@@ -79,7 +79,8 @@ def _add(found: Found, pictures: Pictures, head: Sequence[str], row: Sequence[st
         found.refuse(where, f"has {len(row)} columns, expected {len(head)} as the first line has")
         return
     said = {name: value.strip() for name, value in zip(head, row, strict=True)}
-    sample_id, name = said.get("id", ""), said.get("file", "")
+    name = said.get("file", "")
+    sample_id = said.get("id", "") or id_in(name)
     if not sample_id and not name:
         found.refuse(where, "names neither an id nor a file")
         return

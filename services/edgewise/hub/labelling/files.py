@@ -1,6 +1,7 @@
 """Files that somebody hands in: read within bounds, and never from elsewhere than where they were said to be."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,8 @@ MAX_PICTURE_BYTES: Final = 32 << 20
 MAX_ENTRIES: Final = 1_000_000
 SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp")
 _TYPES: Final = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
+_NAMED: Final = re.compile(r"([0-9a-f]{32}(?:-[0-9]{1,4})?)\.(?:jpe?g|png|webp)", re.IGNORECASE)
+"""As exports name the picture of a sample."""
 _PLACES: Final = ("", "images", "data")
 """Where the formats put pictures, below the directory of the file that lists them."""
 
@@ -22,6 +25,12 @@ _PLACES: Final = ("", "images", "data")
 def suffix_of(content_type: str) -> str:
     """Of a picture's file; "" for what is no picture that is known."""
     return _TYPES.get(content_type.partition(";")[0].strip().lower(), "")
+
+
+def id_in(name: str) -> str:
+    """The id of a sample in the name that its picture has in an export, with or without folders before it; "" where there is none."""
+    found = _NAMED.fullmatch(name.replace("\\", "/").rpartition("/")[2])
+    return found[1].lower() if found else ""
 
 
 def read_bytes(path: Path, most: int) -> bytes:
