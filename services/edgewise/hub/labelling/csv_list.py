@@ -15,6 +15,7 @@ from edgewise.hub.labelling.files import MAX_ENTRIES, Pictures, id_in, listed, r
 from edgewise.hub.labelling.shown import Shown
 
 LABELS: Final = "labels.csv"
+LISTS: Final = (LABELS,)
 COLUMNS: Final = (
     *("id", "file", "label", "source", "site", "captured", "model", "version", "prediction", "confidence"),
     *("width", "height", "synthetic", EXPORTED),
@@ -55,7 +56,7 @@ def read(path: Path) -> Found:
 
     Raises: InvalidArgumentError: it is none.
     """
-    file = listed(path, (LABELS,))
+    file = listed(path, LISTS)
     text = read_text(file)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     found, pictures = Found(), Pictures(file.parent)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from edgewise.core.errors import EdgewiseError, FailedPreconditionError, InvalidArgumentError
+from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError
 from edgewise.core.file_names import checked_name
 from edgewise.protocols.image_header import picture_type
 
@@ -110,7 +110,8 @@ class Pictures:
         for place in _PLACES:
             path = self._root / place / plain
             if plain and path.is_file():
-                self._check(path)
+                if fault := self.check(path):
+                    raise InvalidArgumentError(f"{path} {fault}")
                 return path
         return None
 
@@ -135,16 +136,10 @@ class Pictures:
         yield from (one for one in found if not one.name.startswith(".") and one.name != "Thumbs.db")
 
     def check(self, path: Path) -> str:
-        """Why a file is not to be read; "" where nothing is wrong."""
-        try:
-            self._check(path)
-        except EdgewiseError as error:
-            return error.message
-        return ""
-
-    def _check(self, path: Path) -> None:
-        if not path.resolve().is_relative_to(self._real):
-            raise InvalidArgumentError(f"{path} is a link that leads out of {self._root}; copy the picture instead")
+        """Why a file is not to be read, behind its name; "" where nothing is wrong."""
+        if path.resolve().is_relative_to(self._real):
+            return ""
+        return f"is a link that leads out of {self._root}; copy the picture instead"
 
 
 def listed(path: Path, names: tuple[str, ...]) -> Path:
@@ -161,4 +156,6 @@ def listed(path: Path, names: tuple[str, ...]) -> Path:
     for name in names:
         if (path / name).is_file():
             return path / name
-    raise InvalidArgumentError(f"{path} holds none of the files {', '.join(names)}; name the file itself")
+    classes = [one.name for one in Pictures(path).walk(path) if one.is_dir() and one.name not in _PLACES]
+    folders = f"; if folders such as {sorted(classes)[0]} are classes, use --format folder" if classes else ""
+    raise InvalidArgumentError(f"{path} holds none of the files {', '.join(names)}; name the file itself{folders}")

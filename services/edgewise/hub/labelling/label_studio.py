@@ -18,6 +18,7 @@ from edgewise.hub.labelling.files import MAX_ENTRIES, Pictures, id_in, listed, r
 from edgewise.hub.labelling.shown import Shown
 
 TASKS: Final = "tasks.json"
+LISTS: Final = (TASKS, "result.json")
 CONFIGURATION: Final = "label-config.xml"
 _ID: Final = "edgewise_id"
 _CONTROL, _PICTURE = "label", "image"
@@ -53,7 +54,7 @@ def read(path: Path) -> Found:
 
     Raises: InvalidArgumentError: it is none.
     """
-    file = listed(path, (TASKS, "result.json"))
+    file = listed(path, LISTS)
     value = read_json(file)
     if not isinstance(value, list):
         raise InvalidArgumentError(f"{file}: found no list, expected one of tasks, as Label Studio exports JSON")

@@ -327,12 +327,15 @@ def test_what_is_wrong_in_coco_is_refused_by_its_place(tmp_path):
             {"id": 7, "file_name": "missing.jpg"},
             {"id": 8},
             "text",
+            {"id": 9, "file_name": "cat.jpg"},
         ],
         categories=CATEGORIES,
         annotations=[
             {"image_id": 5, "category_id": 18},
             {"image_id": 5, "category_id": 17},
-            {"image_id": 5, "category_id": 3},
+            {"image_id": 9, "category_id": 3},
+            {"image_id": 9, "category_id": 17},
+            {"image_id": 9, "category_id": None},
             {"image_id": 99, "category_id": 17},
         ],
     )
@@ -343,7 +346,7 @@ def test_what_is_wrong_in_coco_is_refused_by_its_place(tmp_path):
         said,
         (
             ("annotations[2]", "category_id: found 3, expected one of the categories' ids: 17, 18"),
-            ("annotations[3]", "image_id: found 99, expected one of the images' ids"),
+            ("annotations[5]", "image_id: found 99, expected one of the images' ids"),
             ("images[0]", "'dog.jpg' is annotated as cat, dog; a picture has one class here"),
             ("images[1]", 'leads out of the directory with ".."'),
             ("images[2]", "there is no file 'missing.jpg'"),
@@ -399,6 +402,32 @@ def test_a_folder_is_the_label_of_what_lies_in_it_wherever_it_lay_before(tmp_pat
     ]
 
 
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("other", FORMATS)
+def test_what_another_format_wrote_is_refused_with_the_format_that_reads_it(tmp_path, name, other):
+    out, _ = exported(tmp_path, other, sample(ONE, "dog"))
+    if name == other:
+        assert len(read(name, out).entries) == 1
+        return
+    with pytest.raises(InvalidArgumentError) as error:
+        read(name, out)
+    [held] = {"samples.json", "labels.csv", "annotations.json", "tasks.json"} & {one.name for one in out.iterdir()}
+    assert error.value.message.startswith(f"{out} holds {held}, which is read with --format {other}, not {name}")
+
+
+def test_a_list_and_folders_of_classes_are_told_apart(tmp_path):
+    pets = tmp_path / "pets"
+    (pets / "dog").mkdir(parents=True)
+    (pets / "dog" / "one.jpg").write_bytes(JPEG % 1)
+    with pytest.raises(InvalidArgumentError, match="if folders such as dog are classes, use --format folder"):
+        read("csv", pets)
+    (pets / "labels.csv").write_text("file,label\n")
+    with pytest.raises(InvalidArgumentError, match="nonetheless, put that file elsewhere"):
+        read("folder", pets)
+    with pytest.raises(InvalidArgumentError, match="labels.csv is read with --format csv, not folder"):
+        read("folder", pets / "labels.csv")
+
+
 def test_what_does_not_belong_into_folders_is_refused(tmp_path):
     secret = tmp_path / "secret.jpg"
     secret.write_bytes(JPEG % 1)
@@ -424,6 +453,7 @@ def test_what_does_not_belong_into_folders_is_refused(tmp_path):
     ):
         assert where == str(out / name)
         assert expected in why
+        assert str(out / name) not in why
 
 
 @pytest.mark.parametrize(
