@@ -223,13 +223,8 @@ def _export(arguments: argparse.Namespace) -> int:
     with connect(arguments) as client, meter("writing", None) as on_bytes:
         samples = client.samples(asked_for(arguments), most=arguments.limit)
         done = export(samples, client.sample_picture, BY_NAME[arguments.format], arguments.out, on_bytes=on_bytes)
-    left_out = (
-        (done.without_label, "without a label left out"),
-        (done.without_picture, "without a picture left out"),
-        (done.gone, "gone meanwhile"),
-    )
-    said = [counted(done.pictures, "picture"), *(f"{count:,} {what}" for count, what in left_out if count)]
-    print(f"{arguments.out}: {', '.join(said)}")
+    left_out = f", {done.left_out}" if done.left_out else ""
+    print(f"{arguments.out}: {counted(done.pictures, 'picture')}{left_out}")
     return 0
 
 

@@ -157,5 +157,5 @@ def listed(path: Path, names: tuple[str, ...]) -> Path:
         if (path / name).is_file():
             return path / name
     classes = [one.name for one in Pictures(path).walk(path) if one.is_dir() and one.name not in _PLACES]
-    folders = f"; if folders such as {sorted(classes)[0]} are classes, use --format folder" if classes else ""
+    folders = f"; if folders such as {min(classes)} are classes, use --format folder" if classes else ""
     raise InvalidArgumentError(f"{path} holds none of the files {', '.join(names)}; name the file itself{folders}")

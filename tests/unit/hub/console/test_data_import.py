@@ -112,7 +112,7 @@ def test_what_was_changed_in_a_file_is_taken_unless_others_changed_it_meanwhile(
     taken = brought(hub, form, tmp_path / "out")
     assert hub.labels == {ONE: "lynx", TWO: "dog", THREE: "", FOUR: "lynx"}
     assert not taken.is_whole
-    assert taken.text == "1 samples labelled, 1 had that label, 2 labelled otherwise by others and left so"
+    assert taken.text == "1 sample labelled, 1 had that label, 2 labelled otherwise by others and left so"
     assert sorted(one.why for one in taken.conflicts) == [
         f"the sample {TWO} is labelled dog by olga since {SINCE}, and here it is lynx; --force writes over that",
         f"the sample {THREE} has no label any more, somebody took it back, and here it is lynx; --force writes over that",
@@ -152,13 +152,13 @@ def test_a_picture_that_is_there_keeps_its_label_too(tmp_path):
     path = tmp_path / "labels.csv"
     (tmp_path / "a.png").write_bytes(picture(ONE))
     path.write_text("file,label\na.png,cat\n")
-    assert brought(hub, "csv", path).text == "1 new pictures"
-    assert brought(hub, "csv", path).text == "1 pictures that were there"
+    assert brought(hub, "csv", path).text == "1 new picture"
+    assert brought(hub, "csv", path).text == "1 picture that was there"
     [name] = hub.labels
     hub.labels[name] = "dog"
     taken = brought(hub, "csv", path)
     assert (taken.text, taken.is_whole) == (
-        "1 pictures that were there, 1 labelled otherwise by others and left so",
+        "1 picture that was there, 1 labelled otherwise by others and left so",
         False,
     )
     assert hub.labels[name] == "dog"
@@ -168,7 +168,7 @@ def test_a_picture_that_is_there_keeps_its_label_too(tmp_path):
     out = tmp_path / "out"
     export(Hub(**{ONE: "fox"}).samples, picture, FORMATS["folder"], out)
     assert brought(hub, "folder", out).text == (
-        "1 pictures that were there, 1 labelled otherwise since the export and left so"
+        "1 picture that was there, 1 labelled otherwise since the export and left so"
     )
     hub.labels[name] = ""
     brought(hub, "folder", out)

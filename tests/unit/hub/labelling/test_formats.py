@@ -81,18 +81,45 @@ def test_what_has_no_label_or_no_picture_is_left_out_and_counted(tmp_path, name)
     assert sorted(entry.label for entry in read(name, out).entries) == ["", "dog"][without_label:]
 
 
+def gone(*ids):
+    def of(sample_id):
+        if sample_id in ids:
+            raise NotFoundError("gone")
+        return picture(sample_id)
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("name", "samples", "why"),
+    [
+        ("csv", [], "there is no picture to export (no sample matches); nothing was written"),
+        ("csv", [sample(ONE, "dog")], "there is no picture to export (1 gone meanwhile); nothing was written"),
+        ("folder", [sample(TWO)], "there is no picture to export (1 without a label left out); nothing was written"),
+    ],
+)
+def test_an_export_of_nothing_leaves_nothing(tmp_path, name, samples, why):
+    there = tmp_path / "there"
+    there.mkdir()
+    for out in (there, there / "out", tmp_path / "not" / "there" / "out"):
+        with pytest.raises(FailedPreconditionError) as error:
+            export(samples, gone(ONE), FORMATS[name], out)
+        assert error.value.message == why
+    assert list(tmp_path.iterdir()) == [there]
+    assert list(there.iterdir()) == []
+
+
 def test_an_export_is_whole_or_absent(tmp_path):
     def lost(sample_id):
-        if sample_id == TWO:
-            raise NotFoundError("gone")
         return b"another picture"
 
     out = tmp_path / "deep" / "out"
     with pytest.raises(FailedPreconditionError, match="not the one whose SHA-256 the hub says"):
         export([sample(ONE, "dog")], lost, FORMATS["csv"], out)
-    assert not out.exists()
-    assert list(out.parent.iterdir()) == []
-    assert export([sample(TWO, "dog")], lost, FORMATS["csv"], out) == Exported(0, 0, 0, 1)
+    # Nor do the directories above it stay that were made for it.
+    assert list(tmp_path.iterdir()) == []
+    said = export([sample(ONE, "dog"), sample(TWO, "dog")], gone(TWO), FORMATS["csv"], out)
+    assert said == Exported(1, 0, 0, 1)
     with pytest.raises(FailedPreconditionError, match="is there already and not empty"):
         export([], picture, FORMATS["csv"], out)
 
