@@ -120,7 +120,8 @@ def _cut(image_format: ImageFormat, problem: str) -> InvalidArgumentError:
 
 
 def _png_has_end(data: bytes) -> bool:
-    position = len(_PNG_MAGIC)
+    position: int = len(_PNG_MAGIC)
+    length: int
     while position + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, position)
         position += 12 + length
