@@ -77,7 +77,7 @@ def _add(found: Found, pictures: Pictures, head: Sequence[str], row: Sequence[st
     if len(found.entries) >= MAX_ENTRIES:
         raise InvalidArgumentError(f"{where}: more than {MAX_ENTRIES} lines, the most that is taken at once")
     if len(row) != len(head):
-        found.refuse(where, f"has {len(row)} columns, expected {len(head)} as the first line has")
+        found.refuse(where, f"has {len(row)} column{'s' * (len(row) != 1)}, expected {len(head)} as the first line has")
         return
     said = {name: value.strip() for name, value in zip(head, row, strict=True)}
     name = said.get("file", "")

@@ -158,4 +158,4 @@ def listed(path: Path, names: tuple[str, ...]) -> Path:
             return path / name
     classes = [one.name for one in Pictures(path).walk(path) if one.is_dir() and one.name not in _PLACES]
     folders = f"; if folders such as {min(classes)} are classes, use --format folder" if classes else ""
-    raise InvalidArgumentError(f"{path} holds none of the files {', '.join(names)}; name the file itself{folders}")
+    raise InvalidArgumentError(f"{path} holds no {' and no '.join(names)}; name the file itself{folders}")

@@ -270,6 +270,7 @@ def test_each_line_that_is_wrong_is_refused_by_its_number(tmp_path):
         f"{ONE},,dog\n"
         f"{ONE},,cat\n"
         f"{TWO},,dog,extra\n"
+        f"{TWO}\n"
         "nonsense,,dog\n"
         ",missing.jpg,dog\n"
         ",../../etc/passwd,dog\n"
@@ -279,14 +280,15 @@ def test_each_line_that_is_wrong_is_refused_by_its_number(tmp_path):
         ",there.jpg,dog\n",
     )
     found = read("csv", path)
-    assert [entry.where for entry in found.entries] == [f"{path}, line 2", f"{path}, line 11"]
+    assert [entry.where for entry in found.entries] == [f"{path}, line 2", f"{path}, line 12"]
     said = refusals(found)
-    assert [where for where, _ in said] == [f"{path}, line {number}" for number in range(3, 11)]
+    assert [where for where, _ in said] == [f"{path}, line {number}" for number in range(3, 12)]
     for (_, why), expected in zip(
         said,
         (
             f"names again what {path}, line 2 names, with another label, 'dog'",
             "has 4 columns, expected 3",
+            "has 1 column, expected 3",
             "found the id 'nonsense'",
             "there is no file 'missing.jpg'",
             'leads out of the directory with ".."',
