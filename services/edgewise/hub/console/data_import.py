@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from edgewise.core.errors import InvalidArgumentError, NotFoundError, OutOfRangeError
+from edgewise.core.wording import counted
 from edgewise.hub.console.client import HubClient
 from edgewise.hub.labelling.entries import Entry, Found, Refusal
 from edgewise.hub.labelling.files import read_picture
 from edgewise.hub.labelling.shown import KeptLabel
-from edgewise.hub.pages.words import counted
 
 AT_ONCE: Final = 1000
 _ITS_FAULT: Final = (InvalidArgumentError, OutOfRangeError)
