@@ -37,7 +37,7 @@ they are. A sample that has another label keeps it and is told, and the exit cod
   edgewise data label --clear 0f3c...
 """
 EXPORT = """\
-Write the samples that are meant to a directory: whole, or not at all.
+Write the samples that are meant to a directory: whole, or not at all. Where there is no picture among them nothing is written, and the exit code is 1.
 
   folder        a folder for each class, samples.json beside them: what `edgewise data build` reads. Samples without a label are left out
   csv           labels.csv, and the pictures in images
@@ -45,8 +45,9 @@ Write the samples that are meant to a directory: whole, or not at all.
   label-studio  tasks.json with what the model said as predictions, label-config.xml, and the pictures in images
 """
 IMPORT = """\
-Bring labels and pictures to the hub. An entry that names a sample of the hub labels that; of any other the picture is sent. Pictures lie beside
-the file that names them; nothing is fetched from elsewhere. What is wrong is not taken and told, entry by entry; the exit code is 1 then.
+Bring labels and pictures to the hub. An entry that names a sample of the hub, by its id or by its picture's name in an export, labels that; of any
+other the picture is sent, with its label or without one. Pictures lie beside the file that names them; nothing is fetched from elsewhere. What
+is wrong is not taken and told, entry by entry; the exit code is 1 then.
 
 A label that somebody gave is not written over, unless the file remembers that the sample had it when it was exported: such entries are told one by
 one, and the exit code is 1. Entries whose label is the exported one change nothing. --force writes over all that is otherwise.
@@ -223,13 +224,8 @@ def _export(arguments: argparse.Namespace) -> int:
     with connect(arguments) as client, meter("writing", None) as on_bytes:
         samples = client.samples(asked_for(arguments), most=arguments.limit)
         done = export(samples, client.sample_picture, BY_NAME[arguments.format], arguments.out, on_bytes=on_bytes)
-    left_out = (
-        (done.without_label, "without a label left out"),
-        (done.without_picture, "without a picture left out"),
-        (done.gone, "gone meanwhile"),
-    )
-    said = [counted(done.pictures, "picture"), *(f"{count:,} {what}" for count, what in left_out if count)]
-    print(f"{arguments.out}: {', '.join(said)}")
+    left_out = f", {done.left_out}" if done.left_out else ""
+    print(f"{arguments.out}: {counted(done.pictures, 'picture')}{left_out}")
     return 0
 
 

@@ -94,6 +94,42 @@ def read_header(data: bytes, max_pixels: int) -> ImageHeader:
     return header
 
 
+def check_whole(data: bytes) -> None:
+    """Check that a file of which `read_header` found nothing wrong goes on to its image's end. Nothing is decoded: damage in the middle is not seen.
+
+    A JPEG has its end marker behind its first scan, a PNG all its chunks up to IEND, a WebP as many bytes as it announces. More may follow.
+
+    Raises:
+        InvalidArgumentError: it ends before.
+    """
+    kind = picture_type(data)
+    if kind == "image/jpeg":
+        # The preview in the metadata has an end of its own.
+        scan = next((start for marker, start, _ in _jpeg_segments(data) if marker == 0xDA), len(data))
+        if data.find(b"\xff\xd9", scan) < 0:
+            raise _cut(ImageFormat.JPEG, "its end marker is missing")
+    elif kind == "image/png":
+        if not _png_has_end(data):
+            raise _cut(ImageFormat.PNG, "its chunk IEND is missing")
+    elif kind == "image/webp" and (announced := 8 + int.from_bytes(data[4:8], "little")) > len(data):
+        raise _cut(ImageFormat.WEBP, f"it announces {announced} bytes and has {len(data)}")
+
+
+def _cut(image_format: ImageFormat, problem: str) -> InvalidArgumentError:
+    return _damaged(image_format, f"{problem}, so it was cut off; copy it again from where it came")
+
+
+def _png_has_end(data: bytes) -> bool:
+    position: int = len(_PNG_MAGIC)
+    length: int
+    while position + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        position += 12 + length
+        if kind == b"IEND":
+            return position <= len(data)
+    return False
+
+
 def _damaged(image_format: ImageFormat, problem: str) -> InvalidArgumentError:
     return InvalidArgumentError(f"the {image_format} image is damaged: {problem}")
 

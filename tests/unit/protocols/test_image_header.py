@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from edgewise.core.errors import InvalidArgumentError
-from edgewise.protocols.image_header import MAX_PARTS, ImageFormat, picture_type, read_header
+from edgewise.protocols.image_header import MAX_PARTS, ImageFormat, check_whole, picture_type, read_header
 
 LIMIT = 1_000_000
 
@@ -162,3 +162,32 @@ def test_an_image_of_many_real_chunks_is_read():
 def test_pictures_are_known_by_their_first_bytes():
     heads = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF....WEBP", b"RIFF....WAVE", b"GIF89a", b"")
     assert [picture_type(head) for head in heads] == ["image/jpeg", "image/png", "image/webp", "", "", ""]
+
+
+def with_preview():
+    """A JPEG as a camera makes it: in its metadata lies another one, with an end marker of its own."""
+    inner = encoded("JPEG", (8, 6))
+    whole = encoded("JPEG")
+    segment = b"Exif\0\0" + inner
+    return whole[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + whole[2:]
+
+
+WHOLE = {
+    "a JPEG": encoded("JPEG"),
+    "a progressive JPEG": encoded("JPEG", progressive=True),
+    "a JPEG with a preview": with_preview(),
+    "a PNG": encoded("PNG"),
+    "a WebP": encoded("WEBP"),
+    "a lossless WebP": encoded("WEBP", lossless=True),
+    "an animation": encoded("WEBP", save_all=True, append_images=[Image.new("RGB", (40, 30))]),
+}
+
+
+@pytest.mark.parametrize("data", WHOLE.values(), ids=WHOLE)
+def test_a_picture_is_whole_up_to_its_end_and_cut_before_that(data):
+    check_whole(data)
+    check_whole(data + b"what a phone puts behind it \xff\xd8")
+    for shorter in (1, 2, 13, 24):
+        cut = data[:-shorter]
+        with pytest.raises(InvalidArgumentError, match="image is damaged: .*, so it was cut off; copy it again"):
+            check_whole(cut)

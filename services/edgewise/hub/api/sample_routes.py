@@ -19,7 +19,7 @@ from edgewise.hub.api.requests import Done, LabelAsked, LabelLeft, LabelsAsked, 
 from edgewise.hub.blobs.port import BlobStore
 from edgewise.hub.control.actors import Role
 from edgewise.hub.samples.books import MOST_LISTED, LabelCounts, checked_label
-from edgewise.hub.samples.pictures import CONTENT_TYPES, MAX_PICTURE_BYTES, keep, read_picture
+from edgewise.hub.samples.pictures import CONTENT_TYPES, MAX_PICTURE_BYTES, keep, read_whole_picture
 from edgewise.hub.samples.shown import Shown, ShownPage, shown
 from edgewise.hub.store.samples import PICTURE, KeptSample, SampleFilter
 from edgewise.hub.store.texts import storable
@@ -157,7 +157,7 @@ async def post_sample(
     captured_s = time_s(captured) if captured else now_s
     checked_label(label)
     try:
-        found = read_picture(await whole_body(request))
+        found = read_whole_picture(await whole_body(request))
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f"the body: {error.message}") from None
     await hub.in_files(hub.segments.files.check_room, len(found.content))

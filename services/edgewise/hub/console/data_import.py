@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from edgewise.core.errors import InvalidArgumentError, NotFoundError, OutOfRangeError
+from edgewise.core.wording import counted
 from edgewise.hub.console.client import HubClient
 from edgewise.hub.labelling.entries import Entry, Found, Refusal
 from edgewise.hub.labelling.files import read_picture
@@ -13,6 +14,9 @@ from edgewise.hub.labelling.shown import KeptLabel
 AT_ONCE: Final = 1000
 _ITS_FAULT: Final = (InvalidArgumentError, OutOfRangeError)
 """What a hub says of one picture; anything else is of the hub, and of all that would follow."""
+
+_BODY: Final = "the body: "
+"""Before what a hub says of the picture itself."""
 
 
 @dataclass(slots=True)
@@ -24,6 +28,7 @@ class Taken:
         unchanged: had that label before.
         kept: have another label than the file says, which is the one that they had when it was exported: nothing was to be done.
         pictures: are new to the hub.
+        bare: those of them without a label.
         there: pictures that the hub had.
         unlabelled: entries that say no label of a sample that the hub has; nothing was to be done.
         conflicts: were not labelled, since somebody gave another label meanwhile.
@@ -33,6 +38,7 @@ class Taken:
     unchanged: int = 0
     kept: int = 0
     pictures: int = 0
+    bare: int = 0
     there: int = 0
     unlabelled: int = 0
     refused: list[Refusal] = field(default_factory=list)
@@ -46,17 +52,18 @@ class Taken:
     @property
     def text(self) -> str:
         """For people."""
+        bare = f" ({self.bare:,} without a label)" if self.bare else ""
         said = (
-            (self.pictures, "new pictures"),
-            (self.there, "pictures that were there"),
-            (self.labelled, "samples labelled"),
-            (self.unchanged, "had that label"),
-            (self.kept, "labelled otherwise since the export and left so"),
-            (self.unlabelled, "without a label passed over"),
-            (len(self.refused), "refused"),
-            (len(self.conflicts), "labelled otherwise by others and left so"),
+            (self.pictures, counted(self.pictures, "new picture") + bare),
+            (self.there, counted(self.there, "picture that was there", "pictures that were there")),
+            (self.labelled, counted(self.labelled, "sample labelled", "samples labelled")),
+            (self.unchanged, f"{self.unchanged:,} had that label"),
+            (self.kept, f"{self.kept:,} labelled otherwise since the export and left so"),
+            (self.unlabelled, f"{self.unlabelled:,} without a label passed over"),
+            (len(self.refused), f"{len(self.refused):,} refused"),
+            (len(self.conflicts), f"{len(self.conflicts):,} labelled otherwise by others and left so"),
         )
-        return ", ".join(f"{count:,} {what}" for count, what in said if count) or "nothing to do"
+        return ", ".join(text for count, text in said if count) or "nothing to do"
 
 
 def bring_in(
@@ -190,10 +197,18 @@ def _send(client: HubClient, entry: Entry, taken: Taken, *, source: str, synthet
         # What the file remembers is of another sample, or of another hub's.
         shown, is_new = client.add_picture(content, kind, about, seen=None if force else "")
     except _ITS_FAULT as error:
-        taken.refused.append(Refusal(entry.where, error.message))
+        taken.refused.append(Refusal(entry.where, _of_picture(error.message, entry)))
         return 0
     taken.pictures += is_new
+    taken.bare += is_new and not entry.label
     taken.there += not is_new
     if entry.label and shown.label != entry.label:
         _tell_kept([(entry, KeptLabel(shown.id, shown.label, shown.labelled_by, shown.labelled_at))], taken)
     return len(content)
+
+
+def _of_picture(message: str, entry: Entry) -> str:
+    """What is wrong with an entry's picture, with the name of its file unless that is where the entry is."""
+    if message.startswith(_BODY):
+        message = f"{entry.picture}: {message.removeprefix(_BODY)}"
+    return message.removeprefix(f"{entry.where}: ").removeprefix(f"{entry.where} ")

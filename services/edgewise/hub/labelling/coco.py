@@ -11,10 +11,11 @@ from typing import Any, Final
 
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.hub.labelling.entries import EXPORTED, Entry, Found
-from edgewise.hub.labelling.files import MAX_ENTRIES, Pictures, listed, read_json, suffix_of
+from edgewise.hub.labelling.files import MAX_ENTRIES, Pictures, id_in, listed, read_json, suffix_of
 from edgewise.hub.labelling.shown import Shown
 
 ANNOTATIONS: Final = "annotations.json"
+LISTS: Final = (ANNOTATIONS, "labels.json", "result.json")
 _FIELD: Final = "edgewise"
 """What is ours of an image: readers pass over fields that they do not know."""
 _KEPT: Final = ("source", "site", "model", "captured")
@@ -67,15 +68,17 @@ def read(path: Path) -> Found:
 
     Raises: InvalidArgumentError: it is none.
     """
-    file = listed(path, (ANNOTATIONS, "labels.json", "result.json"))
+    file = listed(path, LISTS)
     value = read_json(file)
     if not isinstance(value, dict):
         raise InvalidArgumentError(f"{file}: found no object, expected one with images, annotations and categories")
     found, pictures = Found(), Pictures(file.parent)
     names = _categories(file, value)
-    labels = _labels(file, value, names, found)
+    labels, wrong = _labels(file, value, names, found)
     for index, image in enumerate(_list(file, value, "images")):
         where = f"{file}: images[{index}]"
+        if isinstance(image, dict) and _number(image, "id") in wrong:
+            continue
         with found.refusing(where):
             _add(found, pictures, _object(where, image), labels, where)
     if not found.entries and not found.refused:
@@ -84,12 +87,12 @@ def read(path: Path) -> Found:
 
 
 def _add(
-    found: Found, pictures: Pictures, image: Mapping[str, Any], labels: Mapping[Any, set[str]], where: str
+    found: Found, pictures: Pictures, image: Mapping[str, Any], labels: Mapping[int, set[str]], where: str
 ) -> None:
     name, number = image.get("file_name"), _number(image, "id")
     if not isinstance(name, str) or not name:
         raise InvalidArgumentError(f"file_name: found {name!r}, expected the name of a file")
-    said = labels.get(number, set())
+    said = labels.get(number, set()) if number is not None else set()
     if len(said) > 1:
         raise InvalidArgumentError(
             f"{name!r} is annotated as {', '.join(sorted(said))}; a picture has one class here, so leave one of them"
@@ -97,7 +100,7 @@ def _add(
     about = image.get(_FIELD)
     about = about if isinstance(about, dict) else {}
     sample_id = about.get("id")
-    sample_id = sample_id if isinstance(sample_id, str) else ""
+    sample_id = sample_id if isinstance(sample_id, str) and sample_id else id_in(name)
     picture = pictures.find(name) if sample_id else pictures.needed(name)
     kept = {key: text for key in _KEPT if isinstance(text := about.get(key), str)}
     synthetic = about.get("synthetic") is True
@@ -119,26 +122,32 @@ def _categories(file: Path, value: Mapping[str, Any]) -> Mapping[int, str]:
     return names
 
 
-def _labels(file: Path, value: Mapping[str, Any], names: Mapping[int, str], found: Found) -> dict[Any, set[str]]:
-    """The classes of each image, by its id."""
+def _labels(
+    file: Path, value: Mapping[str, Any], names: Mapping[int, str], found: Found
+) -> tuple[dict[int, set[str]], set[int]]:
+    """The classes of each image, by its id; and the images that are refused with an annotation of theirs, each told once."""
     ids = {_number(one, "id") for one in _list(file, value, "images") if isinstance(one, dict)}
-    labels: dict[Any, set[str]] = {}
+    labels: dict[int, set[str]] = {}
+    wrong: set[int] = set()
     for index, one in enumerate(_list(file, value, "annotations")):
         where = f"{file}: annotations[{index}]"
         with found.refusing(where):
             annotation = _object(where, one)
             category, image = _number(annotation, "category_id"), _number(annotation, "image_id")
-            if category is None or category not in names:
-                raise InvalidArgumentError(
-                    f"category_id: found {annotation.get('category_id')!r}, expected one of the categories' ids: "
-                    f"{', '.join(map(str, sorted(names)))[:200] or 'there are none'}"
-                )
             if image is None or image not in ids:
                 raise InvalidArgumentError(
                     f"image_id: found {annotation.get('image_id')!r}, expected one of the images' ids"
                 )
+            if image in wrong:
+                continue
+            if category is None or category not in names:
+                wrong.add(image)
+                raise InvalidArgumentError(
+                    f"category_id: found {annotation.get('category_id')!r}, expected one of the categories' ids: "
+                    f"{', '.join(map(str, sorted(names)))[:200] or 'there are none'}"
+                )
             labels.setdefault(image, set()).add(names[category])
-    return labels
+    return labels, wrong
 
 
 def _list(file: Path, value: Mapping[str, Any], name: str) -> list[Any]:

@@ -11,10 +11,11 @@ from typing import Final
 
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.hub.labelling.entries import EXPORTED, Entry, Found
-from edgewise.hub.labelling.files import MAX_ENTRIES, Pictures, listed, read_text, suffix_of
+from edgewise.hub.labelling.files import MAX_ENTRIES, Pictures, id_in, listed, read_text, suffix_of
 from edgewise.hub.labelling.shown import Shown
 
 LABELS: Final = "labels.csv"
+LISTS: Final = (LABELS,)
 COLUMNS: Final = (
     *("id", "file", "label", "source", "site", "captured", "model", "version", "prediction", "confidence"),
     *("width", "height", "synthetic", EXPORTED),
@@ -55,7 +56,7 @@ def read(path: Path) -> Found:
 
     Raises: InvalidArgumentError: it is none.
     """
-    file = listed(path, (LABELS,))
+    file = listed(path, LISTS)
     text = read_text(file)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     found, pictures = Found(), Pictures(file.parent)
@@ -76,10 +77,11 @@ def _add(found: Found, pictures: Pictures, head: Sequence[str], row: Sequence[st
     if len(found.entries) >= MAX_ENTRIES:
         raise InvalidArgumentError(f"{where}: more than {MAX_ENTRIES} lines, the most that is taken at once")
     if len(row) != len(head):
-        found.refuse(where, f"has {len(row)} columns, expected {len(head)} as the first line has")
+        found.refuse(where, f"has {len(row)} column{'s' * (len(row) != 1)}, expected {len(head)} as the first line has")
         return
     said = {name: value.strip() for name, value in zip(head, row, strict=True)}
-    sample_id, name = said.get("id", ""), said.get("file", "")
+    name = said.get("file", "")
+    sample_id = said.get("id", "") or id_in(name)
     if not sample_id and not name:
         found.refuse(where, "names neither an id nor a file")
         return

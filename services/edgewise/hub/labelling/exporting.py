@@ -2,7 +2,8 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -28,6 +29,16 @@ class Exported:
     without_picture: int
     gone: int
 
+    @property
+    def left_out(self) -> str:
+        """For people: how many samples were left out, and why; "" for none."""
+        said = (
+            (self.without_label, "without a label left out"),
+            (self.without_picture, "without a picture left out"),
+            (self.gone, "gone meanwhile"),
+        )
+        return ", ".join(f"{count:,} {what}" for count, what in said if count)
+
 
 def export(
     samples: Iterable[Shown],
@@ -43,21 +54,37 @@ def export(
         picture: gives the picture of an id; NotFoundError where it has gone.
         out: a directory that is not there, or is empty.
         on_bytes: is told how many more bytes of pictures there are.
-    Raises: FailedPreconditionError: the directory is there and not empty, or cannot be written; or what the hub gives out does not hold.
+    Raises: FailedPreconditionError: no sample with a picture is meant, and nothing is written; the directory is there and not empty, or cannot be
+        written; or what the hub gives out does not hold.
     """
     _check_free(out)
     try:
-        out.absolute().parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.absolute().parent))
-        try:
-            beside.chmod(0o755)
-            exported = _write(samples, picture, form, beside, name=out.absolute().name, on_bytes=on_bytes)
-            beside.rename(out)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+        with _directory_of(out) as parent:
+            beside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=parent))
+            try:
+                beside.chmod(0o755)
+                exported = _write(samples, picture, form, beside, name=out.absolute().name, on_bytes=on_bytes)
+                beside.rename(out)
+            finally:
+                shutil.rmtree(beside, ignore_errors=True)
     except OSError as error:
         raise FailedPreconditionError(f"{out} cannot be written: {error.strerror}") from error
     return exported
+
+
+@contextmanager
+def _directory_of(out: Path) -> Iterator[Path]:
+    """The directory in which another is to be: it is made, and does not stay where that fails."""
+    parent = out.absolute().parent
+    missing = [one for one in (parent, *parent.parents) if not one.exists()]
+    parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield parent
+    except BaseException:
+        with suppress(OSError):
+            for one in missing:
+                one.rmdir()
+        raise
 
 
 def _write(
@@ -92,9 +119,13 @@ def _write(
             (directory / file).write_bytes(content)
             written.append((file, shown))
             on_bytes(len(content))
+    exported = Exported(len(written), without_label, without_picture, gone)
+    if not written:
+        why = exported.left_out or "no sample matches"
+        raise FailedPreconditionError(f"there is no picture to export ({why}); nothing was written")
     for file, content in form.files(written, name).items():
         (directory / file).write_bytes(content)
-    return Exported(len(written), without_label, without_picture, gone)
+    return exported
 
 
 def _check(shown: Shown) -> None:

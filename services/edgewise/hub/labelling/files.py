@@ -1,11 +1,12 @@
 """Files that somebody hands in: read within bounds, and never from elsewhere than where they were said to be."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from edgewise.core.errors import EdgewiseError, FailedPreconditionError, InvalidArgumentError
+from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError
 from edgewise.core.file_names import checked_name
 from edgewise.protocols.image_header import picture_type
 
@@ -15,6 +16,8 @@ MAX_PICTURE_BYTES: Final = 32 << 20
 MAX_ENTRIES: Final = 1_000_000
 SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp")
 _TYPES: Final = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
+_NAMED: Final = re.compile(r"([0-9a-f]{32}(?:-[0-9]{1,4})?)\.(?:jpe?g|png|webp)", re.IGNORECASE)
+"""As exports name the picture of a sample."""
 _PLACES: Final = ("", "images", "data")
 """Where the formats put pictures, below the directory of the file that lists them."""
 
@@ -22,6 +25,12 @@ _PLACES: Final = ("", "images", "data")
 def suffix_of(content_type: str) -> str:
     """Of a picture's file; "" for what is no picture that is known."""
     return _TYPES.get(content_type.partition(";")[0].strip().lower(), "")
+
+
+def id_in(name: str) -> str:
+    """The id of a sample in the name that its picture has in an export, with or without folders before it; "" where there is none."""
+    found = _NAMED.fullmatch(name.replace("\\", "/").rpartition("/")[2])
+    return found[1].lower() if found else ""
 
 
 def read_bytes(path: Path, most: int) -> bytes:
@@ -101,7 +110,8 @@ class Pictures:
         for place in _PLACES:
             path = self._root / place / plain
             if plain and path.is_file():
-                self._check(path)
+                if fault := self.check(path):
+                    raise InvalidArgumentError(f"{path} {fault}")
                 return path
         return None
 
@@ -126,16 +136,10 @@ class Pictures:
         yield from (one for one in found if not one.name.startswith(".") and one.name != "Thumbs.db")
 
     def check(self, path: Path) -> str:
-        """Why a file is not to be read; "" where nothing is wrong."""
-        try:
-            self._check(path)
-        except EdgewiseError as error:
-            return error.message
-        return ""
-
-    def _check(self, path: Path) -> None:
-        if not path.resolve().is_relative_to(self._real):
-            raise InvalidArgumentError(f"{path} is a link that leads out of {self._root}; copy the picture instead")
+        """Why a file is not to be read, behind its name; "" where nothing is wrong."""
+        if path.resolve().is_relative_to(self._real):
+            return ""
+        return f"is a link that leads out of {self._root}; copy the picture instead"
 
 
 def listed(path: Path, names: tuple[str, ...]) -> Path:
@@ -152,4 +156,6 @@ def listed(path: Path, names: tuple[str, ...]) -> Path:
     for name in names:
         if (path / name).is_file():
             return path / name
-    raise InvalidArgumentError(f"{path} holds none of the files {', '.join(names)}; name the file itself")
+    classes = [one.name for one in Pictures(path).walk(path) if one.is_dir() and one.name not in _PLACES]
+    folders = f"; if folders such as {min(classes)} are classes, use --format folder" if classes else ""
+    raise InvalidArgumentError(f"{path} holds no {' and no '.join(names)}; name the file itself{folders}")

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError
 from edgewise.hub.labelling.entries import Entry, Found
-from edgewise.hub.labelling.files import MAX_ENTRIES, SUFFIXES, Pictures, read_json, suffix_of
+from edgewise.hub.labelling.files import MAX_ENTRIES, SUFFIXES, Pictures, id_in, read_json, suffix_of
 from edgewise.hub.labelling.shown import Shown
 
 SAMPLES: Final = "samples.json"
@@ -79,7 +79,7 @@ def _add(found: Found, pictures: Pictures, file: Path, known: Mapping[str, Mappi
             Entry(
                 str(file),
                 file.parent.name,
-                sample_id if isinstance(sample_id, str) else "",
+                sample_id if isinstance(sample_id, str) and sample_id else id_in(file.name),
                 file,
                 **kept,
                 synthetic=synthetic,

@@ -14,17 +14,17 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.hub.labelling.entries import EXPORTED, Entry, Found
-from edgewise.hub.labelling.files import MAX_ENTRIES, Pictures, listed, read_json, suffix_of
+from edgewise.hub.labelling.files import MAX_ENTRIES, Pictures, id_in, listed, read_json, suffix_of
 from edgewise.hub.labelling.shown import Shown
 
 TASKS: Final = "tasks.json"
+LISTS: Final = (TASKS, "result.json")
 CONFIGURATION: Final = "label-config.xml"
 _ID: Final = "edgewise_id"
 _CONTROL, _PICTURE = "label", "image"
 _LOCAL: Final = "/data/local-files/"
 _UPLOADED: Final = re.compile(r"[0-9a-f]{8}-")
 """What Label Studio puts before the name of a file that was uploaded to it."""
-_NAME: Final = re.compile(r"([0-9a-f]{32}(?:-[0-9]{1,4})?)\.(?:jpe?g|png|webp)")
 _KEPT: Final = ("source", "site", "model", "captured")
 _MIN_NAMES: Final = ("label", "choice", "choices")
 
@@ -54,7 +54,7 @@ def read(path: Path) -> Found:
 
     Raises: InvalidArgumentError: it is none.
     """
-    file = listed(path, (TASKS, "result.json"))
+    file = listed(path, LISTS)
     value = read_json(file)
     if not isinstance(value, list):
         raise InvalidArgumentError(f"{file}: found no list, expected one of tasks, as Label Studio exports JSON")
@@ -175,9 +175,8 @@ def _one(choices: Any, place: str) -> str:
 
 def _id_in(picture: str) -> str:
     """The id in the name of a picture that was exported from here."""
-    found = _NAME.fullmatch(_UPLOADED.sub("", _path_of(picture).rpartition("/")[2], count=1))
-    found = found or _NAME.fullmatch(_path_of(picture).rpartition("/")[2])
-    return found[1] if found else ""
+    name = _path_of(picture).rpartition("/")[2]
+    return id_in(_UPLOADED.sub("", name, count=1)) or id_in(name)
 
 
 def _file(pictures: Pictures, picture: str, folder: str, *, needed: bool) -> Path | None:

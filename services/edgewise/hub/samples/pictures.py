@@ -8,7 +8,7 @@ from typing import Final
 
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.hub.blobs.port import BlobUpload
-from edgewise.protocols.image_header import ImageFormat, read_header
+from edgewise.protocols.image_header import ImageFormat, check_whole, read_header
 
 MAX_PICTURE_BYTES: Final = 32 << 20
 MAX_PIXELS: Final = 100_000_000
@@ -41,6 +41,16 @@ def read_picture(content: bytes) -> Picture:
         raise InvalidArgumentError(f"the picture has {len(content)} bytes; {MAX_PICTURE_BYTES} is the most")
     header = read_header(content, MAX_PIXELS)
     return Picture(content, CONTENT_TYPES[header.format], header.width, header.height)
+
+
+def read_whole_picture(content: bytes) -> Picture:
+    """The same of a picture that somebody brings: it is to go on to its end, so that nobody labels the upper half of one.
+
+    Raises: InvalidArgumentError: it is no JPEG, PNG or WebP image, damaged in its header, cut off, or too large.
+    """
+    picture = read_picture(content)
+    check_whole(content)
+    return picture
 
 
 def keep(upload: Callable[[str], BlobUpload], content: bytes) -> str:

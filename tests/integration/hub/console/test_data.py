@@ -83,7 +83,7 @@ def labels(samples):
 
 
 def test_pictures_are_brought_once_looked_at_and_labelled(done, edgewise, table, tmp_path):
-    assert done("import", "--format", "csv", table) == "4 new pictures\n"
+    assert done("import", "--format", "csv", table) == "4 new pictures (1 without a label)\n"
     assert done("import", "--format", "csv", table) == "4 pictures that were there\n"
     (unlabelled,) = json.loads(done("list", "--unlabelled", "--json"))
     assert (unlabelled["source"], unlabelled["reasons"]) == ("door-1", ["imported"])
@@ -125,7 +125,10 @@ def test_what_is_exported_labels_the_same_samples_and_fills_another_hub(
     monkeypatch.setenv("EDGEWISE_HUB", other_hub.url)
     monkeypatch.setenv("EDGEWISE_HUB_TOKEN", other_hub.token)
     count = 3 if form == "folder" else 4
-    assert done("import", "--format", form, out, "--synthetic") == f"{count} new pictures\n"
+    assert (
+        done("import", "--format", form, out, "--synthetic")
+        == f"{count} new pictures{'' if form == 'folder' else ' (1 without a label)'}\n"
+    )
     there = json.loads(done("list", "--json"))
     assert labels(there) == ["", "cat", "dog", "dog"][4 - count :]
     assert {one["source"] for one in there} == {"door-0", "door-1"}
@@ -164,7 +167,7 @@ def test_labels_come_back_from_a_table_and_what_is_wrong_is_told(edgewise, broug
     file.write_text(f"id;label\n{first};bird\n{second};\n{unknown};cat\n{third};no/label\nword;cat\n")
     code, out, err = edgewise("data", "label", "--file", file)
     assert code == 1
-    assert out == "1 samples labelled, 1 without a label passed over, 3 refused\n"
+    assert out == "1 sample labelled, 1 without a label passed over, 3 refused\n"
     no_label, *others = err.splitlines()
     assert no_label.startswith(f"edgewise: {file}, line 5: found the label 'no/label', expected 1 to 64 letters")
     assert others == [
@@ -176,16 +179,35 @@ def test_labels_come_back_from_a_table_and_what_is_wrong_is_told(edgewise, broug
 
 
 def test_a_picture_that_the_hub_does_not_take_keeps_no_other_from_it(edgewise, table):
-    (table / "images" / "dog-1.jpg").write_bytes(picture(0)[:40])
+    (table / "images" / "dog-1.jpg").write_bytes(picture(0)[:-2])
     (table / "images" / "dog-2.jpg").write_text("a text")
     code, out, err = edgewise("data", "import", "--format", "csv", table)
-    assert (code, out) == (1, "2 new pictures, 2 refused\n")
+    assert (code, out) == (1, "2 new pictures (1 without a label), 2 refused\n")
     cut, text = err.splitlines()
-    assert cut.startswith(f"edgewise: {table / 'labels.csv'}, line 2: the body: the JPEG image is damaged")
+    assert cut == (
+        f"edgewise: {table / 'labels.csv'}, line 2: {table / 'images' / 'dog-1.jpg'}: the JPEG image is damaged: "
+        "its end marker is missing, so it was cut off; copy it again from where it came"
+    )
     assert text == (
         f"edgewise: {table / 'labels.csv'}, line 3: {table / 'images' / 'dog-2.jpg'} begins with b'a text', "
         "expected a JPEG, PNG or WebP picture"
     )
+
+
+def test_what_is_wrong_in_a_folder_names_each_file_once(edgewise, tmp_path):
+    pets = tmp_path / "pets"
+    (pets / "cat").mkdir(parents=True)
+    (pets / "cat" / "cut.png").write_bytes(picture(1, "PNG")[:-4])
+    (pets / "cat" / "link.png").symlink_to(tmp_path / "elsewhere.png")
+    (pets / "cat" / "text.png").write_text("a text")
+    code, out, err = edgewise("data", "import", "--format", "folder", pets)
+    assert (code, out) == (1, "3 refused\n")
+    link, cut, text = err.splitlines()
+    assert (
+        link == f"edgewise: {pets / 'cat' / 'link.png'}: is a link that leads out of {pets}; copy the picture instead"
+    )
+    assert cut.startswith(f"edgewise: {pets / 'cat' / 'cut.png'}: the PNG image is damaged: its chunk IEND is missing")
+    assert text.startswith(f"edgewise: {pets / 'cat' / 'text.png'}: begins with b'a text', expected a JPEG")
 
 
 def test_folders_are_brought_as_programs_for_training_have_them(done, tmp_path):
@@ -213,6 +235,10 @@ def test_what_cannot_be_done_is_said_before_anything_is_done(edgewise, brought, 
         (("label", "word", "dog"), "found the id 'word'"),
         (("show", "0" * 32), "there is no sample"),
         (("export", "--format", "csv", "--out", tmp_path), "is there already and not empty"),
+        (
+            ("export", "--format", "csv", "--site", "nowhere", "--out", tmp_path / "none"),
+            "there is no picture to export (no sample matches); nothing was written",
+        ),
         (("import", "--format", "csv", tmp_path / "none.csv"), "there is no"),
     ):
         code, _, err = edgewise("data", *words)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 
@@ -111,7 +112,7 @@ def test_what_was_changed_in_a_file_is_taken_unless_others_changed_it_meanwhile(
     taken = brought(hub, form, tmp_path / "out")
     assert hub.labels == {ONE: "lynx", TWO: "dog", THREE: "", FOUR: "lynx"}
     assert not taken.is_whole
-    assert taken.text == "1 samples labelled, 1 had that label, 2 labelled otherwise by others and left so"
+    assert taken.text == "1 sample labelled, 1 had that label, 2 labelled otherwise by others and left so"
     assert sorted(one.why for one in taken.conflicts) == [
         f"the sample {TWO} is labelled dog by olga since {SINCE}, and here it is lynx; --force writes over that",
         f"the sample {THREE} has no label any more, somebody took it back, and here it is lynx; --force writes over that",
@@ -151,13 +152,13 @@ def test_a_picture_that_is_there_keeps_its_label_too(tmp_path):
     path = tmp_path / "labels.csv"
     (tmp_path / "a.png").write_bytes(picture(ONE))
     path.write_text("file,label\na.png,cat\n")
-    assert brought(hub, "csv", path).text == "1 new pictures"
-    assert brought(hub, "csv", path).text == "1 pictures that were there"
+    assert brought(hub, "csv", path).text == "1 new picture"
+    assert brought(hub, "csv", path).text == "1 picture that was there"
     [name] = hub.labels
     hub.labels[name] = "dog"
     taken = brought(hub, "csv", path)
     assert (taken.text, taken.is_whole) == (
-        "1 pictures that were there, 1 labelled otherwise by others and left so",
+        "1 picture that was there, 1 labelled otherwise by others and left so",
         False,
     )
     assert hub.labels[name] == "dog"
@@ -167,8 +168,53 @@ def test_a_picture_that_is_there_keeps_its_label_too(tmp_path):
     out = tmp_path / "out"
     export(Hub(**{ONE: "fox"}).samples, picture, FORMATS["folder"], out)
     assert brought(hub, "folder", out).text == (
-        "1 pictures that were there, 1 labelled otherwise since the export and left so"
+        "1 picture that was there, 1 labelled otherwise since the export and left so"
     )
     hub.labels[name] = ""
     brought(hub, "folder", out)
     assert hub.labels[name] == "fox"
+
+
+def forget(form, out):
+    """Leave of an export what other programs leave: the names of pictures, and what they show."""
+    if form == "folder":
+        (out / "samples.json").unlink()
+    elif form == "csv":
+        with (out / "labels.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        (out / "labels.csv").write_text("file,label\n" + "".join(f"{row['file']},{row['label']}\n" for row in rows))
+    elif form == "coco":
+        said = json.loads((out / "annotations.json").read_text())
+        images = [{"id": one["id"], "file_name": one["file_name"].rpartition("/")[2]} for one in said["images"]]
+        (out / "annotations.json").write_text(json.dumps({**said, "images": images}))
+    else:
+        tasks = json.loads((out / "tasks.json").read_text())
+        said = [{**task, "data": {"image": task["data"]["image"]}} for task in tasks]
+        (out / "tasks.json").write_text(json.dumps(said))
+
+
+@pytest.mark.parametrize(
+    ("form", "beside"), [(form, beside) for form in FORMATS for beside in (True, False) if beside or form != "folder"]
+)
+def test_a_picture_is_known_again_by_its_name_in_an_export(tmp_path, form, beside):
+    out, several = tmp_path / "out", f"{FOUR}-1"
+    hub = Hub(**dict.fromkeys((ONE, TWO, THREE, several), "cat"))
+    export(hub.samples, lambda sample_id: picture(sample_id[:32]), FORMATS[form], out)
+    forget(form, out)
+    if not beside:
+        shutil.rmtree(out / "images")
+    hub.labels |= {ONE: "", TWO: "dog", several: ""}
+    taken = brought(hub, form, out)
+    assert taken.text == "2 samples labelled, 1 had that label, 1 labelled otherwise by others and left so"
+    assert hub.labels == {ONE: "cat", TWO: "dog", THREE: "cat", several: "cat"}
+    # Another hub knows none of them: there the pictures are new, where they are here.
+    other = Hub()
+    assert brought(other, form, out).text == ("4 new pictures" if beside else "4 refused")
+
+
+def test_the_id_of_a_line_goes_before_the_name_of_its_picture(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text(f"id,file,label\n{ONE},images/{TWO}.jpg,cat\n,{ONE}.jpg,dog\n,sub/x{TWO}.jpg,dog\n")
+    found = FORMATS["csv"].read(path)
+    assert [(one.sample_id, one.label) for one in found.entries] == [(ONE, "cat")]
+    assert ["names again" in one.why or "there is no file" in one.why for one in found.refused] == [True, True]

@@ -81,18 +81,45 @@ def test_what_has_no_label_or_no_picture_is_left_out_and_counted(tmp_path, name)
     assert sorted(entry.label for entry in read(name, out).entries) == ["", "dog"][without_label:]
 
 
+def gone(*ids):
+    def of(sample_id):
+        if sample_id in ids:
+            raise NotFoundError("gone")
+        return picture(sample_id)
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("name", "samples", "why"),
+    [
+        ("csv", [], "there is no picture to export (no sample matches); nothing was written"),
+        ("csv", [sample(ONE, "dog")], "there is no picture to export (1 gone meanwhile); nothing was written"),
+        ("folder", [sample(TWO)], "there is no picture to export (1 without a label left out); nothing was written"),
+    ],
+)
+def test_an_export_of_nothing_leaves_nothing(tmp_path, name, samples, why):
+    there = tmp_path / "there"
+    there.mkdir()
+    for out in (there, there / "out", tmp_path / "not" / "there" / "out"):
+        with pytest.raises(FailedPreconditionError) as error:
+            export(samples, gone(ONE), FORMATS[name], out)
+        assert error.value.message == why
+    assert list(tmp_path.iterdir()) == [there]
+    assert list(there.iterdir()) == []
+
+
 def test_an_export_is_whole_or_absent(tmp_path):
     def lost(sample_id):
-        if sample_id == TWO:
-            raise NotFoundError("gone")
         return b"another picture"
 
     out = tmp_path / "deep" / "out"
     with pytest.raises(FailedPreconditionError, match="not the one whose SHA-256 the hub says"):
         export([sample(ONE, "dog")], lost, FORMATS["csv"], out)
-    assert not out.exists()
-    assert list(out.parent.iterdir()) == []
-    assert export([sample(TWO, "dog")], lost, FORMATS["csv"], out) == Exported(0, 0, 0, 1)
+    # Nor do the directories above it stay that were made for it.
+    assert list(tmp_path.iterdir()) == []
+    said = export([sample(ONE, "dog"), sample(TWO, "dog")], gone(TWO), FORMATS["csv"], out)
+    assert said == Exported(1, 0, 0, 1)
     with pytest.raises(FailedPreconditionError, match="is there already and not empty"):
         export([], picture, FORMATS["csv"], out)
 
@@ -243,6 +270,7 @@ def test_each_line_that_is_wrong_is_refused_by_its_number(tmp_path):
         f"{ONE},,dog\n"
         f"{ONE},,cat\n"
         f"{TWO},,dog,extra\n"
+        f"{TWO}\n"
         "nonsense,,dog\n"
         ",missing.jpg,dog\n"
         ",../../etc/passwd,dog\n"
@@ -252,14 +280,15 @@ def test_each_line_that_is_wrong_is_refused_by_its_number(tmp_path):
         ",there.jpg,dog\n",
     )
     found = read("csv", path)
-    assert [entry.where for entry in found.entries] == [f"{path}, line 2", f"{path}, line 11"]
+    assert [entry.where for entry in found.entries] == [f"{path}, line 2", f"{path}, line 12"]
     said = refusals(found)
-    assert [where for where, _ in said] == [f"{path}, line {number}" for number in range(3, 11)]
+    assert [where for where, _ in said] == [f"{path}, line {number}" for number in range(3, 12)]
     for (_, why), expected in zip(
         said,
         (
             f"names again what {path}, line 2 names, with another label, 'dog'",
             "has 4 columns, expected 3",
+            "has 1 column, expected 3",
             "found the id 'nonsense'",
             "there is no file 'missing.jpg'",
             'leads out of the directory with ".."',
@@ -327,12 +356,15 @@ def test_what_is_wrong_in_coco_is_refused_by_its_place(tmp_path):
             {"id": 7, "file_name": "missing.jpg"},
             {"id": 8},
             "text",
+            {"id": 9, "file_name": "cat.jpg"},
         ],
         categories=CATEGORIES,
         annotations=[
             {"image_id": 5, "category_id": 18},
             {"image_id": 5, "category_id": 17},
-            {"image_id": 5, "category_id": 3},
+            {"image_id": 9, "category_id": 3},
+            {"image_id": 9, "category_id": 17},
+            {"image_id": 9, "category_id": None},
             {"image_id": 99, "category_id": 17},
         ],
     )
@@ -343,7 +375,7 @@ def test_what_is_wrong_in_coco_is_refused_by_its_place(tmp_path):
         said,
         (
             ("annotations[2]", "category_id: found 3, expected one of the categories' ids: 17, 18"),
-            ("annotations[3]", "image_id: found 99, expected one of the images' ids"),
+            ("annotations[5]", "image_id: found 99, expected one of the images' ids"),
             ("images[0]", "'dog.jpg' is annotated as cat, dog; a picture has one class here"),
             ("images[1]", 'leads out of the directory with ".."'),
             ("images[2]", "there is no file 'missing.jpg'"),
@@ -399,6 +431,32 @@ def test_a_folder_is_the_label_of_what_lies_in_it_wherever_it_lay_before(tmp_pat
     ]
 
 
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("other", FORMATS)
+def test_what_another_format_wrote_is_refused_with_the_format_that_reads_it(tmp_path, name, other):
+    out, _ = exported(tmp_path, other, sample(ONE, "dog"))
+    if name == other:
+        assert len(read(name, out).entries) == 1
+        return
+    with pytest.raises(InvalidArgumentError) as error:
+        read(name, out)
+    [held] = {"samples.json", "labels.csv", "annotations.json", "tasks.json"} & {one.name for one in out.iterdir()}
+    assert error.value.message.startswith(f"{out} holds {held}, which is read with --format {other}, not {name}")
+
+
+def test_a_list_and_folders_of_classes_are_told_apart(tmp_path):
+    pets = tmp_path / "pets"
+    (pets / "dog").mkdir(parents=True)
+    (pets / "dog" / "one.jpg").write_bytes(JPEG % 1)
+    with pytest.raises(InvalidArgumentError, match="if folders such as dog are classes, use --format folder"):
+        read("csv", pets)
+    (pets / "labels.csv").write_text("file,label\n")
+    with pytest.raises(InvalidArgumentError, match="nonetheless, put that file elsewhere"):
+        read("folder", pets)
+    with pytest.raises(InvalidArgumentError, match="labels.csv is read with --format csv, not folder"):
+        read("folder", pets / "labels.csv")
+
+
 def test_what_does_not_belong_into_folders_is_refused(tmp_path):
     secret = tmp_path / "secret.jpg"
     secret.write_bytes(JPEG % 1)
@@ -424,6 +482,7 @@ def test_what_does_not_belong_into_folders_is_refused(tmp_path):
     ):
         assert where == str(out / name)
         assert expected in why
+        assert str(out / name) not in why
 
 
 @pytest.mark.parametrize(
