@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgewise.core.errors import InvalidArgumentError
-from edgewise.hub.pages.labelling import KEYS, Labelling
+from edgewise.hub.pages.labelling import KEYS, Keys
 from edgewise.hub.pages.sample_filter import Wanted, wanted
 from edgewise.hub.store.samples import SampleFilter
 
@@ -15,52 +15,60 @@ def keys(choices):
     return {choice.label: choice.key for choice in choices}
 
 
-def test_labels_that_were_given_come_before_those_of_the_model():
-    choices = Labelling().choices(["other", "cat"], DOG_CAT, "dog", "cat")
+def test_keys_are_given_to_verdicts_first_and_then_to_the_labels_that_are_used_most():
+    choices = Keys().choices({"ant": 2, "cat": 5, "bee": 40}, {"other", "cat"}, "dog", DOG_CAT, "cat")
     assert [(one.label, one.key, one.score, one.is_current) for one in choices] == [
         ("cat", "1", 0.4, True),
         ("other", "2", None, False),
-        ("dog", "3", 0.6, False),
+        ("bee", "3", None, False),
+        ("ant", "4", None, False),
+        ("dog", "", 0.6, False),
     ]
 
 
-def test_a_key_keeps_its_label_from_one_sample_to_the_next():
-    labelling = Labelling()
-    assert keys(labelling.choices([], DOG_CAT, "dog", "")) == {"cat": "1", "dog": "2"}
-    assert keys(labelling.choices(["ant"], (("bird", 0.9),), "bird", "")) == {
-        "cat": "1",
-        "dog": "2",
-        "ant": "3",
-        "bird": "4",
-    }
+def test_what_a_network_saw_has_no_key_and_stands_by_its_score():
+    scores = (("skunk", 0.3), ("Arabian camel", 0.2))
+    found = Keys().choices({}, {"cat", "dog", "other"}, "other", scores, "")
+    assert [(one.label, one.key) for one in found] == [
+        ("cat", "1"),
+        ("dog", "2"),
+        ("other", "3"),
+        ("skunk", ""),
+        ("Arabian camel", ""),
+    ]
 
 
-def test_a_label_that_is_new_gets_a_key_where_the_model_had_taken_all_of_them():
-    labelling = Labelling()
-    scores = tuple((f"breed {number}", 0.1) for number in range(12))
-    first = keys(labelling.choices([], scores, "", ""))
-    assert [first[f"breed {number}"] for number in (0, 11, 10, 6, 7)] == ["1", "4", "3", "9", ""]
-    second = keys(labelling.choices(["dog"], scores, "", ""))
-    assert second["dog"] == "9"
-    assert second["breed 6"] == ""
-    assert second["breed 0"] == "1"
+def test_a_key_keeps_its_label_whatever_becomes_more_frequent():
+    given_keys = Keys()
+    assert keys(given_keys.choices({"cat": 2, "dog": 1}, (), "", (), "")) == {"cat": "1", "dog": "2"}
+    later = keys(given_keys.choices({"bear": 30, "cat": 2, "dog": 9}, {"other"}, "", (), ""))
+    assert later == {"cat": "1", "dog": "2", "other": "3", "bear": "4"}
 
 
-@given(st.lists(st.tuples(LABELS, LABELS), max_size=8))
+def test_a_label_that_nobody_uses_any_more_makes_room_where_all_keys_are_taken():
+    given_keys = Keys()
+    used = {f"label {number}": 1 for number in range(9)}
+    given_keys.choices(used, (), "", (), "")
+    assert keys(given_keys.choices({**used, "new": 1}, (), "", (), ""))["new"] == ""
+    later = keys(given_keys.choices({**used, "label 4": 0, "new": 1}, (), "", (), ""))
+    assert (later["new"], later["label 8"], "label 4" in later) == ("5", "9", False)
+
+
+@given(st.lists(st.tuples(LABELS, LABELS, LABELS), max_size=8))
 def test_whatever_comes_a_label_that_was_given_never_changes_its_key(steps):
-    labelling, known, before = Labelling(), set(), {}
-    for given_labels, predicted in steps:
-        known |= set(given_labels)
-        scores = tuple((label, 0.1) for label in predicted)
-        choices = labelling.choices(known, scores, "", "")
+    given_keys, known, before = Keys(), set(), {}
+    for given_labels, verdicts, seen in steps:
+        known |= {*given_labels, *verdicts}
+        scores = tuple((label, 0.1) for label in seen)
+        choices = given_keys.choices(dict.fromkeys(known, 1), verdicts, "", scores, "")
         labels = [choice.label for choice in choices]
         assert len(set(labels)) == len(labels)
-        assert known | set(predicted) <= set(labels)
+        assert known | set(seen) == set(labels)
         now = {choice.key: choice.label for choice in choices if choice.key}
         assert len(now) <= KEYS
-        for key, label in before.items():
-            assert now[key] == label
-        before = {key: label for key, label in now.items() if label in known}
+        assert before.items() <= now.items()
+        assert set(now.values()) <= known
+        before = now
 
 
 def test_what_is_chosen_is_kept_in_addresses():

@@ -28,7 +28,8 @@ def pages_router(hub: Hub) -> APIRouter:
     SitePages(hub, door).add_to(router)
     RolloutForms(hub, door).add_to(router)
     RolloutPages(hub, door).add_to(router)
-    SampleForms(hub, door).add_to(router)
-    SamplePages(hub, door).add_to(router)
+    samples = SamplePages(hub, door)
+    SampleForms(hub, door, samples).add_to(router)
+    samples.add_to(router)
     add_missing_page(router, door)
     return router

@@ -24,10 +24,10 @@ _LONGEST_TYPED: Final = 100
 class SampleForms:
     """Everything that is sent."""
 
-    def __init__(self, hub: Hub, door: Door) -> None:
+    def __init__(self, hub: Hub, door: Door, pages: SamplePages) -> None:
         self._hub = hub
         self._door = door
-        self._pages = SamplePages(hub, door)
+        self._pages = pages
 
     def add_to(self, router: APIRouter) -> None:
         """Put the forms where they belong; looked at instead of sent, each is the page that it belongs to."""
@@ -81,9 +81,7 @@ class SampleForms:
         visitor, _ = await self._door.sender(request)
         chosen, deeds = wanted(request.query_params), visitor.session.labelling.deeds
         if not deeds:
-            raise FailedPreconditionError(
-                "There is nothing to take back: you have labelled nothing since you logged in."
-            )
+            raise FailedPreconditionError("There is nothing left that you could take back.")
         # It is tried once: what cannot be taken back would stand before what can.
         deed = deeds.pop()
         await self._hub.call(_take_back, self._hub.plane, deed, self._door.actor(visitor, request))

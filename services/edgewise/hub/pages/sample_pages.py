@@ -14,6 +14,7 @@ from edgewise.hub.api.sample_routes import picture_answer
 from edgewise.hub.control.plane import ControlPlane
 from edgewise.hub.labelling.shown import SAMPLE_ID
 from edgewise.hub.pages.door import Door, Visitor
+from edgewise.hub.pages.labelling import Keys
 from edgewise.hub.pages.port import Hub
 from edgewise.hub.pages.rendering import HEADERS, path
 from edgewise.hub.pages.sample_filter import ALL, LABEL, LABELLED, UNLABELLED, Wanted, wanted
@@ -27,12 +28,13 @@ _LONGEST_CURSOR: Final = 128
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """One sample, what is before and behind it, and all labels."""
+    """One sample, what is before and behind it, all labels, and what models say."""
 
     sample: KeptSample
     newer: str
     older: str
     labels: LabelCounts
+    verdicts: frozenset[str]
 
 
 class SamplePages:
@@ -41,6 +43,7 @@ class SamplePages:
     def __init__(self, hub: Hub, door: Door) -> None:
         self._hub = hub
         self._door = door
+        self._keys = Keys()
 
     def add_to(self, router: APIRouter) -> None:
         """Put the pages where they belong; before that of a sample, since `first` is none."""
@@ -113,7 +116,7 @@ class SamplePages:
         """
         found = await self._hub.call(look, self._hub.plane, sample_id, chosen.filter())
         one = found.sample
-        choices = visitor.session.labelling.choices(found.labels.labels, one.scores, one.prediction, one.label)
+        choices = self._keys.choices(found.labels.labels, found.verdicts, one.prediction, one.scores, one.label)
         values: Mapping[str, Any] = {
             "section": "Samples",
             "wanted": chosen,
@@ -154,7 +157,7 @@ def look(plane: ControlPlane, sample_id: str, asked: SampleFilter) -> Beside:
     """
     sample = plane.samples.one(sample_id)
     newer, older = plane.samples.beside(asked, sample)
-    return Beside(sample, newer, older, plane.samples.counts())
+    return Beside(sample, newer, older, plane.samples.counts(), plane.samples.verdicts())
 
 
 def _shows(counts: LabelCounts, chosen: str) -> Sequence[tuple[str, str]]:

@@ -30,7 +30,7 @@ class Session:
         form_key: what each form of this session carries, so that no other page can send one.
         ends_s: by the clock of `Sessions`.
         notice: what the next page is to say once, such as that a rollout was paused.
-        labelling: which key gives which label, and what can be taken back.
+        labelling: what can be taken back.
     """
 
     token: str = field(repr=False)

@@ -18,18 +18,33 @@ from edgewise.hub.store.samples import KeptSample, LabelChange, SampleFilter, Se
 from edgewise.protocols.samples import LABEL
 
 MOST_LISTED: Final = 1000
+MOST_COUNTED: Final = 100_000
+"""Of those that a filter means: each is looked at."""
+MOST_VERDICTS: Final = 9
+"""What a model can say that sorts pictures for somebody; one that says more different things names them."""
 SEGMENT_MEMORY_S: Final = 365 * 86400.0
 """Far longer than samples are kept by default: a segment that an agent brings again would bring back what was deleted."""
+EVERY_SAMPLE: Final = SampleFilter()
 _CURSOR: Final = re.compile(r"([0-9.e+-]{1,32})~([A-Za-z0-9-]{1,80})")
 _MOST_NAMED: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class LabelCounts:
-    """How many samples have each label, and how many have none."""
+    """How many samples have each label, and how many have none.
+
+    Attributes:
+        more: there are more of them; only so many were counted.
+    """
 
     labels: Mapping[str, int]
     unlabelled: int
+    more: bool = False
+
+    @property
+    def total(self) -> int:
+        """All that were counted."""
+        return self.unlabelled + sum(self.labels.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +75,8 @@ class SampleBooks:
         self._books = books
         # Every page shows labels, and a database counts a million samples one by one. None until somebody asks.
         self._counts: Counter[str] | None = None
+        # Likewise; what went stays in it.
+        self._said: dict[str, set[str]] | None = None
 
     def take(self, samples: Sequence[KeptSample], segment: SegmentDone) -> SegmentDone:
         """Take in a segment: its samples, and that it has come, together. Their blobs are there already; those that
@@ -94,6 +111,10 @@ class SampleBooks:
 
         with self._change(done.done_s, Counter(sample.label for sample in fresh)) as change:
             change.also(write)
+        if self._said is not None:
+            for sample in fresh:
+                if sample.model and sample.prediction:
+                    self._said.setdefault(sample.model, set()).add(sample.prediction)
         return done
 
     def segment(self, site: str, name: str, sha256: str = "") -> SegmentDone | None:
@@ -197,13 +218,25 @@ class SampleBooks:
         with self._books.reading() as connection:
             return rows.label_history(connection, sample_id)
 
-    def counts(self) -> LabelCounts:
-        """By label. They are counted once, and kept in memory from then on."""
+    def counts(self, asked: SampleFilter = EVERY_SAMPLE) -> LabelCounts:
+        """By label, of those that are meant. All of them are counted once, and kept in memory from then on; of fewer, `MOST_COUNTED` at most."""
+        if asked != EVERY_SAMPLE:
+            with self._books.reading() as connection:
+                found = rows.count_meant(connection, asked, MOST_COUNTED + 1)
+            more = sum(found.values()) > MOST_COUNTED
+            return LabelCounts({label: count for label, count in found.items() if label}, found.get("", 0), more)
         if self._counts is None:
             with self._books.reading() as connection:
                 self._counts = Counter(rows.count_labels(connection))
         labels = {label: count for label, count in sorted(self._counts.items()) if label and count}
         return LabelCounts(labels, self._counts[""])
+
+    def verdicts(self) -> frozenset[str]:
+        """What models say that tell few things apart: their verdicts, or classes. One that names a thousand things has none."""
+        if self._said is None:
+            with self._books.reading() as connection:
+                self._said = rows.said_by_models(connection)
+        return frozenset(one for said in self._said.values() if len(said) <= MOST_VERDICTS for one in said)
 
     def delete(self, sample_id: str, actor: Actor) -> None:
         """Let one go; its picture goes after it, unless something else names it.

@@ -69,6 +69,7 @@ class SampleFilter:
     """Which samples are meant: all that every field that is given fits.
 
     Attributes:
+        id_start: how its name begins: hexadecimal digits.
         is_labelled: None for both.
         since_s, until_s: when it was captured, the first included, the second not.
     """
@@ -83,6 +84,7 @@ class SampleFilter:
     since_s: float | None = None
     until_s: float | None = None
     kind: str | None = None
+    id_start: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,23 @@ def count_labels(connection: Connection) -> dict[str, int]:
     """How many samples have each label; "" for those without one."""
     query = select(SAMPLES.c.label, func.count()).group_by(SAMPLES.c.label).order_by(SAMPLES.c.label)
     return {str(label): int(count) for label, count in connection.execute(query)}
+
+
+def count_meant(connection: Connection, asked: SampleFilter, most: int) -> dict[str, int]:
+    """How many of those that are meant have each label; "" for those without one. They are counted up to `most`."""
+    meant = select(SAMPLES.c.label).where(*_conditions(asked)).limit(most).subquery()
+    query = select(meant.c.label, func.count()).group_by(meant.c.label).order_by(meant.c.label)
+    return {str(label): int(count) for label, count in connection.execute(query)}
+
+
+def said_by_models(connection: Connection) -> dict[str, set[str]]:
+    """What each model has said so far of pictures, scores aside."""
+    rows = SAMPLES.c
+    query = select(rows.model, rows.prediction).where(rows.model != "", rows.prediction != "").distinct()
+    found: dict[str, set[str]] = {}
+    for model, prediction in connection.execute(query):
+        found.setdefault(model, set()).add(prediction)
+    return found
 
 
 def set_labels(connection: Connection, changes: Sequence[LabelChange]) -> None:
@@ -294,6 +313,10 @@ def _conditions(asked: SampleFilter) -> Iterator[ColumnElement[bool]]:
         value = getattr(asked, name)
         if value is not None:
             yield rows[name] == value
+    if asked.id_start is not None:
+        # The range is for the index; "g" is behind every digit.
+        yield rows.id.between(asked.id_start, f"{asked.id_start}g")
+        yield rows.id.startswith(asked.id_start, autoescape=True)
     if asked.is_labelled is not None:
         yield rows.label != "" if asked.is_labelled else rows.label == ""
     if asked.reason is not None:
