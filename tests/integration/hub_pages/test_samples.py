@@ -78,7 +78,7 @@ def test_all_are_shown_the_newest_first_page_by_page(browser):
     assert len(shown) == 24
     assert shown[0] == f"/samples/{sample_id(99)}"
     assert "numbers, no picture" in page.text
-    assert "pets said dog, 60 %" in page.text
+    assert "pets said dog 60 %" in page.text
     older = browser.page(page.links["Older"])
     assert "Older" not in older.links
     assert "<b>door</b>" in older.text
@@ -90,7 +90,12 @@ def test_what_is_chosen_is_shown_and_kept_on_the_way(browser):
     hrefs = [given["href"] for tag, given in page.tags if tag == "a" and given.get("id", "").startswith("sample-")]
     assert len(hrefs) == 10
     assert all("source=door-2" in href for href in hrefs)
-    assert "No sample is meant by that." in browser.page("/samples?site=nowhere").text
+    assert (
+        "10 samples match: 10 without a label, 0 with one. On this hub are 31 samples: 31 without a label" in page.text
+    )
+    nowhere = browser.page("/samples?site=nowhere").text
+    assert "0 samples match" in nowhere
+    assert "No sample matches." in nowhere
     problem = browser.page("/samples?version=x", status=400)
     assert "The version 'x' is none" in problem.text
 
@@ -211,11 +216,29 @@ def test_labelling_begins_with_the_newest_one_that_has_no_label(browser):
     assert "there is nothing to label" in browser.page(answer.headers["location"]).text
 
 
+def test_an_operator_is_asked_before_a_sample_goes(world, browser):
+    ids = [take(world.serving, number, site="brief") for number in (51, 52)]
+    one = f"/samples/{ids[1]}/delete?site=brief"
+    assert world.browser(Role.VIEWER).get(one).status_code == 403
+    action, form = browser.form(one)
+    world.serving.asked(world.serving.hub.plane.samples.label, {ids[1]: "fox"}, HUB)
+    answer = browser.client.post(action, data=form)
+    assert answer.status_code == 409
+    assert "It has been labelled in the meantime" in answer.text
+    answer = browser.send(one)
+    assert answer.headers["location"] == f"/samples/{ids[0]}?site=brief"
+    assert f"The sample {ids[1][:8]} was deleted." in browser.page(answer.headers["location"]).text
+    assert browser.get(f"/samples/{ids[1]}").status_code == 404
+    assert browser.send(f"/samples/{ids[0]}/delete?site=brief").headers["location"] == "/samples?site=brief"
+    assert "sample.delete" in world.browser(Role.ADMIN).page("/audit").text
+
+
 def test_who_may_look_only_looks_only(world):
     viewer = world.browser(Role.VIEWER)
     page = viewer.page(f"/samples/{sample_id(3)}")
     assert "you can look, and not label" in page.text
     assert [given["action"] for given, _ in page.forms] == ["/logout"]
+    assert "Delete" not in page.links
     assert "Label those without a label" not in viewer.page("/samples").links
     form_key = page.forms[0][1]["form_key"]
     for path in (f"/samples/{sample_id(3)}/label", "/samples/undo"):

@@ -50,3 +50,16 @@ def test_one_thing_is_no_things():
     assert words.counted(1, "site") == "1 site"
     assert words.counted(1200, "site") == "1,200 sites"
     assert words.counted(2, "thing needs", "things need") == "2 things need"
+
+
+@pytest.mark.parametrize(
+    ("prediction", "scores", "confidence", "text"),
+    [
+        ("dog", (("cat", 0.5), ("dog", 0.4)), 0.5, "dog 40 %"),
+        ("other", (("grey fox", 0.0567), ("skunk", 0.01)), 0.0567, "other (grey fox 5.67 %)"),
+        ("dog", (), 0.6, "dog (confidence 60 %)"),
+        ("dog", (), None, "dog"),
+    ],
+)
+def test_a_share_is_said_of_that_whose_it_is(prediction, scores, confidence, text):
+    assert words.answer(prediction, scores, confidence) == text

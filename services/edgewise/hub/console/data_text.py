@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from edgewise.hub.console.text_tables import columns, printable
 from edgewise.hub.labelling.shown import Shown
-from edgewise.hub.pages.words import share, size
+from edgewise.hub.pages.words import answer, share, size
 
 _NOTHING = "-"
 
@@ -22,7 +22,7 @@ def samples_text(samples: Sequence[Shown]) -> str:
         ),
     ]
     if len(rows) == 1:
-        return "no samples are meant by that"
+        return "no samples match"
     return "\n".join(columns(rows))
 
 
@@ -48,7 +48,7 @@ def _facts(one: Shown) -> Iterator[tuple[str, str]]:
     yield one.kind, f"{one.content_type}, {size(one.bytes)}{pixels}"
     yield "sha256", one.sha256
     yield "request", one.request_id
-    yield "kept until", one.expires or "deleted"
+    yield "kept until", one.expires or "it is deleted"
 
 
 def _model(one: Shown) -> str:
@@ -58,4 +58,4 @@ def _model(one: Shown) -> str:
 def _answer(one: Shown) -> str:
     if not one.prediction:
         return _NOTHING
-    return one.prediction if one.confidence is None else f"{one.prediction} {share(one.confidence)}"
+    return answer(one.prediction, [(score.label, score.score) for score in one.scores], one.confidence)

@@ -66,7 +66,14 @@ class Renderer:
             auto_reload=False,
         )
         self._environment.globals.update(
-            asset=self.assets.url, path=path, sign=sign, visitor=None, section="", notice=""
+            answer=words.answer,
+            asset=self.assets.url,
+            counted=words.counted,
+            path=path,
+            sign=sign,
+            visitor=None,
+            section="",
+            notice="",
         )
         self._environment.filters.update(
             ago=lambda at_s: words.ago(at_s, clock()),

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
+from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, PermissionDeniedError
 from edgewise.hub.control.actors import Actor
 from edgewise.hub.control.plane import ControlPlane
 from edgewise.hub.pages.door import Door, Visitor, is_live
@@ -16,7 +16,7 @@ from edgewise.hub.pages.rendering import HEADERS, path
 from edgewise.hub.pages.sample_filter import wanted
 from edgewise.hub.pages.sample_pages import SamplePages, checked
 from edgewise.hub.samples.books import checked_label
-from edgewise.hub.store.samples import SampleFilter
+from edgewise.hub.store.samples import KeptSample, SampleFilter
 
 _LONGEST_TYPED: Final = 100
 
@@ -36,6 +36,8 @@ class SampleForms:
             ("/samples/undo", "GET", self.to_list),
             ("/samples/{sample}/label", "POST", self.label),
             ("/samples/{sample}/label", "GET", self.to_sample),
+            ("/samples/{sample}/delete", "GET", self.ask_to_delete),
+            ("/samples/{sample}/delete", "POST", self.delete),
         ):
             router.add_api_route(where, page, methods=[method], include_in_schema=False, response_model=None)
 
@@ -89,6 +91,34 @@ class SampleForms:
             f"Taken back: it is labelled {deed.before} again." if deed.before else "Taken back: it has no label again."
         )
         return _onward(request, visitor, chosen.link(path("samples", deed.sample)), said)
+
+    async def ask_to_delete(self, request: Request, sample: str) -> Response:
+        """Say what would go, and ask whether it should."""
+        visitor = self._door.visitor(request)
+        if not visitor.operates:
+            raise PermissionDeniedError(f"Your token has the role {visitor.role}; deleting needs the role operator.")
+        one = await self._hub.call(self._hub.plane.samples.one, checked(sample))
+        return await self._question(request, visitor, one)
+
+    async def delete(self, request: Request, sample: str) -> Response:
+        """Let a sample go, if it is labelled as it was when that was asked, and go on to the next one."""
+        visitor, form = await self._door.sender(request)
+        chosen, books = wanted(request.query_params), self._hub.plane.samples
+        one = await self._hub.call(books.one, checked(sample))
+        if form.get("seen") != one.label:
+            problem = "It has been labelled in the meantime. Look again before you decide."
+            return await self._question(request, visitor, one, problem=problem, status=409)
+        _, older = await self._hub.call(books.beside, chosen.filter(), one)
+        await self._hub.call(books.delete, one.id, self._door.actor(visitor, request))
+        visitor.session.notice = f"The sample {one.id[:8]} was deleted."
+        to = chosen.link(path("samples", older) if older else "/samples")
+        return RedirectResponse(to, status_code=303, headers=HEADERS)
+
+    async def _question(
+        self, request: Request, visitor: Visitor, one: KeptSample, *, problem: str = "", status: int = 200
+    ) -> Response:
+        values = {"section": "Samples", "wanted": wanted(request.query_params), "one": one, "problem": problem}
+        return await self._door.page(request, visitor, "delete_sample.html", values, status=status)
 
     async def to_list(self, request: Request) -> Response:
         """Who comes back to a form that was sent."""

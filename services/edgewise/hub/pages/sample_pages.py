@@ -59,12 +59,15 @@ class SamplePages:
         """Those that somebody chose, the newest first."""
         visitor = self._door.visitor(request)
         chosen, after = wanted(request.query_params), request.query_params.get("after", "")[:_LONGEST_CURSOR]
-        problem, found, older = "", list[KeptSample](), ""
+        problem, found, older, meant = "", list[KeptSample](), "", None
+        books = self._hub.plane.samples
         try:
-            found, older = await self._hub.call(self._hub.plane.samples.list, chosen.filter(), after=after, limit=_PAGE)
+            asked = chosen.filter()
+            found, older = await self._hub.call(books.list, asked, after=after, limit=_PAGE)
+            meant = None if chosen.is_all else await self._hub.call(books.counts, asked)
         except InvalidArgumentError as error:
             problem = error.message
-        counts = await self._hub.call(self._hub.plane.samples.counts)
+        counts = await self._hub.call(books.counts)
         values = {
             "section": "Samples",
             "wanted": chosen,
@@ -72,8 +75,8 @@ class SamplePages:
             "samples": found,
             "after": after,
             "older": older,
-            "unlabelled": counts.unlabelled,
-            "labelled": sum(counts.labels.values()),
+            "meant": meant,
+            "all": counts,
             "shows": _shows(counts, chosen.show),
             "reasons": [("", "any"), *((one, one) for one in sorted({*_REASONS, chosen.reason} - {""}))],
             "kinds": (("", "any"), (PICTURE, "pictures"), (TENSOR, "numbers")),
@@ -87,7 +90,7 @@ class SamplePages:
         chosen = wanted(request.query_params)
         found, _ = await self._hub.call(self._hub.plane.samples.list, chosen.filter(), limit=1)
         if not found:
-            visitor.session.notice = "No sample is meant by that: there is nothing to label."
+            visitor.session.notice = "No sample matches: there is nothing to label."
         to = chosen.link(path("samples", found[0].id)) if found else replace(chosen, show=ALL).link("/samples")
         return RedirectResponse(to, status_code=303, headers=HEADERS)
 

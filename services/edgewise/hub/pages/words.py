@@ -1,6 +1,7 @@
 """Numbers and times as people read them."""
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -71,3 +72,17 @@ def milliseconds(value: float) -> str:
 def counted(number: int, one: str, many: str = "") -> str:
     """1 site, 3 sites."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def answer(prediction: str, scores: Sequence[tuple[str, float]], confidence: float | None) -> str:
+    """What a model said, and how sure it was of that: "dog 60 %". A verdict over many classes has no score of its own: "other (skunk 12 %)".
+
+    Args:
+        scores: labels and what the model gave them, the best first.
+    """
+    by_label = dict(scores)
+    if prediction in by_label:
+        return f"{prediction} {share(by_label[prediction])}"
+    if scores:
+        return f"{prediction} ({scores[0][0]} {share(scores[0][1])})"
+    return prediction if confidence is None else f"{prediction} (confidence {share(confidence)})"

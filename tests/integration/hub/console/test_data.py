@@ -90,7 +90,7 @@ def test_pictures_are_brought_once_looked_at_and_labelled(done, edgewise, table,
     text = done("list", "--label", "dog", "--source", "door-1", "--reason", "imported", "--since", "1d")
     assert text.splitlines()[0].split() == ["ID", "CAPTURED", "SITE", "SOURCE", "MODEL", "ANSWER", "LABEL", "WHY"]
     assert len(text.splitlines()) == 2
-    assert done("list", "--site", "nowhere") == "no samples are meant by that\n"
+    assert done("list", "--site", "nowhere") == "no samples match\n"
     code, out, err = edgewise("data", "list", "--limit", "2")
     assert (code, len(out.splitlines()), err) == (0, 3, "there may be more than these 2: --limit N\n")
 

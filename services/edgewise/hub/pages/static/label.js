@@ -31,6 +31,8 @@
   }
 
   function problem(error) {
+    // What went well before is no news any more.
+    said.textContent = "";
     wrong.querySelector("span").textContent = error.message;
     wrong.hidden = false;
   }
@@ -50,6 +52,8 @@
     const inside = place.contains(held);
     place.replaceChildren(sample);
     document.title = document.title.replace(/^.*?(?= · )/, sample.dataset.title);
+    const here = document.querySelector(".crumbs [aria-current]");
+    if (here) here.textContent = sample.dataset.title.slice(-8);
     if (inside) (same(held) ?? sample).focus({ preventScroll: true });
   }
 
