@@ -1,6 +1,7 @@
-"""`edgewise data`: samples from the field: list, show, label, export, import; `data_build` makes datasets of them."""
+"""`edgewise data`: samples from the field: list, show, label, delete, export, import; `data_build` makes datasets of them."""
 
 import argparse
+import contextlib
 import sys
 from functools import partial
 from pathlib import Path
@@ -8,9 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from edgewise.cli import data_build
 from edgewise.cli.data_filters import add_filters, asked_for
-from edgewise.cli.hub_connection import ENVIRONMENT, add_connection, add_json, add_verb, connect, print_json
+from edgewise.cli.hub_connection import (
+    ENVIRONMENT,
+    add_connection,
+    add_json,
+    add_verb,
+    add_yes,
+    check_asked,
+    confirmed,
+    connect,
+    print_json,
+)
 from edgewise.cli.values import whole
-from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError
+from edgewise.core.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 
 if TYPE_CHECKING:
     from edgewise.cli.commands import Commands
@@ -21,8 +32,9 @@ DESCRIPTION = f"""\
 Look at what sites captured, say what it shows, and carry it to and from other programs.
 
   edgewise data list --unlabelled --model pets
-  edgewise data show 0f3c...  --picture sample.jpg
-  edgewise data label 0f3c... 91aa... dog
+  edgewise data show 0f3c6a --picture sample.jpg
+  edgewise data label 0f3c6a 91aa02 dog
+  edgewise data delete 0f3c6a
   edgewise data export --format folder --out field
   edgewise data import --format label-studio project-1.json
   edgewise data build field --out datasets/pets-4
@@ -32,9 +44,20 @@ LABEL = """\
 Say what samples show. With --file a table with a first line id,label; lines without a label are passed over. --clear takes labels back, whatever
 they are. A sample that has another label keeps it and is told, and the exit code is 1: --force writes over it.
 
-  edgewise data label 0f3c... 91aa... dog
+  edgewise data label 0f3c6a 91aa02 dog
   edgewise data label --file labels.csv
-  edgewise data label --clear 0f3c...
+  edgewise data label --clear 0f3c6a
+
+An ID has 32 digits, as `edgewise data list` shows them; the first 6 or more are enough where they mean one sample.
+"""
+DELETE = """\
+Let samples go, labelled or not. Nobody is shown them from then on; their pictures leave the hub within two hours, unless another sample or a
+release has the same one. It cannot be taken back, and the audit log has it.
+
+  edgewise data delete 0f3c6a 91aa02
+  edgewise data delete --yes 0f3c6a
+
+An ID has 32 digits, as `edgewise data list` shows them; the first 6 or more are enough where they mean one sample.
 """
 EXPORT = """\
 Write the samples that are meant to a directory: whole, or not at all. Where there is no picture among them nothing is written, and the exit code is 1.
@@ -74,6 +97,7 @@ def add_to(commands: "Commands") -> None:
     _add_list(verbs)
     _add_show(verbs)
     _add_label(verbs)
+    _add_delete(verbs)
     _add_export(verbs)
     _add_import(verbs)
     data_build.add_to(verbs)
@@ -92,7 +116,7 @@ def _add_list(verbs: "Commands") -> None:
 
 def _add_show(verbs: "Commands") -> None:
     shown = add_verb(verbs, "show", "show one sample")
-    shown.add_argument("sample", metavar="ID", help="of the sample")
+    shown.add_argument("sample", metavar="ID", help="of the sample: its 32 digits, or the first of them, at least 6")
     shown.add_argument("--picture", type=Path, metavar="FILE", help="write its picture there")
     add_json(shown)
     add_connection(shown)
@@ -107,6 +131,14 @@ def _add_label(verbs: "Commands") -> None:
     labelled.add_argument("--force", action="store_true", help="write over labels that samples have")
     add_connection(labelled)
     labelled.set_defaults(run=partial(_label, labelled))
+
+
+def _add_delete(verbs: "Commands") -> None:
+    deleted = add_verb(verbs, "delete", "let samples go", DELETE)
+    deleted.add_argument("ids", nargs="+", metavar="ID", help="of the samples")
+    add_yes(deleted)
+    add_connection(deleted)
+    deleted.set_defaults(run=partial(_delete, deleted))
 
 
 def _add_export(verbs: "Commands") -> None:
@@ -133,24 +165,27 @@ def _add_import(verbs: "Commands") -> None:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from edgewise.hub.console.data_text import samples_text
+    from edgewise.hub.console.data_text import samples_text, shown_of
 
+    asked = asked_for(arguments)
     with connect(arguments) as client:
-        samples = list(client.samples(asked_for(arguments), most=arguments.limit))
+        samples = list(client.samples(asked, most=arguments.limit))
+        counts = client.count_samples(asked) if samples and not arguments.json else None
     if arguments.json:
         print_json(samples)
         return 0
     print(samples_text(samples))
-    if len(samples) == arguments.limit:
-        print(f"there may be more than these {arguments.limit}: --limit N", file=sys.stderr)
+    if samples:
+        print(shown_of(len(samples), counts), file=sys.stderr)
     return 0
 
 
 def _show(arguments: argparse.Namespace) -> int:
     from edgewise.hub.console.data_text import sample_text
+    from edgewise.hub.console.sample_names import whole_id
 
     with connect(arguments) as client:
-        sample = client.sample(arguments.sample)
+        sample = client.sample(whole_id(client, arguments.sample))
         if arguments.picture is not None:
             try:
                 arguments.picture.write_bytes(client.sample_picture(sample.id))
@@ -173,28 +208,29 @@ def _label(command: argparse.ArgumentParser, arguments: argparse.Namespace) -> i
         return _label_by_file(arguments)
     ids, label = (arguments.clear, "") if arguments.clear else (arguments.words[:-1], arguments.words[-1])
     if not ids or SAMPLE_ID.fullmatch(label):
-        command.error("say ID... and behind them the LABEL, such as: edgewise data label 0f3c... dog")
+        command.error("say ID... and behind them the LABEL, such as: edgewise data label 0f3c6a dog")
     return _label_these(arguments, ids, label)
 
 
 def _label_these(arguments: argparse.Namespace, ids: list[str], label: str) -> int:
     from edgewise.hub.console.data_import import label_all
+    from edgewise.hub.console.sample_names import check_id, whole_id
     from edgewise.hub.console.text_tables import printable
-    from edgewise.hub.labelling.shown import SAMPLE_ID, label_fault
+    from edgewise.hub.labelling.shown import label_fault
     from edgewise.hub.pages.words import counted
 
     if label and (fault := label_fault(label)):
         raise InvalidArgumentError(fault)
     for one in ids:
-        if not SAMPLE_ID.fullmatch(one):
-            raise InvalidArgumentError(f"found the id {one[:80]!r}, expected one as `edgewise data list` shows them")
+        check_id(one)
     with connect(arguments) as client:
-        done = label_all(
-            client, dict.fromkeys(ids, label), {} if arguments.force or not label else dict.fromkeys(ids, "")
-        )
+        whole = sorted({whole_id(client, one) for one in ids})
+        seen = {} if arguments.force or not label else dict.fromkeys(whole, "")
+        done = label_all(client, dict.fromkeys(whole, label), seen)
     how = f"labelled {label}" if label else "without a label"
-    same = len(set(ids)) - len(done.unknown) - len(done.kept) - done.changed
-    print(f"{counted(done.changed, 'sample')} {how}" + (f", {same:,} were so before" if same else ""))
+    same = len(whole) - len(done.unknown) - len(done.kept) - done.changed
+    before = f"{same:,} {'was' if same == 1 else 'were'} so before" if same else ""
+    print(", ".join(filter(None, (f"{counted(done.changed, 'sample')} {how}" if done.changed or not same else "", before))))
     for one in sorted(done.unknown):
         print(f"edgewise: there is no sample {one}", file=sys.stderr)
     for kept in done.kept:
@@ -213,6 +249,34 @@ def _label_by_file(arguments: argparse.Namespace) -> int:
         )
     with connect(arguments) as client:
         return _bring_in(client, found, force=arguments.force)
+
+
+def _delete(command: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    from edgewise.hub.console.data_text import short_text
+    from edgewise.hub.console.sample_names import check_id, whole_id
+    from edgewise.hub.pages.words import counted
+
+    check_asked(command, yes=arguments.yes)
+    for one in arguments.ids:
+        check_id(one)
+    gone = 0
+    with connect(arguments) as client:
+        # All are looked up before one goes.
+        meant = [client.sample(one) for one in sorted({whole_id(client, one) for one in arguments.ids})]
+        if not arguments.yes:
+            print("\n".join(short_text(one) for one in meant))
+        if not confirmed(f"Delete {counted(len(meant), 'sample')} for good?", yes=arguments.yes):
+            print("nothing was done")
+            return 1
+        try:
+            for one in meant:
+                # Somebody else may have been first.
+                with contextlib.suppress(NotFoundError):
+                    client.delete_sample(one.id)
+                gone += 1
+        finally:
+            print(f"{counted(gone, 'sample')} deleted")
+    return 0
 
 
 def _export(arguments: argparse.Namespace) -> int:

@@ -26,7 +26,9 @@ def add_filters(command: argparse.ArgumentParser) -> None:
     labels.add_argument("--unlabelled", action="store_true", help="without a label")
     meant.add_argument("--reason", metavar="WORD", help="why they were captured, such as low-confidence or imported")
     meant.add_argument("--source", metavar="NAME", help="the camera, the door")
-    meant.add_argument("--since", type=_moment, metavar="TIME", help="2026-11-23, 2026-11-23T10:00:00Z, or 2d ago")
+    meant.add_argument(
+        "--since", type=_moment, metavar="TIME", help="2026-11-23, 2026-11-23T10:00:00Z, or 2d: so long ago"
+    )
     meant.add_argument("--until", type=_moment, metavar="TIME", help="before that; as --since")
     meant.add_argument("--kind", choices=("picture", "tensor"), help="what was sent to the model")
 

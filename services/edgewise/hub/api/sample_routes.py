@@ -4,7 +4,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Annotated, Final, Literal, ParamSpec, Protocol, TypeVar
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -37,10 +37,7 @@ _Answer = TypeVar("_Answer")
 router = APIRouter(route_class=GuardedRoute, tags=["samples"], responses=PROBLEMS)
 
 
-@router.get("/api/v1/samples", response_model=ShownPage, summary="Samples, the newest first")
-@needs(Role.VIEWER)
-async def samples(
-    hub: TheHub,
+def _asked(
     *,
     site: Annotated[str | None, Query(max_length=256, description="Where it was captured.")] = None,
     model: Annotated[str | None, Query(max_length=256, description="That answered.")] = None,
@@ -54,20 +51,37 @@ async def samples(
     since: Annotated[str, Query(max_length=40, description="Captured then or later.", examples=[_MOMENT])] = "",
     until: Annotated[str, Query(max_length=40, description="Captured before.", examples=[_MOMENT])] = "",
     kind: Annotated[Literal["picture", "tensor"] | None, Query(description="What it is.")] = None,
-    limit: Annotated[int, Query(ge=1, le=MOST_LISTED, description="So many at most.")] = 100,
-    after: Annotated[str, Query(max_length=128, description="What came with the page before.", examples=[""])] = "",
-) -> Response:
-    """All that every parameter that is given fits, by when they were captured."""
+    id_start: Annotated[
+        str | None, Query(pattern="^[0-9a-f]{6,32}$", description="How its name begins.", examples=["0" * 6])
+    ] = None,
+) -> SampleFilter:
     texts = {"site": site, "model": model, "label": label, "reason": reason, "source": source}
-    asked = SampleFilter(
+    return SampleFilter(
         version=version,
         is_labelled=None if labelled is None else labelled == "yes",
         since_s=time_s(since) if since else None,
         until_s=time_s(until) if until else None,
         kind=kind,
+        id_start=id_start,
         **{name: text if text is None else storable(text) for name, text in texts.items()},
     )
-    found, more = await hub.call(hub.plane.samples.list, asked, after=after, limit=limit)
+
+
+Meant = Annotated[SampleFilter, Depends(_asked)]
+"""All that every parameter that is given fits."""
+
+
+@router.get("/api/v1/samples", response_model=ShownPage, summary="Samples, the newest first")
+@needs(Role.VIEWER)
+async def samples(
+    hub: TheHub,
+    meant: Meant,
+    *,
+    limit: Annotated[int, Query(ge=1, le=MOST_LISTED, description="So many at most.")] = 100,
+    after: Annotated[str, Query(max_length=128, description="What came with the page before.", examples=[""])] = "",
+) -> Response:
+    """All that every parameter that is given fits, by when they were captured."""
+    found, more = await hub.call(hub.plane.samples.list, meant, after=after, limit=limit)
     return await answer(ShownPage, ShownPage(tuple(shown(each, hub.retention) for each in found), more))
 
 
@@ -117,9 +131,9 @@ async def delete_sample(sample: _SAMPLE, hub: TheHub, caller: Calling) -> Respon
 
 @router.get("/api/v1/labels", response_model=LabelCounts, summary="Labels, and how many samples have them")
 @needs(Role.VIEWER)
-async def labels(hub: TheHub) -> Response:
-    """Of all samples."""
-    return await answer(LabelCounts, await hub.call(hub.plane.samples.counts))
+async def labels(hub: TheHub, meant: Meant) -> Response:
+    """Of all that every parameter that is given fits. `more`: there are more than the 100,000 that were counted."""
+    return await answer(LabelCounts, await hub.call(hub.plane.samples.counts, meant))
 
 
 @router.post("/api/v1/labels", response_model=LabelsTaken, summary="Label samples")

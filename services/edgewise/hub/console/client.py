@@ -28,7 +28,7 @@ from edgewise.hub.control.status import (
     SiteStatus,
     TokenStatus,
 )
-from edgewise.hub.labelling.shown import LabelsTaken, SamplePage, Shown
+from edgewise.hub.labelling.shown import LabelCounts, LabelsTaken, SamplePage, Shown
 
 MAX_ANSWER_BYTES: Final = 64 << 20
 _LIMITS: Final = httpx.Timeout(connect=10.0, read=60.0, write=60.0, pool=10.0)
@@ -250,6 +250,10 @@ class HubClient:
             if not after:
                 return
 
+    def count_samples(self, asked: Mapping[str, str]) -> LabelCounts:
+        """How many are meant, by their labels; `asked` as above."""
+        return as_type(LabelCounts, self._get("/api/v1/labels", **asked), "labels")
+
     def sample(self, sample_id: str) -> Shown:
         """One of them."""
         return as_type(Shown, self._get(_sample(sample_id)), "sample")
@@ -266,6 +270,10 @@ class HubClient:
         path = f"{_sample(sample_id)}/label"
         answer = self._request("PUT", path, content=_json({"label": label}), headers=_JSON)
         return as_type(Shown, self._value(answer), "sample")
+
+    def delete_sample(self, sample_id: str) -> None:
+        """Let one go."""
+        self._request("DELETE", _sample(sample_id))
 
     def label_samples(self, labels: Mapping[str, str], seen: Mapping[str, str]) -> LabelsTaken:
         """Label up to 1000.

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from edgewise.hub.console.text_tables import columns, printable
-from edgewise.hub.labelling.shown import Shown
-from edgewise.hub.pages.words import answer, share, size
+from edgewise.hub.labelling.shown import LabelCounts, Shown
+from edgewise.hub.pages.words import answer, counted, share, size
 
 _NOTHING = "-"
 
@@ -24,6 +24,20 @@ def samples_text(samples: Sequence[Shown]) -> str:
     if len(rows) == 1:
         return "no samples match"
     return "\n".join(columns(rows))
+
+
+def shown_of(count: int, meant: LabelCounts | None) -> str:
+    """How many are shown of those that match."""
+    if meant is None or (meant.total <= count and not meant.more):
+        return counted(count, "sample")
+    every = f"more than {meant.total - 1:,}" if meant.more else f"{meant.total:,}"
+    return f"the newest {count:,} of {every} samples that match: --limit N for more"
+
+
+def short_text(sample: Shown) -> str:
+    """One line of one sample, for a question."""
+    where = ", ".join(filter(None, (sample.captured, sample.site, sample.source)))
+    return printable(f"{sample.id}  {where}, {f'labelled {sample.label}' if sample.label else 'without a label'}")
 
 
 def sample_text(sample: Shown) -> str:

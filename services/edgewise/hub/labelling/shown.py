@@ -1,6 +1,7 @@
 """A sample as who asks a hub sees it: as much as this program knows of what a hub says, which may be an older or a newer one."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +11,8 @@ PICTURE: Final = "picture"
 """The kind of a sample that is a picture; the other kind is "tensor"."""
 SAMPLE_ID: Final = re.compile(r"[0-9a-f]{32}(?:-[0-9]{1,4})?")
 """Of a request with several pictures, those behind the first are counted: ID-1, ID-2."""
+SHORT_ID: Final = re.compile(r"[0-9a-f]{6,31}(?:-[0-9]{1,4})?")
+ID_EXPECTED: Final = "the 32 hexadecimal digits that `edgewise data list` shows, or the first of them, at least 6"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,20 @@ class SamplePage:
 
     samples: tuple[Shown, ...]
     after: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCounts:
+    """How many samples have each label, and how many have none; `more` than these, which are all that were counted."""
+
+    labels: Mapping[str, int]
+    unlabelled: int
+    more: bool = False
+
+    @property
+    def total(self) -> int:
+        """All that were counted."""
+        return self.unlabelled + sum(self.labels.values())
 
 
 def label_fault(label: str) -> str:

@@ -131,6 +131,14 @@ def test_with_what_was_seen_a_label_that_was_given_since_stays(world):
     assert bring(world, picture(15), **{**again, "seen": "cat"})["label"] == "wolf"
 
 
+def test_only_so_many_are_counted_of_those_that_a_filter_means(world, monkeypatch):
+    monkeypatch.setattr("edgewise.hub.samples.books.MOST_COUNTED", 2)
+    for number in (16, 17, 18):
+        bring(world, picture(number), source="counted")
+    counts = world.viewer.get("/api/v1/labels", params={"source": "counted"}).json()
+    assert (counts["unlabelled"], counts["more"]) == (3, True)
+
+
 @pytest.mark.parametrize("label", ["../up", ".hidden", "x" * 65, "a/b", " lead", "trail ", "nul\x00"])
 def test_a_label_is_the_name_of_a_folder_as_well(world, label):
     name = bring(world, picture(5), source="names")["id"]
@@ -158,8 +166,11 @@ def test_samples_are_found_by_what_is_known_of_them_page_by_page(world):
     assert listed(world, source="pages", labelled="no") == names[1:]
     assert listed(world, source="pages", reason="imported") == names
     assert listed(world, source="pages", reason="import") == []
+    assert listed(world, source="pages", id_start=names[1][:9]) == [names[1]]
+    counts = world.viewer.get("/api/v1/labels", params={"source": "pages", "since": "2026-11-19T01:00:00Z"}).json()
+    assert counts == {"labels": {"dog": 1}, "unlabelled": 3, "more": False}
     assert listed(world, source="nothing\x00") == []
-    for wrong in ({"after": "x"}, {"since": "yesterday"}, {"limit": 0}):
+    for wrong in ({"after": "x"}, {"since": "yesterday"}, {"limit": 0}, {"id_start": "abc"}, {"id_start": "%"}):
         assert world.viewer.get("/api/v1/samples", params=wrong).status_code == 400
 
 

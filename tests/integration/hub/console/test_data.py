@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import pytest
 from PIL import Image
@@ -11,6 +12,7 @@ from edgewise.hub.control.actors import HUB, Actor, Role
 from edgewise.hub.samples.pictures import keep
 from edgewise.hub.store.samples import SampleFilter
 from support.hub_in_thread import HubInThread
+from support.sample_world import take
 
 LABELS = {"dog-1": "dog", "dog-2": "dog", "cat-1": "cat", "none-1": ""}
 
@@ -54,7 +56,9 @@ def done(edgewise):
 
     def run(*words):
         code, out, err = edgewise("data", *words)
-        assert (code, err) == (0, "")
+        # How many there are is told to people beside the table.
+        told = re.fullmatch(r"([\d,]+ samples?\n)?", err)
+        assert (code, told is not None) == (0, True), err
         return out
 
     return run
@@ -92,18 +96,47 @@ def test_pictures_are_brought_once_looked_at_and_labelled(done, edgewise, table,
     assert len(text.splitlines()) == 2
     assert done("list", "--site", "nowhere") == "no samples match\n"
     code, out, err = edgewise("data", "list", "--limit", "2")
-    assert (code, len(out.splitlines()), err) == (0, 3, "there may be more than these 2: --limit N\n")
+    assert (code, len(out.splitlines()), err) == (0, 3, "the newest 2 of 4 samples that match: --limit N for more\n")
+    assert edgewise("data", "list", "--label", "dog")[2] == "2 samples\n"
 
     sample_id = unlabelled["id"]
     assert done("label", sample_id, "dog") == "1 sample labelled dog\n"
-    assert done("label", sample_id, "dog") == "0 samples labelled dog, 1 were so before\n"
-    shown = done("show", sample_id, "--picture", tmp_path / "one.jpg")
+    assert done("label", sample_id, "dog") == "1 was so before\n"
+    shown = done("show", sample_id[:10], "--picture", tmp_path / "one.jpg")
     assert (tmp_path / "one.jpg").read_bytes() == picture(3)
     assert "label:          dog (olga, " in shown
     assert "image/jpeg, " in shown
     assert "12 x 8 pixels" in shown
-    assert done("label", "--clear", sample_id) == "1 sample without a label\n"
+    assert "kept until:     it is deleted\n" in shown
+    assert done("label", "--clear", sample_id[:6]) == "1 sample without a label\n"
     assert json.loads(done("show", sample_id, "--json"))["label"] == ""
+
+
+def test_the_beginning_of_an_id_means_one_sample_or_is_refused(done, edgewise, hub):
+    for number in (0xABCDEF0 << 100, 0xABCDEF1 << 100):
+        take(hub, number)
+    first, second = (f"abcdef{digit}".ljust(32, "0") for digit in "01")
+    assert json.loads(done("show", "abcdef1", "--json"))["id"] == second
+    code, _, err = edgewise("data", "label", "abcdef", "dog")
+    assert (code, err) == (
+        1,
+        f"edgewise: abcdef is the beginning of 2 ids: {first}, {second}; type more of the digits\n",
+    )
+    assert done("label", "abcdef0", first, "dog") == "1 sample labelled dog\n"
+
+
+def test_samples_are_deleted_when_somebody_says_so_and_the_audit_log_has_it(done, edgewise, brought, hub):
+    ids = [one["id"] for one in brought]
+    code, out, err = edgewise("data", "delete", ids[0])
+    assert (code, out) == (2, "")
+    assert "say --yes to do it without a question" in err
+    code, _, err = edgewise("data", "delete", "--yes", ids[0], "f" * 32)
+    assert (code, err.startswith("edgewise: there is no sample")) == (1, True)
+    assert len(json.loads(done("list", "--json"))) == 4
+    assert done("delete", "--yes", ids[0][:12], ids[1]) == "2 samples deleted\n"
+    assert {one["id"] for one in json.loads(done("list", "--json"))} == set(ids[2:])
+    entries = hub.call("audit")
+    assert {entry.subject for entry in entries if entry.action == "sample.delete"} >= set(ids[:2])
 
 
 @pytest.mark.parametrize("form", ["folder", "csv", "coco", "label-studio"])
@@ -232,8 +265,14 @@ def test_what_cannot_be_done_is_said_before_anything_is_done(edgewise, brought, 
         assert said in err
     for words, said in (
         (("label", sample_id, "no/label"), "found the label 'no/label'"),
-        (("label", "word", "dog"), "found the id 'word'"),
+        (
+            ("label", "word", "dog"),
+            "found the id 'word', expected the 32 hexadecimal digits that `edgewise data list` shows, or the first",
+        ),
+        (("show", sample_id[:5]), "or the first of them, at least 6"),
+        (("delete", "--yes", sample_id, "word"), "found the id 'word', expected the 32 hexadecimal digits"),
         (("show", "0" * 32), "there is no sample"),
+        (("show", "0" * 8), "there is no sample whose id begins with 00000000"),
         (("export", "--format", "csv", "--out", tmp_path), "is there already and not empty"),
         (
             ("export", "--format", "csv", "--site", "nowhere", "--out", tmp_path / "none"),
