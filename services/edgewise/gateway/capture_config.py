@@ -120,7 +120,7 @@ def _model(found: Table, base: ModelCapture, tiers: frozenset[str]) -> ModelCapt
         rules=CaptureRules(
             all=found.take("all", boolean, rules.all),
             sampled=found.take("sampled", number(0, 1), rules.sampled),
-            low_confidence=found.take("low_confidence", number(0, 1), rules.low_confidence),
+            low_confidence=found.take("low_confidence", _off_or(number(0, 1)), rules.low_confidence) or 0.0,
             disagreement=found.take("disagreement", _off_or(number(0, 1)), rules.disagreement),
             drift=found.take("drift", _off_or(number(0.01, 10)), rules.drift),
             limits=_limits(found, rules.limits),

@@ -16,8 +16,14 @@ MAX_SOURCE_CHARACTERS: Final = 128
 def opted_out(headers: Mapping[bytes, bytes]) -> bool:
     """Whether a request says that it must not be captured.
 
-    Raises: InvalidArgumentError: it says something else: who misspells that is not to be captured unawares.
+    Raises: InvalidArgumentError: it says something else: who misspells that is not to be captured unawares. Or it says a source that is too
+        long: one that was cut would be taken for another one.
     """
+    source = headers.get(SOURCE_HEADER)
+    if source is not None and len(source) > MAX_SOURCE_CHARACTERS:
+        raise InvalidArgumentError(
+            f"x-edgewise-source takes {MAX_SOURCE_CHARACTERS} characters at most, found {len(source)}"
+        )
     wish = headers.get(CAPTURE_HEADER)
     if wish is None:
         return False
@@ -28,7 +34,7 @@ def opted_out(headers: Mapping[bytes, bytes]) -> bool:
 
 def source_of(headers: Mapping[bytes, bytes]) -> str:
     """What a request says of where it comes from: its printable ASCII characters; "" where it says nothing."""
-    words = headers.get(SOURCE_HEADER, b"")[:MAX_SOURCE_CHARACTERS].decode("ascii", "replace")
+    words = headers.get(SOURCE_HEADER, b"").decode("ascii", "replace")
     return "".join(character for character in words if character.isascii() and character.isprintable()).strip()
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from edgewise.core.errors import InvalidArgumentError
+from edgewise.core.toml_table import hint
 
 T = TypeVar("T")
 _REQUIRED: Final = object()
@@ -55,7 +56,9 @@ class Table:
         """
         for key in self._values:
             if key not in self._known:
-                raise self.error(f"there is no key {key!r}; the keys are {', '.join(sorted(self._known))}")
+                raise self.error(
+                    f"there is no key {key!r}{hint(key, self._known)}; the keys are {', '.join(sorted(self._known))}"
+                )
 
     def error(self, message: str) -> InvalidArgumentError:
         """An error that says where it is."""

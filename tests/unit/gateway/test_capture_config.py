@@ -94,11 +94,11 @@ def test_processes_share_limits_and_nothing_else():
         (LEAST + "max_sample_bytes = 99_000_000", ["max_sample_bytes", "from 1024 to 16777216"]),
         (LEAST + "retention_days = 0", ["retention_days is 0", "expected a number from 0.01 to 3650"]),
         (LEAST + "all_per_second = 0", ["all_per_second is 0", "expected a number from 0.001"]),
-        (LEAST + "sample = 0.1", ["there is no key 'sample'", "sampled"]),
+        (LEAST + "sample = 0.1", ["there is no key 'sample' (did you mean 'sampled'?)"]),
         (LEAST + "[capture.pets]\nsite = 's'", ["[capture.pets]", "there is no key 'site'"]),
         (LEAST + "[capture.pets]\nsampled = 2", ["[capture.pets]", "sampled is 2"]),
         (
-            LEAST + "sampled = 0\nlow_confidence = 0\ndrift = false\ndisagreement = false",
+            LEAST + "sampled = 0\nlow_confidence = false\ndrift = false\ndisagreement = false",
             ["no rule is left", "enabled = false"],
         ),
         ("capture = 3\n", ["capture is 3", "expected a table"]),

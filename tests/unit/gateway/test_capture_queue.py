@@ -290,9 +290,14 @@ def test_who_misspells_that_is_told(value):
         opted_out({b"x-edgewise-capture": value})
 
 
+def test_a_source_that_is_too_long_is_refused_and_not_cut():
+    with pytest.raises(InvalidArgumentError, match="x-edgewise-source takes 128 characters at most, found 129"):
+        opted_out({b"x-edgewise-source": b"x" * 129})
+
+
 @pytest.mark.parametrize(
     ("value", "source"),
-    [(None, ""), (b"camera 3", "camera 3"), (b"a\tb\xff", "ab"), (b"x" * 500, "x" * 128), (b"  ", "")],
+    [(None, ""), (b"camera 3", "camera 3"), (b"a\tb\xff", "ab"), (b"x" * 128, "x" * 128), (b"  ", "")],
 )
 def test_a_source_is_what_can_be_read_of_it(value, source):
     assert source_of({} if value is None else {b"x-edgewise-source": value}) == source

@@ -128,6 +128,7 @@ def test_a_misspelt_word_is_refused_whether_the_model_is_captured_or_not(tools, 
         async with tools.gateway(edge, capture=capturing(tmp_path, ALL)) as gateway:
             app = await gateway.app()
             assert (await app.ask(target, headers=b"X-Edgewise-Capture: nevr\r\n")).status == 400
+            assert (await app.ask(target, headers=b"X-Edgewise-Source: %b\r\n" % (b"x" * 200))).status == 400
             assert (await app.ask(target, headers=b"X-Edgewise-Capture: never\r\n")).status == 200
             assert len(edge.seen) == 1
 
