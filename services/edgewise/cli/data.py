@@ -213,11 +213,11 @@ def _label(command: argparse.ArgumentParser, arguments: argparse.Namespace) -> i
 
 
 def _label_these(arguments: argparse.Namespace, ids: list[str], label: str) -> int:
+    from edgewise.core.wording import counted
     from edgewise.hub.console.data_import import label_all
     from edgewise.hub.console.sample_names import check_id, whole_id
     from edgewise.hub.console.text_tables import printable
     from edgewise.hub.labelling.shown import label_fault
-    from edgewise.hub.pages.words import counted
 
     if label and (fault := label_fault(label)):
         raise InvalidArgumentError(fault)
@@ -252,9 +252,9 @@ def _label_by_file(arguments: argparse.Namespace) -> int:
 
 
 def _delete(command: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    from edgewise.core.wording import counted
     from edgewise.hub.console.data_text import short_text
     from edgewise.hub.console.sample_names import check_id, whole_id
-    from edgewise.hub.pages.words import counted
 
     check_asked(command, yes=arguments.yes)
     for one in arguments.ids:
@@ -280,10 +280,10 @@ def _delete(command: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
 
 
 def _export(arguments: argparse.Namespace) -> int:
+    from edgewise.core.wording import counted
     from edgewise.hub.console.meter import meter
     from edgewise.hub.labelling.exporting import export
     from edgewise.hub.labelling.formats import FORMATS as BY_NAME
-    from edgewise.hub.pages.words import counted
 
     with connect(arguments) as client, meter("writing", None) as on_bytes:
         samples = client.samples(asked_for(arguments), most=arguments.limit)

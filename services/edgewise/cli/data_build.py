@@ -82,7 +82,10 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument("--copies", type=whole(1, 50), metavar="N", help="augmented ones of each of train (1)")
     command.add_argument("--keep", type=Path, metavar="DATASET", help="its pictures and sources stay in their splits")
     command.add_argument(
-        "--near", type=whole(0, 32), metavar="BITS", help="of 128 in which nearly equal pictures may differ (10)"
+        "--near",
+        type=whole(0, 32),
+        metavar="BITS",
+        help="of 128 in which nearly equal pictures may differ, 0 to 32 (10)",
     )
     command.add_argument("--skip-bad", action="store_true", help="pass over files that are no good pictures, name them")
     command.add_argument("--allow-missing", action="store_true", help="a class may be missing from validation or test")

@@ -33,7 +33,8 @@ def add_to(verbs: "Commands") -> None:
 
 
 def _prune(arguments: argparse.Namespace) -> int:
-    from edgewise.hub.pages.words import counted, size
+    from edgewise.core.wording import counted
+    from edgewise.hub.pages.words import size
 
     count = size_bytes = 0
     verb = "would remove" if arguments.dry_run else "removed"

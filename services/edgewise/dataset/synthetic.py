@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from edgewise.core.errors import InvalidArgumentError
 from edgewise.core.toml_table import shown
+from edgewise.core.wording import counted
 from edgewise.dataset import normalizing
 from edgewise.dataset.draws import fraction
 from edgewise.dataset.sources import SAMPLES, SAMPLES_FORMAT
@@ -83,7 +84,7 @@ def make(
 def _check(classes: Sequence[str]) -> None:
     if not 2 <= len(classes) <= MAX_SYNTHETIC_CLASSES:
         raise InvalidArgumentError(
-            f"found {len(classes)} classes, expected 2 to {MAX_SYNTHETIC_CLASSES}, such as cat,dog"
+            f"found {counted(len(classes), 'class', 'classes')}, expected 2 to {MAX_SYNTHETIC_CLASSES}, such as cat,dog"
         )
     for place, label in enumerate(classes):
         if not is_class_name(label):

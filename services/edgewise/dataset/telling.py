@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from edgewise.core.wording import counted
 from edgewise.dataset.building import Built
 from edgewise.dataset.checking import Checked
 from edgewise.dataset.visits import duration_text
@@ -17,7 +18,7 @@ def built_text(built: Built, out: Path) -> str:
     dataset = built.dataset
     marked = ", synthetic" if dataset.synthetic else ""
     speed = len(dataset.images) / max(built.took_s, 1e-3)
-    some = f"{len(dataset.images):,} pictures"
+    some = counted(len(dataset.images), "picture")
     lines = [
         f"{out}: {some} of {len(dataset.classes)} classes{marked}, in {built.took_s:.1f} s ({speed:,.0f}/s)",
         "",
@@ -73,15 +74,17 @@ def checked_text(checked: Checked, directory: Path) -> str:
     lines = []
     if checked.leaks:
         lines.append(
-            f"{directory} leaks: {len(checked.leaks):,} things are in two splits; build it anew of the pictures"
+            f"{directory} leaks: {counted(len(checked.leaks), 'thing is', 'things are')} in two splits; build it anew of the pictures"
         )
         lines.extend(_some(checked.leaks))
     if checked.damages:
-        lines.append(f"{directory} is damaged: {len(checked.damages):,} files are not what the manifest says")
+        lines.append(
+            f"{directory} is damaged: {counted(len(checked.damages), 'file is', 'files are')} not what the manifest says"
+        )
         lines.extend(_some(checked.damages))
     if not lines:
         lines = [
-            f"{directory}: {len(dataset.images):,} pictures are what the manifest says, and nothing is in two splits"
+            f"{directory}: {counted(len(dataset.images), 'picture is', 'pictures are')} what the manifest says, and nothing is in two splits"
         ]
         lines.extend(["", *_table(dataset), "", f"digest: {dataset.digest}"])
     return "\n".join(lines)

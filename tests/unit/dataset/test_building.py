@@ -286,7 +286,7 @@ def test_synthetic_pictures_are_marked_to_the_end(tmp_path):
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        (["cat"], "found 1 classes, expected 2 to 24"),
+        (["cat"], "found 1 class, expected 2 to 24"),
         (["cat", "cat"], "found the class 'cat' a second time"),
         (["cat", "a/b"], "found the class 'a/b', expected 1 to 64 letters"),
     ],

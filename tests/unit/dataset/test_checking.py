@@ -92,7 +92,7 @@ def test_nearly_the_same_picture_in_two_splits(dataset):
     assert checked.damages == ()
     assert len(checked.leaks) == 1
     assert set(checked.leaks[0].split(" ")) >= {image.file, other.file, "nearly"}
-    assert "leaks: 1 things are in two splits" in checked_text(checked, dataset)
+    assert "leaks: 1 thing is in two splits" in checked_text(checked, dataset)
 
 
 def test_a_copy_outside_of_train(dataset):

@@ -1,5 +1,6 @@
 import pytest
 
+from edgewise.core.wording import counted
 from edgewise.hub.pages import words
 
 
@@ -47,9 +48,9 @@ def test_differences_carry_their_sign(difference, text):
 
 
 def test_one_thing_is_no_things():
-    assert words.counted(1, "site") == "1 site"
-    assert words.counted(1200, "site") == "1,200 sites"
-    assert words.counted(2, "thing needs", "things need") == "2 things need"
+    assert counted(1, "site") == "1 site"
+    assert counted(1200, "site") == "1,200 sites"
+    assert counted(2, "thing needs", "things need") == "2 things need"
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ from edgewise.core.rollout.site_state import TRANSITIONS as SITE_TRANSITIONS
 from edgewise.core.rollout.specification import OnFailure, Specification
 from edgewise.core.rollout.verbs import EVENTS, check_verb, possible_verbs
 from edgewise.core.rollout.views import after_report, listened_anew, planned_view
+from edgewise.core.wording import counted
 
 _MOVING: Final = frozenset({RolloutState.PROGRESSING, RolloutState.PAUSED})
 _OPEN: Final = _MOVING | {RolloutState.PLANNED, RolloutState.COMPLETED}
@@ -285,7 +286,7 @@ class Rollout:
             if self._state != RolloutState.PROGRESSING:
                 return False
             self._change(number, phase=WavePhase.OPEN, since_s=now_s)
-            self._instructions.append(WaveMoved(number, WavePhase.OPEN, f"{len(self._of_wave[number])} sites"))
+            self._instructions.append(WaveMoved(number, WavePhase.OPEN, counted(len(self._of_wave[number]), "site")))
             return True
         if why := waves_are.why_failed(wave, self._views(number), self._specification.waves[number]):
             self._fail(f"wave {self._name(number)}: {why}")
@@ -338,7 +339,7 @@ class Rollout:
             left = f", but for {others} that another rollout took over" if others else ""
             self._move(RolloutEvent.RETURNED, f"every site that had switched is back{left}")
         elif self._state == RolloutState.ABORTING and all(waves_are.is_stuck(known) for known in out):
-            self._move(RolloutEvent.STUCK, f"{len(out)} sites could not go back")
+            self._move(RolloutEvent.STUCK, f"{counted(len(out), 'site')} could not go back")
 
     def _supersede(self, sites: Iterable[str], why: str) -> None:
         for site in sites:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
+from edgewise.core.wording import counted
 from edgewise.hub.console.text_tables import columns, printable
 from edgewise.hub.labelling.shown import LabelCounts, Shown
-from edgewise.hub.pages.words import answer, counted, share, size
+from edgewise.hub.pages.words import answer, share, size
 
 _NOTHING = "-"
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
+from edgewise.core.wording import counted
 from edgewise.hub.console.text_tables import columns, printable
 from edgewise.hub.control.planning import Plan, Problem, SitePlan, WavePlan
-from edgewise.hub.pages.words import counted, length, size
+from edgewise.hub.pages.words import length, size
 
 
 def plan_text(plan: Plan) -> str:

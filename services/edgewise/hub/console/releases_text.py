@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from edgewise.core.wording import counted
 from edgewise.hub.console.exporting import Exported
 from edgewise.hub.console.publishing import Published
 from edgewise.hub.console.text_tables import columns, printable
 from edgewise.hub.console.verifying import Verified
 from edgewise.hub.control.status import ReleaseStatus
-from edgewise.hub.pages.words import counted, moment, size
+from edgewise.hub.pages.words import moment, size
 
 
 def releases_text(releases: Iterable[ReleaseStatus]) -> str:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from edgewise.core.wording import counted
 from edgewise.hub.control.status import RolloutSummary, SiteStatus
 from edgewise.hub.pages.rendering import path
 from edgewise.hub.pages.rollout_view import is_moving, needs_person
 from edgewise.hub.pages.signs import Kind, LinkState, sign
 from edgewise.hub.pages.site_view import concerns, link
-from edgewise.hub.pages.words import counted
 
 _SHOWN: Final = 12
 

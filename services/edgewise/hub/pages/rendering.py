@@ -9,6 +9,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
+from edgewise.core.wording import counted
 from edgewise.hub.pages import words
 from edgewise.hub.pages.signs import sign
 from edgewise.protocols.documents import time_text
@@ -68,7 +69,7 @@ class Renderer:
         self._environment.globals.update(
             answer=words.answer,
             asset=self.assets.url,
-            counted=words.counted,
+            counted=counted,
             path=path,
             sign=sign,
             visitor=None,

@@ -15,6 +15,7 @@ from edgewise.core.errors import (
     PermissionDeniedError,
 )
 from edgewise.core.rollout.events import Verb
+from edgewise.core.wording import counted
 from edgewise.hub.control.actors import Role
 from edgewise.hub.control.plane import ControlPlane
 from edgewise.hub.control.planning import Plan
@@ -25,7 +26,6 @@ from edgewise.hub.pages.first_draft import KEYS, first_draft
 from edgewise.hub.pages.port import Hub
 from edgewise.hub.pages.rendering import HEADERS, path
 from edgewise.hub.pages.signs import VERB_WORDS
-from edgewise.hub.pages.words import counted
 
 _FORMS: Final = ("yaml", "toml")
 _LONGEST_WHY: Final = 500

@@ -11,9 +11,10 @@ from edgewise.core.rollout.rollout_state import RolloutState
 from edgewise.core.rollout.site_plan import shares
 from edgewise.core.rollout.site_state import SiteState
 from edgewise.core.rollout.specification import Canary, Specification
+from edgewise.core.wording import counted
 from edgewise.hub.control.status import GateStatus, RolloutSiteStatus, RolloutStatus, RolloutSummary, WaveStatus
 from edgewise.hub.pages.signs import WANT_WORDS, WaveEnd
-from edgewise.hub.pages.words import counted, points, share, size
+from edgewise.hub.pages.words import points, share, size
 
 _SHOWN: Final = 40
 """Cells of a wave on the page of a rollout; the others are behind a link."""

@@ -69,11 +69,6 @@ def milliseconds(value: float) -> str:
     return f"{value:.1f} ms" if value < 9.95 else f"{value:,.0f} ms"
 
 
-def counted(number: int, one: str, many: str = "") -> str:
-    """1 site, 3 sites."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
 def answer(prediction: str, scores: Sequence[tuple[str, float]], confidence: float | None) -> str:
     """What a model said, and how sure it was of that: "dog 60 %". A verdict over many classes has no score of its own: "other (skunk 12 %)".
 
