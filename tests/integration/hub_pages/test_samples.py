@@ -5,7 +5,10 @@ import re
 
 import pytest
 
+from edgewise.core.releases import Chunk, Release, ReleaseFile, Variant
 from edgewise.hub.control.actors import HUB, Role
+from edgewise.hub.samples.pictures import keep
+from support.control_world import OPERATOR, manifest_sha256
 from support.pages_world import Page, World
 from support.sample_world import label_of, picture, sample_id, take
 
@@ -122,6 +125,25 @@ def test_a_sample_is_labelled_and_the_next_one_comes(world, browser):
     send(browser, f"{third}?show=no", "Labels", label="cat")
     after = key_of(world.browser(Role.OPERATOR).page(second))
     assert (after["dog"], after["cat"]) == ("1", "3")
+
+
+def test_verdicts_that_the_newest_release_states_have_keys_before_they_were_given(tmp_path):
+    world = World(tmp_path)
+    one = take(world.serving, 1, prediction="other", scores=(("skunk", 0.2), ("armadillo", 0.1)))
+    browser = world.browser(Role.OPERATOR)
+    path = f"/samples/{one}"
+    assert key_of(browser.page(path)) == {"other": "1", "skunk": None, "armadillo": None}
+    for version, names in ((1, "bear"), (2, "dog cat")):
+        settings = "".join(f'[[signatures.image.postprocess.groups]]\nname = "{name}"\n' for name in names.split())
+        digest = keep(world.hub.blobs.upload, settings.encode())
+        parts = (Chunk(len(settings), digest),)
+        made = Release(
+            *("pets", version, "2026-11-23T10:00:00Z"),
+            {"any": Variant((ReleaseFile("model.toml", len(settings), digest, parts),))},
+        )
+        world.ask("add_release", made, manifest_sha256(made), OPERATOR)
+    assert key_of(browser.page(path)) == {"other": "1", "cat": "2", "dog": "3", "skunk": None, "armadillo": None}
+    world.close()
 
 
 def test_what_was_done_is_taken_back_step_by_step(world, browser):

@@ -18,6 +18,7 @@ from edgewise.hub.pages.labelling import Keys
 from edgewise.hub.pages.port import Hub
 from edgewise.hub.pages.rendering import HEADERS, path
 from edgewise.hub.pages.sample_filter import ALL, LABEL, LABELLED, UNLABELLED, Wanted, wanted
+from edgewise.hub.pages.stated_verdicts import StatedVerdicts
 from edgewise.hub.samples.books import LabelCounts
 from edgewise.hub.store.samples import PICTURE, TENSOR, KeptSample, SampleFilter
 
@@ -44,6 +45,7 @@ class SamplePages:
         self._hub = hub
         self._door = door
         self._keys = Keys()
+        self._stated = StatedVerdicts(hub)
 
     def add_to(self, router: APIRouter) -> None:
         """Put the pages where they belong; before that of a sample, since `first` is none."""
@@ -119,7 +121,8 @@ class SamplePages:
         """
         found = await self._hub.call(look, self._hub.plane, sample_id, chosen.filter())
         one = found.sample
-        choices = self._keys.choices(found.labels.labels, found.verdicts, one.prediction, one.scores, one.label)
+        verdicts = found.verdicts | await self._stated.all()
+        choices = self._keys.choices(found.labels.labels, verdicts, one.prediction, one.scores, one.label)
         values: Mapping[str, Any] = {
             "section": "Samples",
             "wanted": chosen,
