@@ -230,7 +230,11 @@ def _label_these(arguments: argparse.Namespace, ids: list[str], label: str) -> i
     how = f"labelled {label}" if label else "without a label"
     same = len(whole) - len(done.unknown) - len(done.kept) - done.changed
     before = f"{same:,} {'was' if same == 1 else 'were'} so before" if same else ""
-    print(", ".join(filter(None, (f"{counted(done.changed, 'sample')} {how}" if done.changed or not same else "", before))))
+    print(
+        ", ".join(
+            filter(None, (f"{counted(done.changed, 'sample')} {how}" if done.changed or not same else "", before))
+        )
+    )
     for one in sorted(done.unknown):
         print(f"edgewise: there is no sample {one}", file=sys.stderr)
     for kept in done.kept:

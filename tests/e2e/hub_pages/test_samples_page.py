@@ -106,6 +106,18 @@ def test_pictures_are_labelled_by_keys_on_every_screen_and_without_a_script(brow
     assert browser.run("return window.stayed")
     assert [line for level, line in browser.console() if "400" not in line] == []
 
+    # Before a sample is deleted somebody is asked, at first to leave it; behind the question no key labels anything.
+    browser.run("document.querySelector('#delete').click()")
+    browser.wait("return document.querySelector('dialog[open] #question')?.textContent.startsWith('Delete the sample')")
+    seen("5-delete")
+    browser.run("document.activeElement.blur()")
+    browser.press("1")
+    browser.run("document.querySelector('dialog [data-cancel]').focus()")
+    browser.press(ENTER)
+    browser.wait("return !document.querySelector('dialog[open]')")
+    on(2)
+    assert label(2) == ""
+
     # Keys can be switched off, for who speaks to the browser.
     browser.run("document.querySelector('#keys').click(); document.activeElement.blur()")
     browser.press("1", RIGHT)

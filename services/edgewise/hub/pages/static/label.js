@@ -128,7 +128,8 @@
   }
 
   document.addEventListener("keydown", event => {
-    if (!keys.checked || event.defaultPrevented || !plain(event)) return;
+    // Behind a question nothing is labelled.
+    if (!keys.checked || event.defaultPrevented || !plain(event) || document.querySelector("dialog[open]")) return;
     const meant = wanted(event);
     if (meant) {
       event.preventDefault();
