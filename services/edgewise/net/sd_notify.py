@@ -14,6 +14,7 @@ import asyncio
 import logging
 import os
 import socket
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
@@ -32,7 +33,8 @@ _MAX_STATUS_CHARACTERS: Final = 500
 class Notifier:
     """The way to the service manager.
 
-    Nothing here blocks or raises: a service that cannot tell how it is goes on serving.
+    Nothing here blocks or raises: a service that cannot tell how it is goes on serving. Any thread may tell; what one tells
+    after another reaches the manager after it.
 
     Args:
         address: of the manager's datagram socket: a path, or "@NAME" for one without a file; "" tells nobody.
@@ -48,6 +50,8 @@ class Notifier:
             address = ""
         self.address = address
         self.watchdog_s = watchdog_s if address else 0.0
+        # Of one thread that beats while another says that the service is ready: a beat from before it must not come after it.
+        self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         # What a full queue of the manager has kept from being told: the last state and the last sentence.
         self._waiting_state: tuple[str, ...] = ()
@@ -58,8 +62,7 @@ class Notifier:
 
     def ready(self, status: str = "") -> None:
         """The service answers; also said when a config has been read again."""
-        self._is_ready = True
-        self._tell(("READY=1",), status)
+        self._tell(("READY=1",), status, is_ready=True)
 
     def reloading(self, status: str = "") -> None:
         """The config is being read again; `ready` says that it is done."""
@@ -78,11 +81,13 @@ class Notifier:
         """Say that the process is alive."""
         if not self.watchdog_s:
             return
-        alive = ["WATCHDOG=1"]
-        if not self._is_ready:
-            alive.append(f"EXTEND_TIMEOUT_USEC={round(self.watchdog_s * 1e6)}")
-        # One that finds the queue full is of no use later.
-        self._sent(alive)
+        with self._lock:
+            alive = ["WATCHDOG=1"]
+            if not self._is_ready:
+                alive.append(f"EXTEND_TIMEOUT_USEC={round(self.watchdog_s * 1e6)}")
+            # One that finds the queue full is of no use later; what is of use goes first, as an agent has no loop to try again.
+            self._send_waiting()
+            self._sent(alive)
 
     def keep_beating(self, loop: asyncio.AbstractEventLoop) -> None:
         """Beat from now on, for as long as the loop turns."""
@@ -100,13 +105,15 @@ class Notifier:
             self._socket.close()
             self._socket = None
 
-    def _tell(self, state: tuple[str, ...], status: str) -> None:
-        if state:
-            self._waiting_state = state
-        if status:
-            # A line of its own in the datagram: a newline within would begin another word of the protocol.
-            self._waiting_status = (f"STATUS={' '.join(status.split())[:_MAX_STATUS_CHARACTERS]}",)
-        self._send_waiting()
+    def _tell(self, state: tuple[str, ...], status: str, *, is_ready: bool = False) -> None:
+        with self._lock:
+            self._is_ready = self._is_ready or is_ready
+            if state:
+                self._waiting_state = state
+            if status:
+                # A line of its own in the datagram: a newline within would begin another word of the protocol.
+                self._waiting_status = (f"STATUS={' '.join(status.split())[:_MAX_STATUS_CHARACTERS]}",)
+            self._send_waiting()
 
     def _send_waiting(self) -> None:
         lines = (*self._waiting_state, *self._waiting_status)
@@ -119,8 +126,9 @@ class Notifier:
                 self._retry = asyncio.get_running_loop().call_later(_RETRY_S, self._send_again)
 
     def _send_again(self) -> None:
-        self._retry = None
-        self._send_waiting()
+        with self._lock:
+            self._retry = None
+            self._send_waiting()
 
     def _sent(self, lines: Sequence[str]) -> bool:
         """Send lines in one datagram; whether there is nothing to try again."""

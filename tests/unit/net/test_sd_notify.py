@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import socket
+import threading
 import time
 
 import pytest
@@ -58,6 +59,33 @@ def test_states_are_told(manager, notifier):
     assert manager.heard() == ["STATUS=model pets version 2 is LOADING"]
     notifier.stopping("SIGTERM: finishing what is in flight")
     assert manager.heard() == ["STOPPING=1", "STATUS=SIGTERM: finishing what is in flight"]
+
+
+class SlowToSend(Notifier):
+    """One whose first beat is overtaken by another thread's `ready`, if anything can overtake it."""
+
+    overtaker = None
+
+    def _sent(self, lines):
+        if self.overtaker is None:
+            called = threading.Event()
+            self.overtaker = threading.Thread(target=lambda: (called.set(), self.ready()))
+            self.overtaker.start()
+            called.wait(WAIT_S)
+            # Long for what is not held up; what is held up is so for as long as this waits.
+            self.overtaker.join(0.2)
+        return super()._sent(lines)
+
+
+def test_a_beat_from_before_the_service_was_ready_does_not_come_after_it_from_another_thread(manager):
+    notifier = SlowToSend(manager.address, 3.0)
+    notifier.beat()
+    notifier.overtaker.join(WAIT_S)
+    assert manager.heard() == ["WATCHDOG=1", "EXTEND_TIMEOUT_USEC=3000000"]
+    assert manager.heard() == ["READY=1"]
+    notifier.beat()
+    assert manager.heard() == ["WATCHDOG=1"]
+    notifier.forget()
 
 
 def test_a_reload_carries_the_time(manager, notifier):
@@ -158,6 +186,18 @@ def test_without_a_loop_the_next_message_takes_along_what_waits(manager):
     notifier.status("well")
     assert manager.heard() == ["READY=1", "STATUS=well"]
     notifier.forget()
+
+
+def test_without_a_loop_what_waits_goes_before_the_next_beat(manager, notifier):
+    held_back = 0
+    while notifier._sent(["WATCHDOG=1"]):
+        held_back += 1
+    notifier.ready("well")
+    for _ in range(held_back):
+        manager.heard()
+    notifier.beat()
+    assert manager.heard() == ["READY=1", "STATUS=well"]
+    assert manager.heard() == ["WATCHDOG=1"]
 
 
 def test_a_manager_that_is_gone_is_complained_about_once(tmp_path, caplog):
