@@ -28,8 +28,8 @@ _MB = 1 << 20
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench_capture", description="Measure what capture costs a gateway.")
     parser.add_argument("--quick", action="store_true", help="three short rounds")
-    parser.add_argument("--rounds", type=int, default=12, help="how often each gateway is asked (default 12)")
-    parser.add_argument("--seconds", type=float, default=6.0, help="for how long each time (default 6)")
+    parser.add_argument("--rounds", type=int, default=30, help="how often each gateway is asked (default 30)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="for how long each time (default 4)")
     parser.add_argument("--rate", type=float, default=300.0, help="requests a second (default 300)")
     parser.add_argument("--kilobytes", type=int, default=50, help="of a picture (default 50)")
     parser.add_argument("--bound-mb", type=int, default=256, help="of each spool (default 256)")
