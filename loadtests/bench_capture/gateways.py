@@ -20,8 +20,6 @@ _HEAD = 'directory = "{name}"\nsite = "bench"\nmodels = ["pets"]\nmax_bytes = {b
 _NOTHING_ELSE = "low_confidence = 0\ndrift = false\ndisagreement = false\n"
 _NO_LIMITS = "".join(f"{rule}_per_second = 10000\n{rule}_per_hour = 36000000\n" for rule in ("all", "sampled"))
 WAYS = {
-    OFF: None,
-    AGAIN: None,
     "the default rules": "",
     "a tenth of all, without a limit": f"sampled = 0.1\n{_NOTHING_ELSE}{_NO_LIMITS}",
     "all, without a limit": f"all = true\nsampled = 0\n{_NOTHING_ELSE}{_NO_LIMITS}",
@@ -59,12 +57,12 @@ class Gateway:
 
 def start(
     directory: Path, *, cpus: set[int], gateway_cpus: set[int], bound_bytes: int
-) -> tuple[list[Child], list[Gateway]]:
-    """The site and the gateways. Returns: all children, and the gateways."""
+) -> tuple[list[Child], dict[str, Gateway]]:
+    """The site and the gateways. Returns: all children, and the gateways by name."""
     port = free_port()
     site = _child(directory, "site", ["-m", "bench_capture.site", str(port)], cpus)
-    gateways = []
-    for number, (name, capture) in enumerate(WAYS.items()):
+    gateways = {}
+    for number, (name, capture) in enumerate({OFF: None, AGAIN: None, **WAYS}.items()):
         config = directory / f"gateway-{number}.toml"
         text = f'[[site]]\nname = "edge"\ntier = "edge"\nrest = "http://127.0.0.1:{port}"\n'
         if capture is not None:
@@ -73,8 +71,8 @@ def start(
         own = free_port()
         words = ["gateway", "--config", str(config), "--rest-port", str(own), "--grpc-port", "0"]
         child = _child(directory, f"gateway-{number}", ["-m", "edgewise", *words], gateway_cpus)
-        gateways.append(Gateway(name, own, child))
-    return [site, *(one.child for one in gateways)], gateways
+        gateways[name] = Gateway(name, own, child)
+    return [site, *(one.child for one in gateways.values())], gateways
 
 
 def _child(directory: Path, name: str, words: list[str], cpus: set[int]) -> Child:

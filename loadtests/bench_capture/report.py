@@ -7,7 +7,6 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from bench_serve.report import commit, cpu_model, shown, spread
 
@@ -36,7 +35,8 @@ class Slice:
     p99_ms: float
 
 
-Rounds = Sequence[Mapping[str, Slice]]
+Round = Mapping[str, Mapping[str, Slice]]
+"""By the way of capturing: what that gateway used, and what those two that were asked beside it did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +53,12 @@ class Bar:
         return f"| {self.what} | {self.most} | {self.measured} | {'yes' if self.is_reached else 'no'} |"
 
 
-def _ratios(found: Rounds, name: str, read: Callable[[Slice], float]) -> list[float]:
-    return [read(one[name]) / _base(one, name, read) for one in found]
-
-
-def _base(one: Mapping[str, Slice], name: str, read: Callable[[Slice], float]) -> float:
-    """What a gateway is held against: both that capture nothing, as each of them alone is moved by the machine as much again."""
-    off = read(one[OFF])
-    return off if name in {OFF, AGAIN} else (off + read(one[AGAIN])) / 2
-
-
 def _cpu(one: Slice) -> float:
     return one.cpu_us
+
+
+def _loop(one: Slice) -> float:
+    return one.loop_us
 
 
 def _p50(one: Slice) -> float:
@@ -75,21 +69,39 @@ def _p99(one: Slice) -> float:
     return one.p99_ms
 
 
-def bars(found: Rounds) -> tuple[Bar, ...]:
+Read = Callable[[Slice], float]
+
+
+def _pairs(found: Sequence[Round], name: str, read: Read) -> list[tuple[float, float]]:
+    """What one measured, and what was measured beside it without capture: of both gateways that have none, the mean."""
+    if name in {OFF, AGAIN}:
+        return [(read(parts[name]), read(parts[OFF])) for one in found for parts in one.values()]
+    return [(read(one[name][name]), (read(one[name][OFF]) + read(one[name][AGAIN])) / 2) for one in found]
+
+
+def _ratios(found: Sequence[Round], name: str, read: Read) -> list[float]:
+    return [value / beside for value, beside in _pairs(found, name, read)]
+
+
+def _added(found: Sequence[Round], name: str, read: Read) -> list[float]:
+    return [value - beside for value, beside in _pairs(found, name, read)]
+
+
+def bars(found: Sequence[Round]) -> tuple[Bar, ...]:
     """What is to be reached. The p99 of two gateways that are alike differ by what the machine does: no more than that is asked."""
     cpu = _ratios(found, DEFAULT, _cpu)
-    added_ms = [one[DEFAULT].p99_ms - one[OFF].p99_ms for one in found]
-    noise_ms = [one[AGAIN].p99_ms - one[OFF].p99_ms for one in found]
-    most_ms = max(abs(statistics.median(noise_ms)), _error(noise_ms) + _error(added_ms))
     alike = _ratios(found, AGAIN, _cpu)
-    failed = sum(part.failed for one in found for part in one.values())
+    added_ms = _added(found, DEFAULT, _p99)
+    noise_ms = _added(found, AGAIN, _p99)
+    most_ms = max(abs(statistics.median(noise_ms)), _error(noise_ms) + _error(added_ms))
+    failed = sum(part.failed for one in found for parts in one.values() for part in parts.values())
     return (
         Bar(
             "the default rules: processor time a request over that without capture",
             f"≤ {_MOST_CPU_RATIO:g}",
             statistics.median(cpu) <= _MOST_CPU_RATIO,
-            f"{shown(spread(cpu), 3)}, standard error {_error(cpu):.3f}; two without capture: "
-            f"{statistics.median(alike):.3f}, {_error(alike):.3f}",
+            f"{shown(spread(cpu), 3)}, standard error {_error(cpu):.3f}; of two without capture "
+            f"{statistics.median(alike):.3f}, standard error {_error(alike):.3f}",
         ),
         Bar(
             "the default rules: p99 less that without capture, ms",
@@ -109,7 +121,12 @@ def _error(values: Sequence[float]) -> float:
 
 
 def markdown(
-    found: Rounds, captured: Mapping[str, Any], arguments: argparse.Namespace, *, load: float, elapsed_s: float
+    found: Sequence[Round],
+    captured: Mapping[str, Mapping[str, int]],
+    arguments: argparse.Namespace,
+    *,
+    load: float,
+    elapsed_s: float,
 ) -> str:
     """The whole report."""
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
@@ -125,43 +142,38 @@ def markdown(
         ),
         "",
         (
-            f"Pictures of {arguments.kilobytes} kB over REST, {arguments.rate:g} requests a second (Poisson, open loop, latency from the due time), "
-            f"{arguments.rounds} rounds; in each, every gateway for {arguments.seconds:g} s, in another order and with the same arrivals. All gateways share one core, and only one is asked "
-            "at a time; the site, which answers at once, and the load are on the others. Processor time is that of all threads of the gateway's process, with its system "
-            f"calls, and {1.5:g} s afterwards in which it writes what it took; what the kernel does later to bring pages to the disk is nobody's. Median (least to greatest) over "
-            "the rounds; ratios are within a round, to the mean of both gateways that capture nothing."
+            f"Pictures of {arguments.kilobytes} kB over REST, {arguments.rate:g} requests a second to each gateway (Poisson, open loop, latency from the due time). "
+            f"{arguments.rounds} rounds after each of {arguments.starts} starts; in each round, every gateway that captures for {arguments.seconds:g} s, and at the same time two that "
+            "do not. All gateways share one core; the site, which answers at once, and the load are on the others. Processor time is that of all threads of a gateway's process, "
+            "with its system calls, and 1.5 s afterwards in which it writes what it took; what the kernel does later to bring pages to the disk is nobody's. Median (least to "
+            "greatest) over the rounds; ratios and differences are to the mean of the two that were asked at the same time."
         ),
         "",
         (
-            "| capture | processor time a request, µs | over off | of it the loop's, µs | p50 ms | over off | p99 ms | over off | "
+            "| capture | processor time a request, µs | over off | of it the loop's, µs | over off | p50 ms | over off | p99 ms | over off | "
             "p99 less that of off, ms |"
         ),
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    for name in WAYS:
-        parts = [one[name] for one in found]
-        columns = [
-            name,
-            shown(spread([part.cpu_us for part in parts]), 0),
-            shown(spread(_ratios(found, name, _cpu)), 3),
-            shown(spread([part.loop_us for part in parts]), 0),
-            shown(spread([part.p50_ms for part in parts])),
-            shown(spread(_ratios(found, name, _p50))),
-            shown(spread([part.p99_ms for part in parts])),
-            shown(spread(_ratios(found, name, _p99))),
-            shown(spread([one[name].p99_ms - one[OFF].p99_ms for one in found])),
-        ]
+    for name in (OFF, AGAIN, *WAYS):
+        columns = [name]
+        for read, digits in ((_cpu, 0), (_loop, 0), (_p50, 2), (_p99, 2)):
+            columns.append(shown(spread([value for value, _ in _pairs(found, name, read)]), digits))
+            columns.append(shown(spread(_ratios(found, name, read)), 3))
+        columns.append(shown(spread(_added(found, name, _p99))))
         lines.append(f"| {' | '.join(columns)} |")
     lines += ["", "| capture | requests | samples in the spool | a second | dropped |", "|---|--:|--:|--:|---|"]
-    for name, said in captured.items():
-        if said["enabled"]:
-            requests = sum(one[name].requests for one in found)
-            seconds = len(found) * arguments.seconds
-            dropped: dict[str, int] = {}
-            for one in said["dropped"]:
-                dropped[one["reason"]] = dropped.get(one["reason"], 0) + one["count"]
-            words = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items())) or "none"
-            lines.append(f"| {name} | {requests} | {said['accepted']} | {said['accepted'] / seconds:.1f} | {words} |")
-    lines += ["", "Samples are counted with those of the two seconds in which everything became warm.", ""]
+    for name in WAYS:
+        counts = dict(captured[name])
+        accepted = counts.pop("accepted", 0)
+        requests = sum(one[name][name].requests for one in found)
+        words = ", ".join(f"{reason}: {count}" for reason, count in sorted(counts.items()) if count) or "none"
+        rate = accepted / (len(found) * arguments.seconds)
+        lines.append(f"| {name} | {requests} | {accepted} | {rate:.1f} | {words} |")
+    lines += [
+        "",
+        "Samples are counted with those of the two seconds after each start in which everything became warm.",
+        "",
+    ]
     lines += ["| | bar | measured | reached |", "|---|--:|--:|---|", *(bar.line() for bar in bars(found))]
     return "\n".join(lines) + "\n"
