@@ -110,9 +110,14 @@ def stale() -> list[Path]:
 
 
 def _placed() -> list[Path]:
-    beside = [PACKAGES / path.with_name(path.stem + SUFFIX) for path in modules()]
-    shared = PACKAGES / f"{GROUP.replace('.', '/')}__mypyc{SUFFIX}"
-    return [path for path in (*beside, shared) if path.exists()]
+    # By what they load and not by the list, which may have been another one when they were placed: one that stayed
+    # behind would want the library that is gone.
+    shared = f"{GROUP}__mypyc"
+    return [
+        path
+        for path in sorted((PACKAGES / "edgewise").rglob(f"*{SUFFIX}"))
+        if path.name == shared.rpartition(".")[2] + SUFFIX or shared.encode() in path.read_bytes()
+    ]
 
 
 def _digest() -> str:

@@ -43,3 +43,19 @@ def test_no_interpreted_class_derives_from_a_compiled_one():
     # The same look finds those that are compiled together, so it can find something.
     both = [path for path in sorted(SERVICES.rglob("*.py")) if dotted(path) in modules]
     assert any(bases_from(path, modules) for path in both)
+
+
+def test_what_was_compiled_is_taken_away_also_where_the_list_was_another_one_then(tmp_path):
+    hot_path = runpy.run_path(str(ROOT / "hot_path.py"))
+    remove, suffix = hot_path["remove"], hot_path["SUFFIX"]
+    remove.__globals__["PACKAGES"] = tmp_path
+    package = tmp_path / "edgewise" / "net"
+    package.mkdir(parents=True)
+    shared = tmp_path / "edgewise" / f"hot_path__mypyc{suffix}"
+    unlisted = package / f"listed_no_more{suffix}"
+    other = package / f"_in_c{suffix}"
+    shared.write_bytes(b"machine code")
+    unlisted.write_bytes(b"loads edgewise.hot_path__mypyc first")
+    other.write_bytes(b"loads nothing")
+    remove()
+    assert list(tmp_path.rglob("*.*")) == [other]
